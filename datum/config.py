@@ -1,0 +1,372 @@
+"""Typed settings of every stage, in one place.
+
+A profile is a whole set of settings: `paper` holds the values of DATUM's and DAFormer's released code,
+`demo` the same method at a size that two processor cores finish in minutes. A single setting is changed
+with `--set stage.key=value`; an unknown stage or key fails and names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import yaml
+
+from datum.errors import InputError
+
+THING_PROMPTS: tuple[str, ...] = (
+    "traffic lights",
+    "traffic signs",
+    "persons",
+    "riders",
+    "cars",
+    "trucks",
+    "trains",
+    "buses",
+    "motorcycles",
+    "bicycles",
+)
+"""Classes that DATUM's generation prompts cycle through (`dreambooth/generate_dreambooth.py`)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetSettings:
+    """Drawn street scenes, where no data set is given (`datum run` without `--source` and `--target`)."""
+
+    height: int = 128
+    """Height of a drawn scene, in pixels."""
+    width: int = 128
+    """Width of a drawn scene, in pixels."""
+    source_scenes: int = 320
+    """Number of labelled scenes drawn in the source domain."""
+    target_train_scenes: int = 16
+    """Number of unlabelled scenes drawn in the target domain, to choose one-shot images from."""
+    target_val_scenes: int = 64
+    """Number of labelled scenes drawn in the target domain, for evaluation."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PersonalizationSettings:
+    """DreamBooth on the one-shot image. Defaults: DATUM's `dreambooth/train_dreambooth.py` and README."""
+
+    base_model: str = "CompVis/stable-diffusion-v1-4"
+    """Hub id or local folder of a StableDiffusionPipeline, or `streetscenes`: the small model shipped with
+    the package."""
+    instance_prompt: str = "a photo of a sks urban scene"
+    """Prompt that the one-shot image is learned under."""
+    short_side: int = 1024
+    """The image is resized so that its shorter side has this many pixels."""
+    crop: int = 512
+    """Side of the random square crop that a training step sees, in pixels."""
+    steps: int = 1000
+    """Optimizer steps."""
+    checkpoint_every: int = 200
+    """Steps between two checkpoints."""
+    learning_rate: float = 5e-6
+    """Constant learning rate of AdamW, for the UNet and the text encoder."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's betas."""
+    weight_decay: float = 1e-2
+    """AdamW's weight decay."""
+    epsilon: float = 1e-8
+    """AdamW's epsilon."""
+    max_gradient_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    batch_size: int = 1
+    """Crops a step."""
+    train_text_encoder: bool = True
+    """Train the text encoder together with the UNet."""
+    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    """Arithmetic of the forward pass; the weights stay in float32."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a fifth more time."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GenerationSettings:
+    """Drawing the data set of the new place. Defaults: DATUM's `dreambooth/generate_dreambooth.py`."""
+
+    checkpoint_step: int = 200
+    """Personalization step whose checkpoint draws the images (DATUM's default)."""
+    count: int = 2975
+    """Images in all shards together (the size of Cityscapes' training set)."""
+    prompt_template: str = "a photo of sks {c}"
+    """Prompt; `{c}` stands for the class. A template without `{c}` is one generic prompt."""
+    prompt_classes: tuple[str, ...] = THING_PROMPTS
+    """Classes that the prompts cycle through."""
+    inference_steps: int = 50
+    """Denoising steps an image."""
+    guidance_scale: float = 7.5
+    """Weight of classifier-free guidance."""
+    size: int = 512
+    """Side of the drawn square image, in pixels."""
+    batch_size: int = 4
+    """Images denoised together; a drawn image depends on its own seed alone, up to rounding."""
+    precision: Literal["fp16", "bf16", "fp32"] = "fp16"
+    """Arithmetic of the model. Half precision falls back to fp32 on a CPU, which has no fast half."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdaptationSettings:
+    """Self-training of the segmentation network. Defaults: DAFormer's released configuration."""
+
+    iterations: int = 40_000
+    """Optimizer steps."""
+    batch_size: int = 2
+    """Source images, and as many target images, a step."""
+    crop: int = 512
+    """Side of the random square crop, in pixels."""
+    source_scale: tuple[int, int] | None = None
+    """Source images are resized to fit within (width, height) pixels with their ratio kept; none takes the
+    benchmark's: GTA 1280x720, SYNTHIA 1280x760."""
+    target_scale: tuple[int, int] | None = None
+    """The same for target images; none leaves them as generated (DATUM)."""
+    cat_max_ratio: float = 0.75
+    """A source crop in which one class takes more than this share is drawn again (up to ten times)."""
+    learning_rate: float = 6e-5
+    """Peak learning rate of AdamW for the encoder."""
+    head_learning_rate_factor: float = 10.0
+    """The decode head's learning rate over the encoder's."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's betas."""
+    weight_decay: float = 0.01
+    """AdamW's weight decay; none on norms and positional blocks."""
+    warmup_iterations: int = 1500
+    """Iterations of linear warm-up."""
+    warmup_ratio: float = 1e-6
+    """Share of the learning rate that warm-up starts from."""
+    poly_power: float = 1.0
+    """Power of the polynomial decay to 0."""
+    ema_alpha: float = 0.999
+    """Largest decay of the EMA teacher: min(1 - 1/(i+1), alpha)."""
+    pseudo_threshold: float = 0.968
+    """Confidence above which a pseudo-label pixel counts; their share weighs the target loss."""
+    pseudo_ignore_top: int = 15
+    """Rows at the top of a target crop whose pseudo-labels weigh 0, in pixels of a 512 crop (scaled to the
+    crop in use)."""
+    pseudo_ignore_bottom: int = 120
+    """The same at the bottom."""
+    color_jitter_strength: float = 0.2
+    """Brightness, contrast, saturation and hue jitter of the mixed images."""
+    color_jitter_probability: float = 0.8
+    """Probability of that colour jitter (0.2 in DACS's sense of a threshold: jitter above it)."""
+    blur_probability: float = 0.5
+    """Probability of Gaussian blur on the mixed images."""
+    source_augmentation: bool = True
+    """Colour jitter and blur on source-only training too, so that methods differ in the target alone."""
+    rare_class_temperature: float = 0.01
+    """Temperature of rare class sampling; smaller draws rare classes more often."""
+    rare_class_min_pixels: int = 3000
+    """Pixels of the sampled class that a crop must hold, and that an image must hold to be a candidate, in
+    pixels of a 512 crop (scaled to the area of the crop in use)."""
+    rare_class_min_crop_ratio: float = 0.5
+    """A crop is drawn again, up to ten times, until it holds min_pixels x this ratio pixels of the sampled
+    class."""
+    feature_distance_weight: float = 0.005
+    """Weight of the ImageNet feature distance; it is off where the encoder has no pretrained weights."""
+    feature_distance_min_ratio: float = 0.75
+    """Share of a feature cell that one thing class must cover to count."""
+    pretrained_encoder: str = ""
+    """safetensors or .pth file with ImageNet weights of the encoder; empty starts from random weights."""
+    drop_path_rate: float = 0.1
+    """Stochastic depth of the MiT encoder."""
+    dropout: float = 0.1
+    """Dropout of the decode head."""
+    validate_every: int = 2000
+    """Iterations between two validations."""
+    save_every: int = 500
+    """Iterations between two saves of the resumable state."""
+    workers: int = 4
+    """Processes that load and crop images; 0 loads in the training process."""
+    mixed_precision: Literal["no", "bf16"] = "no"
+    """Arithmetic of forward passes (the reference trains in float32)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """Whole-image inference on the validation set, as DAFormer's test pipeline does."""
+
+    scale: tuple[int, int] = (1024, 512)
+    """Images are resized to fit within (width, height) pixels with their ratio kept; predictions are
+    brought back to the label's size before the arg max."""
+    batch_size: int = 1
+    """Images a forward pass; only images of one size share a pass."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What `datum run` runs."""
+
+    seeds: tuple[int, ...] = (1, 2, 3)
+    """Seeds; each has its own one-shot image (the paper reports three)."""
+    shards: int = 1
+    """Tasks that share the generation of one seed."""
+    benchmark: Literal["gta-to-cityscapes", "synthia-to-cityscapes"] = "gta-to-cityscapes"
+    """Source and target data sets."""
+    method: Literal["daformer"] = "daformer"
+    """Training method of the segmentation network."""
+    encoder: str = "mit-b5"
+    """Encoder of the segmentation network."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings, one field a stage."""
+
+    datasets: DatasetSettings = DatasetSettings()
+    personalization: PersonalizationSettings = PersonalizationSettings()
+    generation: GenerationSettings = GenerationSettings()
+    adaptation: AdaptationSettings = AdaptationSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    run: RunSettings = RunSettings()
+
+
+PAPER = Settings()
+
+DEMO = Settings(
+    personalization=PersonalizationSettings(
+        base_model="streetscenes",
+        short_side=128,
+        crop=128,
+        steps=100,
+        checkpoint_every=50,
+        learning_rate=2e-4,
+        batch_size=2,
+    ),
+    generation=GenerationSettings(
+        checkpoint_step=100,
+        count=96,
+        inference_steps=15,
+        guidance_scale=3.0,
+        size=128,
+        batch_size=8,
+        precision="fp32",
+    ),
+    adaptation=AdaptationSettings(
+        iterations=300,
+        batch_size=4,
+        crop=128,
+        source_scale=(512, 128),
+        target_scale=(512, 128),
+        learning_rate=3e-4,
+        head_learning_rate_factor=3.0,
+        warmup_iterations=30,
+        ema_alpha=0.99,
+        pseudo_ignore_top=0,
+        pseudo_ignore_bottom=0,
+        validate_every=100,
+        save_every=50,
+        workers=0,
+    ),
+    evaluation=EvaluationSettings(scale=(512, 128), batch_size=8),
+    run=RunSettings(encoder="mit-b0"),
+)
+
+PROFILES: Mapping[str, Settings] = types.MappingProxyType({"demo": DEMO, "paper": PAPER})
+
+
+def load_settings(profile: str = "paper", overrides: Iterable[str] = ()) -> Settings:
+    """The settings of `profile` with `stage.key=value` overrides, each value in YAML's notation.
+
+    Raises `InputError` for an unknown profile, stage or key and for a value of the wrong type.
+    """
+    if profile not in PROFILES:
+        raise InputError(f"--profile {profile}: unknown profile, expected one of {', '.join(PROFILES)}")
+    settings = PROFILES[profile]
+    for override in overrides:
+        settings = _override(settings, override)
+    return settings
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Settings as plain dicts, lists and scalars, ready for YAML or JSON."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (tuple, list)):
+            return [plain(item) for item in value]
+        return value
+
+    return {key: plain(value) for key, value in dataclasses.asdict(settings).items()}
+
+
+def describe(settings: Any) -> list[tuple[str, Any, str]]:
+    """(key, value, docstring) of every field of one stage's settings, for `--help`."""
+    tree = ast.parse(inspect.getsource(type(settings)))
+    body = typing.cast(ast.ClassDef, tree.body[0]).body
+    documented = []
+    for statement, following in zip(body, body[1:]):
+        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
+            key = typing.cast(ast.Name, statement.target).id
+            text = " ".join(str(typing.cast(ast.Constant, following.value).value).split())
+            documented.append((key, getattr(settings, key), text))
+    return documented
+
+
+def _override(settings: Settings, override: str) -> Settings:
+    name, separator, text = override.partition("=")
+    stage, dot, key = name.partition(".")
+    if not separator or not dot:
+        raise InputError(f"--set {override}: expected stage.key=value, such as generation.count=100")
+    stages = [field.name for field in dataclasses.fields(settings)]
+    _known(stage, stages, f"--set {override}", "stage")
+    section = getattr(settings, stage)
+    _known(
+        key, [field.name for field in dataclasses.fields(section)], f"--set {override}", f"setting of {stage}"
+    )
+    expected = typing.get_type_hints(type(section))[key]
+    try:
+        value = _cast(yaml.safe_load(text) if text else "", expected)
+    except (ValueError, TypeError, yaml.YAMLError):
+        raise InputError(f"--set {name}: found {text!r}, expected {_type_name(expected)}") from None
+    return dataclasses.replace(settings, **{stage: dataclasses.replace(section, **{key: value})})
+
+
+def _known(name: str, known: list[str], where: str, kind: str) -> None:
+    if name in known:
+        return
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    raise InputError(f"{where}: unknown {kind} {name!r}; {hint}")
+
+
+def _cast(value: Any, expected: Any) -> Any:
+    """`value` as type `expected`; raises ValueError or TypeError where it does not fit."""
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _cast(value, next(a for a in arguments if a is not type(None)))
+    if origin is Literal:
+        # YAML reads a bare `no` as False.
+        value = "no" if value is False and "no" in arguments else value
+        if value not in arguments:
+            raise ValueError(value)
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(value)
+        if arguments[-1] is Ellipsis:
+            return tuple(_cast(item, arguments[0]) for item in value)
+        if len(value) != len(arguments):
+            raise ValueError(value)
+        return tuple(_cast(item, argument) for item, argument in zip(value, arguments))
+    if expected is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        # YAML reads 1e-4 (no dot) as a string.
+        return float(value)
+    if expected is str and value is not None and not isinstance(value, (list, dict)):
+        return str(value)
+    if type(value) is not expected:
+        raise TypeError(value)
+    return value
+
+
+def _type_name(expected: Any) -> str:
+    if typing.get_origin(expected) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(expected)))
+    return getattr(expected, "__name__", str(expected)) if not typing.get_args(expected) else str(expected)

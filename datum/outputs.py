@@ -1,0 +1,99 @@
+"""Outputs that are either whole or absent.
+
+A stage builds its output in `<output>.partial` and renames it when it is whole, so that no reader ever
+sees half of one. The partial folder outlives a killed process: running the same command again finds it
+and resumes, and a command with other settings or inputs starts it anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from datum.errors import InputError
+
+PROVENANCE = "provenance.json"
+"""Name of the file in every stage's output that says what made it: stage, settings, inputs."""
+
+
+def is_complete(output: Path, provenance: Mapping[str, Any]) -> bool:
+    """Whether `output` is already the whole result of exactly this stage, settings and inputs.
+
+    Raises `InputError` where it holds anything else, so that nothing of the user's is overwritten.
+    """
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return False
+    if _read_provenance(output) == _normalised(provenance):
+        return True
+    raise InputError(
+        f"--output {output}: already holds something else than this command's output; "
+        "remove it or name another folder"
+    )
+
+
+@contextlib.contextmanager
+def building(output: Path, provenance: Mapping[str, Any]) -> Iterator[Path]:
+    """Yields the folder to build in; renames it to `output` when the block ends without an exception.
+
+    What an interrupted run of the same stage, settings and inputs left in the folder is still there.
+    """
+    partial = output.with_name(output.name + ".partial")
+    if partial.exists() and _read_provenance(partial) != _normalised(provenance):
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    write_json(partial / PROVENANCE, provenance)
+    yield partial
+    if output.exists():
+        output.rmdir()
+    partial.rename(output)
+
+
+@contextlib.contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `file`, renamed to `file` when the block ends without an exception."""
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}.", suffix=file.suffix)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes private files; an output is as readable as any other new file.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Writes `content` as indented JSON, whole or not at all."""
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def sha256(file: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
+
+
+def _normalised(provenance: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(provenance))
+
+
+def _read_provenance(folder: Path) -> Any:
+    try:
+        return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
