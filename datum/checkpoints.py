@@ -67,7 +67,7 @@ class TrainingState:
 
 def capture_rng() -> dict[str, Any]:
     """The state of Python's, numpy's and torch's global generators, fit for `TrainingState.save`."""
-    _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    _, keys, position, has_gauss, cached = np.random.get_state()
     version, internal, gauss = random.getstate()
     state = {
         "python": [version, list(internal), gauss],
@@ -89,7 +89,7 @@ def restore_rng(state: dict[str, Any]) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
+
+BAD_INPUT = 2
+"""Exit status: the input is wrong; a retry does not help."""
+TEMPORARY_FAULT = 75
+"""Exit status (EX_TEMPFAIL): a fault that may pass; a retry resumes."""
+
 
 class InputError(Exception):
     """The user's input is wrong: exit status 2.
@@ -16,3 +25,19 @@ class TemporaryFaultError(Exception):
 
     State is saved, so that running the same command again resumes.
     """
+
+
+@contextlib.contextmanager
+def exit_status() -> Iterator[None]:
+    """Ends the process with one line and the right status where the block raises one of the two errors.
+
+    Any other exception is a defect of ours and keeps its traceback (exit status 1).
+    """
+    try:
+        yield
+    except InputError as error:
+        print(f"datum: {error}", file=sys.stderr, flush=True)
+        sys.exit(BAD_INPUT)
+    except TemporaryFaultError as error:
+        print(f"datum: {error} (state is saved; the same command resumes)", file=sys.stderr, flush=True)
+        sys.exit(TEMPORARY_FAULT)

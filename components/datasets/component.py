@@ -1,0 +1,57 @@
+"""Ingest the source and target data sets, and choose the one-shot images."""
+
+from kfp import dsl
+
+from components.images import IMAGES
+
+
+@dsl.component(base_image=IMAGES["reporting"], install_kfp_package=False)
+def ingest_source(root: str, benchmark: str, workspace: str, profile: str, overrides: list[str]) -> str:
+    """Checks and converts the labelled source data set, or draws one; returns where it lies."""
+    from pathlib import Path
+
+    from datum.cluster.tasks import failing_with_status
+    from datum.config import load_settings
+    from datum.datasets.ingest import ingest_source
+
+    output = Path(workspace) / "datasets" / "source"
+    with failing_with_status():
+        settings = load_settings(profile, overrides).datasets
+        ingest_source(benchmark.split("-")[0], Path(root) if root else None, output, settings=settings)
+    return str(output)
+
+
+@dsl.component(base_image=IMAGES["reporting"], install_kfp_package=False)
+def ingest_target(root: str, workspace: str, profile: str, overrides: list[str]) -> str:
+    """Checks and converts the target data set, or draws one; returns where it lies."""
+    from pathlib import Path
+
+    from datum.cluster.tasks import failing_with_status
+    from datum.config import load_settings
+    from datum.datasets.ingest import ingest_target
+
+    output = Path(workspace) / "datasets" / "target"
+    with failing_with_status():
+        settings = load_settings(profile, overrides).datasets
+        ingest_target(Path(root) if root else None, output, settings=settings)
+    return str(output)
+
+
+@dsl.component(base_image=IMAGES["reporting"], install_kfp_package=False)
+def select_one_shot(
+    target: str,
+    seeds: list[int],
+    position: int,
+    named: list[str],
+    workspace: str,
+    one_shot: dsl.Output[dsl.Artifact],
+):
+    """Chooses the one-shot image of the seed at `position` from the target's unlabelled training images."""
+    from pathlib import Path
+
+    from datum.cluster.tasks import place, task
+    from datum.datasets.one_shot import one_shot_images
+
+    with task(one_shot.path, workspace, f"seed-{seeds[position]}/one_shot.png") as output:
+        images = one_shot_images(Path(target), seeds, [Path(name) for name in named])
+        place(images[position].resolve(), output)

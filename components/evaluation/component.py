@@ -1,0 +1,49 @@
+"""Evaluate the segmentation network and gather all that the report shows of one seed."""
+
+from kfp import dsl
+
+from components.images import IMAGES
+
+
+@dsl.component(base_image=IMAGES["evaluation"], install_kfp_package=False)
+def evaluate(
+    segmentor: dsl.Input[dsl.Model],
+    one_shot: dsl.Input[dsl.Artifact],
+    dataset: str,
+    benchmark: str,
+    method: str,
+    encoder: str,
+    seed: int,
+    run_name: str,
+    workspace: str,
+    profile: str,
+    overrides: list[str],
+    metrics: dsl.Output[dsl.Metrics],
+    run: dsl.Output[dsl.Artifact],
+    generated: dsl.Input[dsl.Dataset] = None,
+):
+    """Tests the best and the last checkpoint, and gathers the run's folder for the report."""
+    from pathlib import Path
+
+    from datum.cluster.tasks import task
+    from datum.config import load_settings
+    from datum.evaluation.seed_run import evaluate_seed_run
+
+    with task(run.path, workspace, run_name) as output:
+        miou = evaluate_seed_run(
+            output=output,
+            segmentor=Path(segmentor.path),
+            one_shot=Path(one_shot.path),
+            generated=Path(generated.path) if generated else None,
+            dataset=Path(dataset),
+            settings=load_settings(profile, overrides).evaluation,
+            description={
+                "seed": seed,
+                "benchmark": benchmark,
+                "method": method,
+                "encoder": encoder,
+                "profile": profile,
+            },
+        )
+    for name, value in miou.items():
+        metrics.log_metric(name, value)

@@ -1,0 +1,55 @@
+"""Draw images of the new place, in shards, and bring the shards together."""
+
+from kfp import dsl
+
+from components.images import IMAGES
+
+
+@dsl.component(base_image=IMAGES["generation"], install_kfp_package=False)
+def generate(
+    personalized: dsl.Input[dsl.Model],
+    seed: int,
+    shard: int,
+    shards: int,
+    workspace: str,
+    profile: str,
+    overrides: list[str],
+    generated: dsl.Output[dsl.Dataset],
+):
+    """Draws one shard of the images with class prompts."""
+    from pathlib import Path
+
+    from datum.cluster.tasks import task
+    from datum.config import load_settings
+    from datum.generation.generate import generate
+
+    name = "generated" if shards == 1 else f"shards/{shard}-of-{shards}"
+    with task(generated.path, workspace, f"seed-{seed}/{name}") as output:
+        settings = load_settings(profile, overrides).generation
+        model = Path(personalized.path)
+        generate(model=model, output=output, settings=settings, seed=seed, shard=(shard, shards))
+
+
+@dsl.component(base_image=IMAGES["generation"], install_kfp_package=False)
+def merge_shards(
+    shard_1: dsl.Input[dsl.Dataset],
+    shard_2: dsl.Input[dsl.Dataset],
+    seed: int,
+    workspace: str,
+    generated: dsl.Output[dsl.Dataset],
+    shard_3: dsl.Input[dsl.Dataset] = None,
+    shard_4: dsl.Input[dsl.Dataset] = None,
+    shard_5: dsl.Input[dsl.Dataset] = None,
+    shard_6: dsl.Input[dsl.Dataset] = None,
+    shard_7: dsl.Input[dsl.Dataset] = None,
+    shard_8: dsl.Input[dsl.Dataset] = None,
+):
+    """Verifies the shards of one seed and brings them together in one folder."""
+    from pathlib import Path
+
+    from datum.cluster.tasks import task
+    from datum.generation.manifest import merge_shards
+
+    given = [shard_1, shard_2, shard_3, shard_4, shard_5, shard_6, shard_7, shard_8]
+    with task(generated.path, workspace, f"seed-{seed}/generated") as output:
+        merge_shards([Path(shard.path) for shard in given if shard], output)

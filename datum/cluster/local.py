@@ -1,0 +1,143 @@
+"""The whole pipeline on one machine, through kfp.local: no cluster, no containers.
+
+Every task is a process of its own, as on a cluster. What a task has finished stays in the output folder,
+so the same command run again does only what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from datum.cluster.tasks import STATUS_FILE
+from datum.config import Settings, load_settings
+from datum.errors import InputError
+from datum.telemetry import log
+
+
+def run_locally(
+    *,
+    profile: str,
+    overrides: Sequence[str],
+    source: Path | None,
+    target: Path | None,
+    one_shots: Sequence[Path],
+    baselines: bool,
+    output: Path,
+) -> None:
+    """Runs the reproduction pipeline into `output` and prints the summary table and the report's path.
+
+    `source` and `target` are data set roots; street scenes are drawn where both are None. Raises
+    `InputError` before anything is written where the input is wrong; ends the process with a failing
+    task's own exit status.
+    """
+    settings = load_settings(profile, overrides)
+    _check(settings, source, target, one_shots)
+    output = output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    arguments = {
+        "source": str(source.resolve()) if source else "",
+        "target": str(target.resolve()) if target else "",
+        "named_one_shots": [str(file.resolve()) for file in one_shots],
+        "benchmark": settings.run.benchmark,
+        "method": settings.run.method,
+        "encoder": settings.run.encoder,
+        "profile": profile,
+        "overrides": list(overrides),
+        "workspace": str(output),
+    }
+    with tempfile.TemporaryDirectory(prefix="datum-") as scratch:
+        status_file = Path(scratch) / "status"
+        os.environ[STATUS_FILE] = str(status_file)
+        try:
+            _run_pipeline(settings, baselines, arguments, Path(scratch) / "pipeline")
+        except RuntimeError as error:
+            status = int(status_file.read_text()) if status_file.exists() else 1
+            log(f"datum: {_without_colors(str(error))}")
+            sys.exit(status)
+    _show_result(output / "report")
+
+
+def _check(settings: Settings, source: Path | None, target: Path | None, one_shots: Sequence[Path]) -> None:
+    """What can be checked before the first task starts, so that bad input costs no time."""
+    from datum.base_model.resolve import base_model_path
+    from datum.datasets.check import check_dataset
+    from datum.datasets.one_shot import check_one_shot
+    from pipelines.reproduction import MAX_SEEDS, MAX_SHARDS
+
+    if (source is None) != (target is None):
+        missing = "--target" if target is None else "--source"
+        raise InputError(
+            f"{missing}: not given; give both --source and --target, or neither for drawn scenes"
+        )
+    seeds = settings.run.seeds
+    if not 1 <= len(seeds) <= MAX_SEEDS or len(set(seeds)) != len(seeds):
+        raise InputError(f"run.seeds: found {list(seeds)}, expected 1 to {MAX_SEEDS} different seeds")
+    if not 1 <= settings.run.shards <= MAX_SHARDS:
+        raise InputError(f"run.shards: found {settings.run.shards}, expected 1 to {MAX_SHARDS}")
+    if one_shots and len(one_shots) != len(seeds):
+        raise InputError(
+            f"--one-shot: found {len(one_shots)} images, expected one for each seed of {list(seeds)}"
+        )
+    for file in one_shots:
+        check_one_shot(file)
+    if source and target:
+        check_dataset(settings.run.benchmark.split("-")[0], source)
+        check_dataset("cityscapes", target)
+    base_model_path(settings.personalization.base_model)
+
+
+def _run_pipeline(
+    settings: Settings, baselines: bool, arguments: dict[str, object], pipeline_root: Path
+) -> None:
+    from kfp import local
+
+    from pipelines.reproduction import reproduction
+
+    # Lightweight components run in this environment; the image only counts on a cluster.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="kfp.local")
+    warnings.filterwarnings("ignore", message="Task .* have no effect in the current local runner")
+    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(pipeline_root))
+    pipeline = reproduction(seeds=settings.run.seeds, shards=settings.run.shards, baselines=baselines)
+    tasks = pipeline.pipeline_spec.root.dag.tasks
+    names = {name: spec.task_info.name for name, spec in tasks.items()}
+    root = logging.getLogger()
+    headings = _TaskHeadings(names)
+    root.addFilter(headings)
+    try:
+        pipeline(**arguments)
+    finally:
+        root.removeFilter(headings)
+
+
+class _TaskHeadings(logging.Filter):
+    """Turns kfp.local's log into one heading a task, with the name of the DAG and how many are done."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        super().__init__()
+        self._names, self._started = names, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = _without_colors(record.getMessage())
+        if match := re.match(r"Executing task '(.+)'", message):
+            self._started += 1
+            log(f"[{self._started}/{len(self._names)}] {self._names.get(match[1], match[1])}")
+        return record.levelno >= logging.WARNING
+
+
+def _without_colors(text: str) -> str:
+    return re.sub(r"\x1b\[\d+m", "", text)
+
+
+def _show_result(report: Path) -> None:
+    from datum.reporting.report import summary_table
+
+    print(summary_table(json.loads((report / "report.json").read_text(encoding="utf-8"))))
+    print(f"\n{report / 'report.html'}")
