@@ -1,0 +1,267 @@
+"""The ground: road, sidewalks, grass, markings, patches and the shadows of the houses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from datum.datasets.streetscenes import textures
+from datum.datasets.streetscenes.canvas import TOWARDS_CAMERA, UP, Canvas, Paint
+from datum.datasets.streetscenes.domain import Color
+from datum.datasets.streetscenes.elements import Building, Element, Side, Street, Tree
+from datum.datasets.streetscenes.layout import BACKDROP, LANE
+from datum.datasets.streetscenes.streams import Stream
+from datum.labels import LABEL_ID
+
+_DEPTHS = (0.9, 1.6, 3.0, 6.0, 11.0, 18.0, 28.0, 42.0, 65.0, 95.0, BACKDROP)
+_CURB_HEIGHT = 0.14
+
+
+def paint_ground(canvas: Canvas, street: Street, looks: Stream) -> None:
+    """Fill everything below the horizon."""
+    _paint_base(canvas)
+    end = street.end + 8.0 if street.closed else BACKDROP
+    for side in (street.left, street.right):
+        _paint_sidewalk(canvas, side, end)
+    _strip(canvas, street.left.curb, street.right.curb, 0.9, end, _asphalt(canvas, 1.0), "road")
+    if street.closed:
+        _strip(canvas, -90.0, 90.0, street.end, street.end + 6.0, _asphalt(canvas, 1.0), "road")
+    if street.junction is not None:
+        near, far = street.junction
+        _strip(canvas, -60.0, 60.0, near, far, _asphalt(canvas, 0.97), "road")
+    _paint_patches(canvas, street, looks)
+    for side in (street.left, street.right):
+        _paint_curb(canvas, street, side, end)
+    _paint_markings(canvas, street, looks, end)
+
+
+def _asphalt(canvas: Canvas, shade: float) -> Color:
+    domain = canvas.domain
+    level, warmth = domain.asphalt_brightness * shade, domain.asphalt_warmth * 0.5
+    return (level + warmth, level, level - warmth)
+
+
+def _paint_base(canvas: Canvas) -> None:
+    """Grass to the horizon; it shows wherever nothing else stands."""
+    row = max(0, int(canvas.camera.horizon) + 1)
+    light = canvas.light(UP)
+    canvas.image[row:] = np.clip(canvas.paint(canvas.foliage(0.95), light, 25.0), 0, 255)
+    canvas.label_ids[row:] = LABEL_ID["terrain"]
+
+
+def _strip(
+    canvas: Canvas,
+    left: float,
+    right: float,
+    near: float,
+    far: float,
+    albedo: Color,
+    label: str | None,
+    height: float = 0.0,
+) -> None:
+    """A band of ground between two x, cut into pieces so that it bends and fades with distance."""
+    project, light = canvas.camera.project, canvas.light(UP)
+    depths = [near, *(z for z in _DEPTHS if near < z < far), far]
+    for start, stop in zip(depths[-2::-1], depths[:0:-1], strict=True):
+        paint = canvas.paint(albedo, light, math.sqrt(start * stop))
+        corners = (
+            project(left, height, start),
+            project(left, height, stop),
+            project(right, height, stop),
+            project(right, height, start),
+        )
+        canvas.polygon(corners, paint, label)
+
+
+def _paint_sidewalk(canvas: Canvas, side: Side, end: float) -> None:
+    domain = canvas.domain
+    level = min(0.85, domain.asphalt_brightness * 1.1 + 0.2)
+    paving: Color = (level * 1.03, level, level * 0.94)
+    inner, outer = sorted((side.curb, side.frontage + side.sign * 2.5))
+    _strip(canvas, inner, outer, 0.9, end, paving, "sidewalk")
+    if side.verge:
+        inner, outer = sorted((side.curb, side.walk))
+        _strip(canvas, inner, outer, 0.9, end, canvas.foliage(1.05), "terrain")
+    _paint_slabs(canvas, side, paving)
+
+
+def _paint_slabs(canvas: Canvas, side: Side, paving: Color) -> None:
+    """Joints between the slabs of the sidewalk, near the camera only."""
+    project, light = canvas.camera.project, canvas.light(UP)
+    z = 2.0
+    dark = (paving[0] * 0.8, paving[1] * 0.8, paving[2] * 0.8)
+    while z < 14.0:
+        paint = canvas.paint(dark, light, z)
+        canvas.line((project(side.walk, 0.0, z), project(side.frontage, 0.0, z)), 1, paint)
+        z *= 1.22
+
+
+def _paint_curb(canvas: Canvas, street: Street, side: Side, end: float) -> None:
+    domain = canvas.domain
+    level = min(0.9, domain.asphalt_brightness * 0.9 + 0.36)
+    stretches = [(0.9, end)]
+    if street.junction is not None:
+        stretches = [(0.9, street.junction[0] - 0.5), (street.junction[1] + 0.5, end)]
+    for near, far in stretches:
+        inner, outer = sorted((side.curb - side.sign * 0.02, side.curb + side.sign * 0.22))
+        _strip(canvas, inner, outer, near, min(far, 60.0), (level, level, level * 0.97), "sidewalk")
+        gutter_left, gutter_right = sorted((side.curb, side.curb - side.sign * 0.2))
+        _strip(canvas, gutter_left, gutter_right, near, min(far, 30.0), _asphalt(canvas, 0.7), None)
+
+
+def _paint_patches(canvas: Canvas, street: Street, looks: Stream) -> None:
+    """Repaired asphalt, wheel tracks and manholes."""
+    project, light = canvas.camera.project, canvas.light(UP)
+    for track in (-0.85, 0.85, -LANE - 0.85, -LANE + 0.85):
+        _strip(canvas, track - 0.22, track + 0.22, 1.0, 40.0, _asphalt(canvas, 0.93), None)
+    for _ in range(looks.integer(1, 4)):
+        x = looks.uniform(street.left.curb + 0.5, street.right.curb - 2.0)
+        z = looks.uniform(3.0, 18.0)
+        albedo = _asphalt(canvas, looks.uniform(0.72, 1.12))
+        _strip(canvas, x, x + looks.uniform(0.6, 2.2), z, z + looks.uniform(1.0, 6.0), albedo, None)
+    for _ in range(looks.integer(0, 2)):
+        x, z = looks.uniform(-4.0, 1.5), looks.uniform(4.0, 11.0)
+        paint = canvas.paint(_asphalt(canvas, 0.55), light, z)
+        center = project(x, 0.0, z)
+        flat = project(x, 0.0, z - 0.35)[1] - center[1]
+        canvas.ellipse(center, 0.35 * canvas.camera.scale(z), max(0.4, flat), paint)
+
+
+def _paint_markings(canvas: Canvas, street: Street, looks: Stream, end: float) -> None:
+    white: Color = (0.82, 0.82, 0.78)
+    yellow: Color = (0.85, 0.68, 0.2)
+    center = yellow if looks.chance(0.35) else white
+    solid = looks.chance(0.3)
+    stop = street.junction
+    for x, albedo, whole in _lines(street, center, white, solid, looks):
+        z, dash = 1.2, 2.2
+        if whole:
+            for near, far in ((1.0, stop[0] - 1.0), (stop[1] + 1.0, end)) if stop else ((1.0, end),):
+                _strip(canvas, x - 0.07, x + 0.07, near, min(far, 70.0), albedo, None)
+            continue
+        z += looks.uniform(0.0, 4.0)
+        while z < 55.0:
+            if stop is None or not stop[0] - dash < z < stop[1]:
+                _mark(canvas, x - 0.08, x + 0.08, z, z + dash, albedo)
+            z += dash * 2.4
+    if stop is not None and street.zebra is None:
+        _mark(canvas, street.divider, street.right.curb - 0.3, stop[0] - 1.4, stop[0] - 0.9, white)
+    if street.zebra is not None:
+        _paint_zebra(canvas, street, street.zebra, white)
+
+
+def _lines(
+    street: Street, center: Color, white: Color, solid: bool, looks: Stream
+) -> list[tuple[float, Color, bool]]:
+    lines = [(street.divider, center, solid)]
+    if street.left.curb < -LANE * 2.5:
+        lines.append((-LANE * 1.5, white, False))
+    if looks.chance(0.5):
+        lines.append((street.right.curb - 0.35, white, True))
+        lines.append((street.left.curb + 0.35, white, True))
+    return lines
+
+
+def _mark(canvas: Canvas, left: float, right: float, near: float, far: float, albedo: Color) -> None:
+    project = canvas.camera.project
+    paint: Paint = canvas.paint(albedo, canvas.light(UP), near)
+    canvas.polygon(
+        (project(left, 0, near), project(left, 0, far), project(right, 0, far), project(right, 0, near)), paint
+    )
+
+
+def _paint_zebra(canvas: Canvas, street: Street, near: float, albedo: Color) -> None:
+    x = street.left.curb + 0.4
+    while x < street.right.curb - 0.4:
+        _mark(canvas, x, x + 0.5, near, near + 3.0, albedo)
+        x += 1.0
+
+
+def texture_ground(canvas: Canvas, looks: Stream) -> None:
+    """Lay grain over the ground in perspective."""
+    camera, strength = canvas.camera, canvas.domain.texture
+    if strength <= 0.0:
+        return
+    top = max(0, int(camera.horizon) + 2)
+    rows = camera.height - top
+    # Picture (u, v) -> texture: z = focal * eye / (v - horizon), x = (u - center) * z / focal; 40 texels a metre
+    # would alias at once, so the texture is coarse and its grain is a few centimetres wide near the camera.
+    texels = 26.0
+    f, eye, u0, v0 = camera.focal, camera.eye, camera.center, camera.horizon - top
+    du, dv = looks.uniform(0.0, 256.0), looks.uniform(0.0, 256.0)
+    matrix = np.array(
+        [
+            [texels * eye, du, -u0 * texels * eye - du * v0],
+            [0.0, dv, texels * eye * f - dv * v0],
+            [0.0, 1.0, -v0],
+        ]
+    )
+    grain = cv2.warpPerspective(
+        textures.ground(),
+        matrix,
+        (camera.width, rows),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_WRAP,
+    )
+    ground = canvas.image[top:]
+    even = cv2.addWeighted(grain, strength, grain, 0.0, 128.0 * (1.0 - strength))
+    cv2.multiply(ground, even, ground, scale=1 / 128)
+
+
+def shade_ground(canvas: Canvas, elements: Sequence[Element]) -> None:
+    """Darken the ground where houses and trees stand between it and the sun."""
+    domain = canvas.domain
+    sun = domain.sun_direction()
+    if domain.shadow_depth <= 0.0 or domain.sun_strength <= 0.0 or sun[1] < 0.05:
+        return
+    slant_x, slant_z = -sun[0] / sun[1], -sun[2] / sun[1]
+    project = canvas.camera.project
+    top = max(0, int(canvas.camera.horizon) + 1)
+    mask = np.zeros(canvas.label_ids.shape, dtype=np.uint8)
+    for element in elements:
+        if isinstance(element, Building) and element.side:
+            x, reach = element.x, min(element.height, 25.0)
+            near, far = max(1.0, element.near), element.far
+            corners = (
+                project(x, 0, near),
+                project(x + slant_x * reach, 0, max(1.0, near + slant_z * reach)),
+                project(x + slant_x * reach, 0, max(1.0, far + slant_z * reach)),
+                project(x, 0, far),
+            )
+            _fill(mask, corners)
+        elif isinstance(element, Tree):
+            middle = element.height - element.crown
+            x, z = element.x + slant_x * middle, element.z + slant_z * middle
+            if z > 2.0:
+                u, v = project(x, 0, z)
+                wide = element.crown * canvas.camera.scale(z)
+                axes = (int(min(wide, 500)) + 1, int(min(wide * canvas.camera.eye / z, 300)) + 1)
+                cv2.ellipse(mask, (int(max(-2000, min(2000, u))), int(v)), axes, 0, 0, 360, 255, -1)
+    region, ground = mask[top:], canvas.image[top:]
+    dark = cv2.convertScaleAbs(ground, alpha=1.0 - domain.shadow_depth)
+    cv2.copyTo(dark, region, ground)
+
+
+def _fill(mask: np.ndarray, corners: Sequence[tuple[float, float]]) -> None:
+    points = np.clip(np.array(corners), -4000, 4000).astype(np.int32)
+    cv2.fillConvexPoly(mask, points, 255)
+
+
+def paint_contact_shadow(canvas: Canvas, x: float, z: float, half_x: float, half_z: float) -> None:
+    """The dark patch under an object; half sizes in metres."""
+    project = canvas.camera.project
+    albedo = _asphalt(canvas, 0.38)
+    paint = canvas.paint(albedo, canvas.light(TOWARDS_CAMERA), z)
+    near, far = z - half_z, z + half_z
+    canvas.polygon(
+        (
+            project(x - half_x, 0, near),
+            project(x - half_x * 0.95, 0, far),
+            project(x + half_x * 0.95, 0, far),
+            project(x + half_x, 0, near),
+        ),
+        paint,
+    )

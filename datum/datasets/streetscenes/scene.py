@@ -1,0 +1,109 @@
+"""From a seed and a domain to a picture with its labels."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from datum.datasets.streetscenes.buildings import paint_building
+from datum.datasets.streetscenes.canvas import Canvas
+from datum.datasets.streetscenes.cycles import paint_cycle
+from datum.datasets.streetscenes.domain import Domain
+from datum.datasets.streetscenes.elements import (
+    Barrier,
+    Bollard,
+    Building,
+    Cycle,
+    Element,
+    Lamp,
+    Person,
+    Sign,
+    TrafficLight,
+    Tree,
+    Vehicle,
+)
+from datum.datasets.streetscenes.emphasis import emphasize
+from datum.datasets.streetscenes.furniture import paint_bollard, paint_lamp, paint_sign, paint_traffic_light
+from datum.datasets.streetscenes.greenery import paint_barrier, paint_tree
+from datum.datasets.streetscenes.ground import paint_ground, shade_ground, texture_ground
+from datum.datasets.streetscenes.layout import draw_camera, draw_layout
+from datum.datasets.streetscenes.lens import expose
+from datum.datasets.streetscenes.people import paint_person
+from datum.datasets.streetscenes.sky import paint_backdrop, paint_sky
+from datum.datasets.streetscenes.streams import Stream
+from datum.datasets.streetscenes.vehicles import paint_vehicle
+from datum.labels import CLASSES
+
+_LAYOUT, _LOOKS, _EMPHASIS, _CAMERA, _BACKDROP = range(5)  # purposes of random streams
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A street with its exact labels."""
+
+    image: npt.NDArray[np.uint8]
+    """RGB, height x width x 3."""
+    label_ids: npt.NDArray[np.uint8]
+    """Cityscapes label ids, height x width."""
+    seed: int
+    domain: Domain
+
+
+def draw_scene(
+    seed: int, domain: Domain, *, height: int = 128, width: int = 128, emphasis: str | None = None
+) -> Scene:
+    """Draw the street of `seed` (0 or more) as `domain` shows it; height and width in pixels, 16 or more.
+
+    The labels depend on seed, size and emphasis, never on the domain. `emphasis` names a class of
+    `EMPHASIZED` that is to stand large and near; everything else keeps its place.
+    """
+    camera = draw_camera(Stream.from_seed(seed, _CAMERA), height, width)
+    layout = draw_layout(Stream.from_seed(seed, _LAYOUT))
+    if emphasis is not None:
+        layout = emphasize(layout, emphasis, Stream.from_seed(seed, _EMPHASIS))
+    looks = Stream.from_seed(seed, _LOOKS)
+    canvas = Canvas(camera, domain)
+    paint_sky(canvas, looks.fork(0))
+    paint_ground(canvas, layout.street, looks.fork(1))
+    texture_ground(canvas, looks.fork(2))
+    shade_ground(canvas, layout.elements)
+    if not layout.street.closed:
+        paint_backdrop(canvas, Stream.from_seed(seed, _BACKDROP))
+    for index, element in enumerate(layout.elements):
+        _paint(canvas, element, looks.fork(4 + index))
+    image = expose(canvas, looks.fork(3))
+    return Scene(image=image, label_ids=canvas.label_ids, seed=seed, domain=domain)
+
+
+def _paint(canvas: Canvas, element: Element, looks: Stream) -> None:
+    match element:
+        case Building():
+            paint_building(canvas, element, looks)
+        case Barrier():
+            paint_barrier(canvas, element, looks)
+        case Tree():
+            paint_tree(canvas, element, looks)
+        case Lamp():
+            paint_lamp(canvas, element, looks)
+        case Bollard():
+            paint_bollard(canvas, element, looks)
+        case TrafficLight():
+            paint_traffic_light(canvas, element, looks)
+        case Sign():
+            paint_sign(canvas, element, looks)
+        case Vehicle():
+            paint_vehicle(canvas, element, looks)
+        case Cycle():
+            paint_cycle(canvas, element, looks)
+        case Person():
+            paint_person(canvas, element, looks)
+
+
+def visible_classes(label_ids: npt.NDArray[np.uint8], min_fraction: float = 0.004) -> list[str]:
+    """Names of the classes that cover at least `min_fraction` (0 to 1) of the picture, the largest first."""
+    counts = np.bincount(label_ids.ravel(), minlength=256)
+    least = max(1.0, min_fraction * label_ids.size)
+    found = [c for c in CLASSES if counts[c.label_id] >= least]
+    return [c.name for c in sorted(found, key=lambda c: -int(counts[c.label_id]))]
