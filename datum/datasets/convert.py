@@ -1,0 +1,201 @@
+"""Conversion of label ids to train ids, with the class statistics that rare class sampling reads.
+
+Names and bytes are those of DAFormer's `tools/convert_datasets/{gta,synthia,cityscapes}.py`, called as its
+README does (`python tools/convert_datasets/gta.py data/gta`). Three things differ: a pixel is mapped by one
+lookup; Cityscapes is converted from `*_gtFine_labelIds.png` (the polygons are not needed: they draw the same
+ids); and Cityscapes' frames are listed in sorted order, where DAFormer lists them as the file system does.
+
+Paths in the JSON files start with the root as it was given (`data/gta/labels/00001_labelTrainIds.png`). A
+reader that may run elsewhere takes what follows the labels folder, or the file's name, as DAFormer's own
+rare class sampling does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datum.datasets.images import image_size, read_label, read_synthia_label
+from datum.datasets.layouts import DatasetName, Pair, find_pairs, layout_of
+from datum.errors import InputError
+from datum.labels import CLASSES
+from datum.telemetry import Progress
+
+CLASS_STATS = "sample_class_stats.json"
+"""List with one object a label: pixels of every train id that occurs, and `file`."""
+CLASS_STATS_BY_FILE = "sample_class_stats_dict.json"
+"""The same, as an object from file to pixels by train id."""
+FILES_BY_CLASS = "samples_with_class.json"
+"""Object from train id to a list of (file, pixels)."""
+
+DEFAULT_WORKERS = os.cpu_count() or 1
+"""Processes that convert labels: one a processor core."""
+
+_LABELS_A_PROCESS = 64
+"""Fewer labels than this take less time than another process takes to start."""
+_LABELS_A_TASK = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Task:
+    """One label to convert."""
+
+    dataset: DatasetName
+    image: Path
+    label: Path
+    destination: Path
+
+
+def convert(benchmark_dataset: DatasetName, root: Path, *, workers: int = DEFAULT_WORKERS) -> None:
+    """Writes `*_labelTrainIds.png` beside every label of `root`, and the three JSON files into `root`.
+
+    Cityscapes also gets `train.txt`, `val.txt` and `test.txt` with the frames of the splits that have
+    labels; its statistics count the training split. `workers` is the number of processes.
+
+    Raises `InputError` for a folder that is missing or cannot be written to, a pair that is not complete, a
+    file that cannot be read, a label of another size than its image and a label with ids outside the data
+    set's space. Everything is read and verified before the first output takes its name, and the JSON files
+    come last: an interrupted conversion leaves none.
+    """
+    pairs = find_pairs(benchmark_dataset, root)
+    convert_pairs(benchmark_dataset, pairs, root, root, recorded_root=root, workers=workers)
+
+
+def convert_pairs(
+    benchmark_dataset: DatasetName,
+    pairs: Sequence[Pair],
+    root: Path,
+    destination: Path,
+    *,
+    recorded_root: Path,
+    workers: int,
+) -> None:
+    """Converts `pairs` of `root` as `convert` does, with the outputs below `destination`.
+
+    The folders of the outputs must be there. The JSON files name them below `recorded_root`: the place that
+    `destination` will be renamed to.
+    """
+    if workers < 1:
+        raise InputError(f"--workers {workers}: expected a number of processes, 1 or more")
+    layout = layout_of(benchmark_dataset)
+    targets = [destination / pair.train_ids for pair in pairs]
+    indices = [destination / name for name in (CLASS_STATS, CLASS_STATS_BY_FILE, FILES_BY_CLASS)]
+    split_lists = {
+        destination / f"{split}.txt": [pair.frame for pair in pairs if pair.split == split]
+        for split in layout.splits
+        if any(pair.split == split for pair in pairs)
+    }
+    _require_writable({file.parent for file in [*targets, *indices]})
+    tasks = [
+        _Task(
+            dataset=benchmark_dataset,
+            image=root / pair.image,
+            label=root / pair.label,
+            destination=_staged(target),
+        )
+        for pair, target in zip(pairs, targets)
+    ]
+    with _all_or_none([*targets, *split_lists, *indices], stale=indices):
+        counts = _convert_all(tasks, f"convert {benchmark_dataset}", workers)
+        for file, frames in split_lists.items():
+            _staged(file).write_text("".join(f"{frame}\n" for frame in frames), encoding="utf-8")
+        contents = _index_contents(
+            {
+                str(recorded_root / pair.train_ids): count
+                for pair, count in zip(pairs, counts)
+                if pair.split in ("", "train")
+            }
+        )
+        for index, content in zip(indices, contents):
+            _staged(index).write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def _convert_all(tasks: Sequence[_Task], description: str, workers: int) -> list[dict[int, int]]:
+    """Pixels by train id of every task's label, in the tasks' order."""
+    progress = Progress(description, len(tasks), unit="labels")
+    counts = []
+    processes = min(workers, max(1, len(tasks) // _LABELS_A_PROCESS))
+    with contextlib.ExitStack() as stack:
+        if processes == 1:
+            results: Iterator[dict[int, int]] = map(_convert_label, tasks)
+        else:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=context))
+            results = pool.map(_convert_label, tasks, chunksize=_LABELS_A_TASK)
+        for count in results:
+            counts.append(count)
+            progress.advance()
+    return counts
+
+
+def _convert_label(task: _Task) -> dict[int, int]:
+    """Writes the label's train ids; pixels of every train id that occurs, in ascending order."""
+    layout = layout_of(task.dataset)
+    read = read_synthia_label if task.dataset == "synthia" else read_label
+    label_ids = read(task.label)
+    height, width = label_ids.shape
+    if (width, height) != (size := image_size(task.image)):
+        raise InputError(
+            f"{task.label}: found {width}x{height} pixels, expected {size[0]}x{size[1]}, the size of its "
+            f"image {task.image}; bring both to one size or remove the two files"
+        )
+    pixels = np.bincount(label_ids.ravel(), minlength=len(layout.to_train_id))
+    largest = int(pixels.nonzero()[0][-1])
+    if largest > layout.largest_id:
+        raise InputError(
+            f"{task.label}: found label id {largest}, expected ids of {layout.title}, from 0 to "
+            f"{layout.largest_id}; take the data set's label ids, not train ids or instance ids"
+        )
+    Image.fromarray(layout.to_train_id[label_ids]).save(task.destination, format="PNG")
+    pixels_by_train_id = np.zeros(256, dtype=np.int64)
+    np.add.at(pixels_by_train_id, layout.to_train_id, pixels[: len(layout.to_train_id)])
+    return {c.train_id: int(n) for c in CLASSES if (n := pixels_by_train_id[c.train_id]) > 0}
+
+
+def _index_contents(counts: dict[str, dict[int, int]]) -> tuple[object, object, object]:
+    """What the three JSON files hold, given the pixels by train id of every file."""
+    files_by_class: dict[int, list[tuple[str, int]]] = {}
+    for file, count in counts.items():
+        for train_id, pixels in count.items():
+            files_by_class.setdefault(train_id, []).append((file, pixels))
+    return [{**count, "file": file} for file, count in counts.items()], counts, files_by_class
+
+
+def _staged(file: Path) -> Path:
+    """Where `file` is written before all files of the conversion are whole."""
+    return file.with_name(f".{file.name}.partial")
+
+
+@contextlib.contextmanager
+def _all_or_none(files: Sequence[Path], *, stale: Sequence[Path]) -> Iterator[None]:
+    """Renames the staged files in their order when the block ends, or removes them if it fails.
+
+    The files of an earlier conversion in `stale` go first, so that they never describe labels of this one.
+    """
+    try:
+        yield
+        for file in stale:
+            file.unlink(missing_ok=True)
+        for file in files:
+            _staged(file).replace(file)
+    finally:
+        for file in files:
+            _staged(file).unlink(missing_ok=True)
+
+
+def _require_writable(folders: set[Path]) -> None:
+    for folder in sorted(folders):
+        if not os.access(folder, os.W_OK):
+            raise InputError(
+                f"{folder}: cannot be written to, expected a folder for the converted labels; change its "
+                "permissions or convert a copy"
+            )

@@ -1,0 +1,167 @@
+"""The pipeline's own working copies of the source and the target data set, converted and ready to train on.
+
+A user's data set is never written to: the working copy links to its files and holds the converted labels
+itself. Where no data set is given, street scenes are drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datum
+from datum.config import DatasetSettings, to_dict
+from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs
+from datum.datasets.layouts import DatasetName, Pair, find_images, find_pairs
+from datum.errors import InputError
+from datum.outputs import PROVENANCE, building, is_complete
+
+_SCENES_A_PART = 1_000_000
+"""Room for scene seeds in each of the parts below."""
+_SOURCE, _TARGET_TRAIN, _TARGET_VAL, _PARTS = 0, 1, 2, 3
+
+
+def ingest_source(
+    benchmark_dataset: DatasetName,
+    root: Path | None,
+    output: Path,
+    *,
+    settings: DatasetSettings,
+    seed: int = 0,
+    workers: int = DEFAULT_WORKERS,
+) -> None:
+    """Makes `output` a root of the labelled source data set, with train ids and the three JSON files.
+
+    `root` is the user's data set in the layout of `benchmark_dataset`; without one, `settings.source_scenes`
+    street scenes are drawn in GTA's layout from `seed` (0 or more). The JSON files name the labels below
+    the absolute path of `output`.
+
+    Raises `InputError` for what `datum.datasets.convert.convert` does not accept; `output` is then absent.
+    """
+    if root is None and benchmark_dataset != "gta":
+        raise InputError(
+            f"--source: none given for {benchmark_dataset}, and street scenes are drawn in GTA's layout; "
+            f"give the root of {benchmark_dataset} or choose gta-to-cityscapes"
+        )
+    pairs = find_pairs(benchmark_dataset, root) if root else []
+    files = [file for pair in pairs for file in (pair.image, pair.label)]
+    provenance = _provenance("ingest-source", root, files, settings, seed)
+    if is_complete(output, provenance):
+        return
+    with _building(output, provenance) as partial:
+        if root is None:
+            from datum.datasets.streetscenes import write_gta
+
+            seeds = _scene_seeds(_SOURCE, seed, settings.source_scenes)
+            write_gta(partial, seeds=seeds, height=settings.height, width=settings.width)
+            pairs = find_pairs(benchmark_dataset, partial)
+        else:
+            _link(root, files, partial)
+        convert_pairs(
+            benchmark_dataset,
+            pairs,
+            root or partial,
+            partial,
+            recorded_root=output.absolute(),
+            workers=workers,
+        )
+
+
+def ingest_target(
+    root: Path | None,
+    output: Path,
+    *,
+    settings: DatasetSettings,
+    seed: int = 0,
+    workers: int = DEFAULT_WORKERS,
+) -> None:
+    """Makes `output` a root of the target data set in Cityscapes' layout, with train ids of its val split.
+
+    It holds the images of `leftImg8bit/train`, from which the one-shot images are chosen, and the images
+    and labels of the val split. Labels of the training split are left behind: the method never sees them.
+    `root` is the user's data set; without one, `settings.target_train_scenes` and
+    `settings.target_val_scenes` street scenes are drawn from `seed` (0 or more).
+
+    Raises `InputError` for an empty training split and for what `datum.datasets.convert.convert` does not
+    accept; `output` is then absent.
+    """
+    files: list[str] = []
+    pairs: list[Pair] = []
+    if root:
+        train_images = find_images("cityscapes", root, split="train")
+        pairs = find_pairs("cityscapes", root, split="val")
+        files = train_images + [file for pair in pairs for file in (pair.image, pair.label)]
+    provenance = _provenance("ingest-target", root, files, settings, seed)
+    if is_complete(output, provenance):
+        return
+    with _building(output, provenance) as partial:
+        if root is None:
+            from datum.datasets.streetscenes import write_cityscapes
+
+            write_cityscapes(
+                partial,
+                train_seeds=_scene_seeds(_TARGET_TRAIN, seed, settings.target_train_scenes),
+                val_seeds=_scene_seeds(_TARGET_VAL, seed, settings.target_val_scenes),
+                height=settings.height,
+                width=settings.width,
+            )
+            pairs = find_pairs("cityscapes", partial, split="val")
+        else:
+            _link(root, files, partial)
+        convert_pairs(
+            "cityscapes", pairs, root or partial, partial, recorded_root=output.absolute(), workers=workers
+        )
+
+
+def _scene_seeds(part: int, seed: int, count: int) -> range:
+    """Seeds of the drawn scenes: no two parts and no two run seeds share one."""
+    first = (seed * _PARTS + part) * _SCENES_A_PART
+    return range(first, first + count)
+
+
+def _provenance(
+    stage: str, root: Path | None, files: Sequence[str], settings: DatasetSettings, seed: int
+) -> dict[str, Any]:
+    drawn = {"settings": to_dict(settings), "seed": seed}
+    linked = (
+        {"inputs": {"root": str(root.resolve()), "files_sha256": _fingerprint(root, files)}} if root else {}
+    )
+    return {"stage": stage, "datum_version": datum.__version__, **(linked or drawn)}
+
+
+def _fingerprint(root: Path, files: Sequence[str]) -> str:
+    """SHA-256 over names, sizes and modification times, so that a changed data set is converted anew."""
+    digest = hashlib.sha256()
+    for file in files:
+        status = (root / file).stat()
+        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _building(output: Path, provenance: dict[str, Any]) -> Iterator[Path]:
+    """`datum.outputs.building` from an empty folder, which does not outlive an `InputError`."""
+    try:
+        with building(output, provenance) as partial:
+            for leftover in partial.iterdir():
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                elif leftover.name != PROVENANCE:
+                    leftover.unlink()
+            yield partial
+    except InputError:
+        shutil.rmtree(partial)
+        raise
+
+
+def _link(root: Path, files: Sequence[str], destination: Path) -> None:
+    """Links every file of `root` to the same place below `destination`."""
+    resolved = root.resolve()
+    for file in files:
+        link = destination / file
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(resolved / file)

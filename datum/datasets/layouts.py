@@ -1,0 +1,233 @@
+"""Where the files of each data set lie, and the checks that name what is missing.
+
+Folders and names are those of the data sets' own downloads, as DATUM and DAFormer expect them:
+
+* GTA: `images/00001.png`, `labels/00001.png`;
+* SYNTHIA (RAND_CITYSCAPES): `RGB/0000000.png`, `GT/LABELS/0000000.png`;
+* Cityscapes: `leftImg8bit/<split>/<city>/<frame>_leftImg8bit.png`,
+  `gtFine/<split>/<city>/<frame>_gtFine_labelIds.png`, splits `train`, `val` and `test`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from datum import labels
+from datum.errors import InputError
+
+DatasetName = Literal["gta", "synthia", "cityscapes"]
+
+CITYSCAPES_SPLITS = ("train", "val", "test")
+"""Splits of Cityscapes, in the order of its download."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Folders, file names and label space of one data set."""
+
+    title: str
+    """The data set's name for a reader."""
+    images: str
+    """Folder of the images, relative to the root."""
+    labels: str
+    """Folder of the labels, relative to the root; sub-folders mirror those of `images`."""
+    image_suffix: str
+    """What an image's name adds to its frame."""
+    label_suffix: str
+    """What a label's name adds to the same frame."""
+    train_id_suffix: str
+    """What the converted label's name adds to the same frame."""
+    frame_ends_in_digit: bool
+    """Whether only names whose frame ends in a digit count (DAFormer's rule for GTA and SYNTHIA, which
+    keeps converted labels apart from those still to be converted)."""
+    splits: tuple[str, ...]
+    """Sub-folders of `images` and `labels` that divide the data set; empty where it is undivided."""
+    largest_id: int
+    """Largest id that a label may hold."""
+    to_train_id: np.ndarray
+    """uint8[256]: label id -> train id."""
+
+
+LAYOUTS: dict[DatasetName, Layout] = {
+    "gta": Layout(
+        title="GTA",
+        images="images",
+        labels="labels",
+        image_suffix=".png",
+        label_suffix=".png",
+        train_id_suffix="_labelTrainIds.png",
+        frame_ends_in_digit=True,
+        splits=(),
+        largest_id=labels.CITYSCAPES_MAX_LABEL_ID,
+        to_train_id=labels.LABEL_ID_TO_TRAIN_ID,
+    ),
+    "synthia": Layout(
+        title="SYNTHIA",
+        images="RGB",
+        labels="GT/LABELS",
+        image_suffix=".png",
+        label_suffix=".png",
+        train_id_suffix="_labelTrainIds.png",
+        frame_ends_in_digit=True,
+        splits=(),
+        largest_id=labels.SYNTHIA_MAX_LABEL_ID,
+        to_train_id=labels.SYNTHIA_ID_TO_TRAIN_ID,
+    ),
+    "cityscapes": Layout(
+        title="Cityscapes",
+        images="leftImg8bit",
+        labels="gtFine",
+        image_suffix="_leftImg8bit.png",
+        label_suffix="_gtFine_labelIds.png",
+        train_id_suffix="_gtFine_labelTrainIds.png",
+        frame_ends_in_digit=False,
+        splits=CITYSCAPES_SPLITS,
+        largest_id=labels.CITYSCAPES_MAX_LABEL_ID,
+        to_train_id=labels.LABEL_ID_TO_TRAIN_ID,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pair:
+    """An image and its label; paths are relative to the root, with forward slashes."""
+
+    split: str
+    """The split that the pair belongs to, empty where the data set is undivided."""
+    frame: str
+    """What both names share, relative to the split: `00001`, `aachen/aachen_000000_000019`."""
+    image: str
+    label: str
+    train_ids: str
+    """The converted label."""
+
+
+def layout_of(name: str) -> Layout:
+    """The layout of the data set `name`; raises `InputError` for an unknown name."""
+    for known, layout in LAYOUTS.items():
+        if name == known:
+            return layout
+    raise InputError(f"data set {name!r}: unknown, expected one of {', '.join(LAYOUTS)}")
+
+
+def check_dataset(
+    benchmark_dataset: str, root: Path, *, split: str | None = None, labelled: bool = True
+) -> None:
+    """Raises `InputError` that names what `root` lacks: a folder, images, or one file of a pair.
+
+    `split` is a split of Cityscapes; without it, every split that has labels is checked. With `labelled`
+    false only images are asked for (target images to choose one-shot images from). No pixel is read:
+    `datum.datasets.convert` verifies the contents.
+    """
+    if labelled:
+        find_pairs(benchmark_dataset, root, split=split)
+    else:
+        find_images(benchmark_dataset, root, split=split)
+
+
+def find_images(benchmark_dataset: str, root: Path, *, split: str | None = None) -> list[str]:
+    """Paths of the images, relative to `root`, sorted; raises `InputError` where there are none."""
+    layout = layout_of(benchmark_dataset)
+    _require_root(layout, root)
+    folder = _join(layout.images, split or "")
+    frames = _frames(layout, root, folder, layout.image_suffix)
+    return [_join(folder, frame + layout.image_suffix) for frame in sorted(frames)]
+
+
+def find_pairs(benchmark_dataset: str, root: Path, *, split: str | None = None) -> list[Pair]:
+    """Every image with its label, sorted by path.
+
+    Without `split`, the splits are those that have a folder of labels: the target's training images may
+    come without. Raises `InputError` for a missing or empty folder, an image without its label and a label
+    without its image.
+    """
+    layout = layout_of(benchmark_dataset)
+    _require_root(layout, root)
+    if split is not None:
+        splits: tuple[str, ...] = (split,)
+    elif layout.splits:
+        splits = tuple(name for name in layout.splits if (root / layout.labels / name).is_dir())
+    else:
+        splits = ("",)
+    if not splits:
+        raise InputError(
+            f"{root / layout.labels}: found no folder {' or '.join(layout.splits)}; {_expected(layout)}"
+        )
+    return [pair for name in splits for pair in _pairs_of_split(layout, root, name)]
+
+
+def _pairs_of_split(layout: Layout, root: Path, split: str) -> list[Pair]:
+    images, labels_ = _join(layout.images, split), _join(layout.labels, split)
+    image_frames = _frames(layout, root, images, layout.image_suffix)
+    label_frames = _frames(layout, root, labels_, layout.label_suffix)
+    for present, present_suffix, other, other_suffix, missing, what in (
+        (images, layout.image_suffix, labels_, layout.label_suffix, image_frames - label_frames, "label"),
+        (labels_, layout.label_suffix, images, layout.image_suffix, label_frames - image_frames, "image"),
+    ):
+        if missing:
+            frame = min(missing)
+            rest = f" ({len(missing)} files of {root / present} lack theirs)" if len(missing) > 1 else ""
+            raise InputError(
+                f"{root / _join(present, frame + present_suffix)}: its {what} is missing, expected "
+                f"{root / _join(other, frame + other_suffix)}{rest}; complete the data set or remove the file"
+            )
+    return [
+        Pair(
+            split=split,
+            frame=frame,
+            image=_join(images, frame + layout.image_suffix),
+            label=_join(labels_, frame + layout.label_suffix),
+            train_ids=_join(labels_, frame + layout.train_id_suffix),
+        )
+        for frame in sorted(label_frames, key=lambda frame: frame + layout.label_suffix)
+    ]
+
+
+def _frames(layout: Layout, root: Path, folder: str, suffix: str) -> set[str]:
+    """Frames that have a file in `folder`, at any depth; hidden files are passed over."""
+    if not (root / folder).is_dir():
+        raise InputError(f"{root / folder}: no such folder; {_expected(layout)}")
+    frames = {
+        name.removesuffix(suffix)
+        for name in _files_below(root / folder)
+        if name.endswith(suffix)
+        and (name.removesuffix(suffix)[-1:].isdigit() or not layout.frame_ends_in_digit)
+    }
+    if not frames:
+        digit = "<digit>" if layout.frame_ends_in_digit else ""
+        raise InputError(
+            f"{root / folder}: found no file named *{digit}{suffix}, expected at least one; "
+            f"{_expected(layout)}"
+        )
+    return frames
+
+
+def _files_below(folder: Path) -> Iterable[str]:
+    """Files below `folder` through symbolic links, relative to it, with forward slashes."""
+    for directory, _, names in os.walk(folder, followlinks=True):
+        parent = Path(directory).relative_to(folder)
+        for name in names:
+            if not name.startswith(".") and (Path(directory) / name).is_file():
+                yield (parent / name).as_posix()
+
+
+def _require_root(layout: Layout, root: Path) -> None:
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; {_expected(layout)}")
+
+
+def _expected(layout: Layout) -> str:
+    below = "/<split>/<city>" if layout.splits else ""
+    return (
+        f"expected {layout.title}'s layout, {layout.images}{below} and {layout.labels}{below}; check the path"
+    )
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if name else folder

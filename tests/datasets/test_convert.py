@@ -1,0 +1,402 @@
+"""Conversion to train ids, against maps and JSON layouts written down independently of `datum`."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from cityscapesscripts.helpers.labels import labels as cityscapes_labels
+from cityscapesscripts.preparation.json2labelImg import json2labelImg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from datum.datasets.convert import convert
+from datum.errors import InputError
+
+CITYSCAPES_MAP = {label.id: label.trainId for label in cityscapes_labels if 0 <= label.trainId < 255}
+# DAFormer's table for SYNTHIA, id -> train id.
+SYNTHIA_MAP = dict(
+    zip(
+        (3, 4, 2, 21, 5, 7, 15, 9, 6, 16, 1, 10, 17, 8, 18, 19, 20, 12, 11),
+        range(19),
+    )
+)
+
+
+def naive(label_ids: np.ndarray, id_to_train_id: dict[int, int]) -> np.ndarray:
+    train_ids = np.full(label_ids.shape, 255, np.uint8)
+    for label_id, train_id in id_to_train_id.items():
+        train_ids[label_ids == label_id] = train_id
+    return train_ids
+
+
+def naive_counts(train_ids: np.ndarray) -> dict[str, int]:
+    return {str(c): n for c in range(19) if (n := int((train_ids == c).sum())) > 0}
+
+
+def png_bytes(train_ids: np.ndarray, tmp_path: Path) -> bytes:
+    file = tmp_path / "expected.png"
+    Image.fromarray(train_ids).save(file)
+    return file.read_bytes()
+
+
+def write_image(file: Path, height: int, width: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (width, height), (90, 100, 110)).save(file)
+
+
+def write_gta_label(root: Path, name: str, label_ids: np.ndarray) -> None:
+    write_image(root / "images" / name, *label_ids.shape)
+    (root / "labels" / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(label_ids).save(root / "labels" / name)
+
+
+def write_synthia_label(root: Path, name: str, label_ids: np.ndarray, instances: np.ndarray) -> None:
+    write_image(root / "RGB" / name, *label_ids.shape)
+    (root / "GT/LABELS").mkdir(parents=True, exist_ok=True)
+    blue_green_red = np.stack([np.zeros_like(instances), instances, label_ids.astype(np.uint16)], axis=2)
+    assert cv2.imwrite(str(root / "GT/LABELS" / name), blue_green_red)
+
+
+def random_ids(seed: int, largest: int, height: int = 9, width: int = 14) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, largest + 1, (height, width), dtype=np.uint8)
+
+
+def files_below(root: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(root)): f.read_bytes() for f in sorted(root.rglob("*")) if f.is_file()}
+
+
+@pytest.fixture
+def gta(tmp_path: Path) -> Path:
+    root = tmp_path / "gta"
+    for index in range(3):
+        write_gta_label(root, f"{index:05d}.png", random_ids(index, 34))
+    return root
+
+
+def test_every_gta_id_maps_as_cityscapes_labels_do_and_the_bytes_are_pillows(tmp_path: Path) -> None:
+    ids = np.arange(35, dtype=np.uint8).reshape(5, 7)
+    write_gta_label(tmp_path / "gta", "00001.png", ids)
+    convert("gta", tmp_path / "gta", workers=1)
+    written = (tmp_path / "gta/labels/00001_labelTrainIds.png").read_bytes()
+    assert written == png_bytes(naive(ids, CITYSCAPES_MAP), tmp_path)
+
+
+def test_a_palette_label_is_read_by_its_indices(tmp_path: Path) -> None:
+    ids = random_ids(0, 34)
+    write_gta_label(tmp_path / "gta", "00001.png", ids)
+    image = Image.fromarray(ids)
+    image.putpalette(np.random.default_rng(1).integers(0, 256, 768, dtype=np.uint8).tobytes())
+    image.save(tmp_path / "gta/labels/00001.png")
+    convert("gta", tmp_path / "gta", workers=1)
+    written = (tmp_path / "gta/labels/00001_labelTrainIds.png").read_bytes()
+    assert written == png_bytes(naive(ids, CITYSCAPES_MAP), tmp_path)
+
+
+def test_synthia_ids_come_from_the_first_16_bit_channel(tmp_path: Path) -> None:
+    ids = np.arange(23, dtype=np.uint8).reshape(1, 23)
+    instances = np.arange(23, dtype=np.uint16)[None] * 2800
+    write_synthia_label(tmp_path / "synthia", "0000000.png", ids, instances)
+    convert("synthia", tmp_path / "synthia", workers=1)
+    written = (tmp_path / "synthia/GT/LABELS/0000000_labelTrainIds.png").read_bytes()
+    assert written == png_bytes(naive(ids, SYNTHIA_MAP), tmp_path)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), dataset=st.sampled_from(["gta", "synthia"]))
+def test_the_lookup_agrees_with_one_mask_a_class_on_any_label(
+    data: st.DataObject, dataset: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    largest, id_map = {"gta": (34, CITYSCAPES_MAP), "synthia": (22, SYNTHIA_MAP)}[dataset]
+    height, width = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))
+    ids = data.draw(st.lists(st.integers(0, largest), min_size=height * width, max_size=height * width))
+    label_ids = np.array(ids, dtype=np.uint8).reshape(height, width)
+    root = tmp_path_factory.mktemp("root")
+    if dataset == "gta":
+        write_gta_label(root, "1.png", label_ids)
+    else:
+        write_synthia_label(root, "1.png", label_ids, np.full((height, width), 65535, np.uint16))
+    convert(dataset, root, workers=1)
+    (converted,) = root.rglob("*_labelTrainIds.png")
+    train_ids = np.asarray(Image.open(converted))
+    assert np.array_equal(train_ids, naive(label_ids, id_map))
+    (stats,) = json.loads((root / "sample_class_stats.json").read_text())
+    assert stats == {**naive_counts(train_ids), "file": str(converted)}
+
+
+def test_the_json_files_are_those_of_daformer_byte_for_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # 7 road, 8 sidewalk, 33 bicycle, 0 void; the second label meets a class before the first does
+    write_gta_label(Path("data/gta"), "00001.png", np.array([[33, 7, 7]], np.uint8))
+    write_gta_label(Path("data/gta"), "00002.png", np.array([[8, 7, 0]], np.uint8))
+    convert("gta", Path("data/gta/"), workers=1)
+    assert Path("data/gta/sample_class_stats.json").read_text() == (
+        '[\n  {\n    "0": 2,\n    "18": 1,\n    "file": "data/gta/labels/00001_labelTrainIds.png"\n  },\n'
+        '  {\n    "0": 1,\n    "1": 1,\n    "file": "data/gta/labels/00002_labelTrainIds.png"\n  }\n]'
+    )
+    assert Path("data/gta/sample_class_stats_dict.json").read_text() == (
+        '{\n  "data/gta/labels/00001_labelTrainIds.png": {\n    "0": 2,\n    "18": 1\n  },\n'
+        '  "data/gta/labels/00002_labelTrainIds.png": {\n    "0": 1,\n    "1": 1\n  }\n}'
+    )
+    assert Path("data/gta/samples_with_class.json").read_text() == (
+        '{\n  "0": [\n    [\n      "data/gta/labels/00001_labelTrainIds.png",\n      2\n    ],\n'
+        '    [\n      "data/gta/labels/00002_labelTrainIds.png",\n      1\n    ]\n  ],\n'
+        '  "18": [\n    [\n      "data/gta/labels/00001_labelTrainIds.png",\n      1\n    ]\n  ],\n'
+        '  "1": [\n    [\n      "data/gta/labels/00002_labelTrainIds.png",\n      1\n    ]\n  ]\n}'
+    )
+
+
+def write_cityscapes_frame(root: Path, split: str, frame: str, seed: int) -> Path:
+    """An image and its annotation as polygons and, drawn by cityscapesScripts, as label ids."""
+    rng = np.random.default_rng(seed)
+    height, width = 48, 96
+    names = [label.name for label in cityscapes_labels] + ["cargroup", "persongroup"]
+    objects = [
+        {
+            "label": str(rng.choice(names)),
+            "polygon": np.column_stack([rng.integers(0, width, 5), rng.integers(0, height, 5)]).tolist(),
+        }
+        for _ in range(25)
+    ]
+    city = frame.partition("_")[0]
+    stem = root / "gtFine" / split / city / frame
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    polygons = stem.with_name(f"{frame}_gtFine_polygons.json")
+    polygons.write_text(json.dumps({"imgHeight": height, "imgWidth": width, "objects": objects}))
+    json2labelImg(str(polygons), str(stem) + "_gtFine_labelIds.png", "ids")
+    write_image(root / "leftImg8bit" / split / city / f"{frame}_leftImg8bit.png", height, width)
+    return polygons
+
+
+def test_cityscapes_labels_are_the_bytes_that_cityscapesscripts_draws_from_polygons(tmp_path: Path) -> None:
+    root = tmp_path / "cityscapes"
+    polygons = [
+        write_cityscapes_frame(root, "train", "bochum_000000_000019", 1),
+        write_cityscapes_frame(root, "train", "aachen_000001_000019", 2),
+        write_cityscapes_frame(root, "val", "munster_000000_000019", 3),
+    ]
+    convert("cityscapes", root, workers=1)
+    for file in polygons:
+        json2labelImg(str(file), str(tmp_path / "expected.png"), "trainIds")
+        converted = Path(str(file).replace("_polygons.json", "_labelTrainIds.png"))
+        assert converted.read_bytes() == (tmp_path / "expected.png").read_bytes()
+
+
+def test_cityscapes_statistics_count_the_training_split_and_split_files_list_the_frames(
+    tmp_path: Path,
+) -> None:
+    write_cityscapes_frame(tmp_path, "train", "bochum_000000_000019", 1)
+    write_cityscapes_frame(tmp_path, "train", "aachen_000001_000019", 2)
+    write_cityscapes_frame(tmp_path, "val", "munster_000000_000019", 3)
+    convert("cityscapes", tmp_path, workers=1)
+    stats = json.loads((tmp_path / "sample_class_stats.json").read_text())
+    files = [
+        tmp_path / "gtFine/train/aachen/aachen_000001_000019_gtFine_labelTrainIds.png",
+        tmp_path / "gtFine/train/bochum/bochum_000000_000019_gtFine_labelTrainIds.png",
+    ]
+    assert stats == [{**naive_counts(np.asarray(Image.open(file))), "file": str(file)} for file in files]
+    assert (
+        tmp_path / "train.txt"
+    ).read_text() == "aachen/aachen_000001_000019\nbochum/bochum_000000_000019\n"
+    assert (tmp_path / "val.txt").read_text() == "munster/munster_000000_000019\n"
+    assert not (tmp_path / "test.txt").exists()
+
+
+def test_cityscapes_training_images_may_come_without_labels(tmp_path: Path) -> None:
+    write_cityscapes_frame(tmp_path, "val", "munster_000000_000019", 3)
+    write_image(tmp_path / "leftImg8bit/train/bochum/bochum_000000_000019_leftImg8bit.png", 8, 8)
+    convert("cityscapes", tmp_path, workers=1)
+    assert len(list(tmp_path.rglob("*_labelTrainIds.png"))) == 1
+
+
+def test_processes_change_neither_bytes_nor_order(tmp_path: Path) -> None:
+    for root, workers in ((tmp_path / "one/gta", 1), (tmp_path / "two/gta", 2)):
+        for index in range(130):
+            write_gta_label(root, f"{index:05d}.png", random_ids(index, 34))
+        convert("gta", root, workers=workers)
+    one, two = files_below(tmp_path / "one"), files_below(tmp_path / "two")
+    assert len(one) == 3 * 130 + 3
+    place = str(tmp_path / "two").encode()
+    assert one == {name: data.replace(place, str(tmp_path / "one").encode()) for name, data in two.items()}
+
+
+def test_converting_twice_gives_the_same_files_and_follows_changed_labels(gta: Path) -> None:
+    convert("gta", gta, workers=1)
+    first = files_below(gta)
+    convert("gta", gta, workers=1)
+    assert files_below(gta) == first
+    changed = np.full((9, 14), 7, np.uint8)
+    Image.fromarray(changed).save(gta / "labels/00001.png")
+    convert("gta", gta, workers=1)
+    stats = json.loads((gta / "sample_class_stats.json").read_text())
+    assert stats[1] == {"0": 126, "file": str(gta / "labels/00001_labelTrainIds.png")}
+    assert np.all(np.asarray(Image.open(gta / "labels/00001_labelTrainIds.png")) == 0)
+
+
+def test_labels_folder_may_be_a_link_to_another_place(gta: Path, tmp_path: Path) -> None:
+    (gta / "labels").rename(tmp_path / "elsewhere")
+    (gta / "labels").symlink_to(tmp_path / "elsewhere")
+    convert("gta", gta, workers=1)
+    assert (tmp_path / "elsewhere/00000_labelTrainIds.png").is_file()
+
+
+def test_a_killed_conversion_leaves_no_index_and_the_next_one_completes_it(tmp_path: Path) -> None:
+    root, whole = tmp_path / "gta", tmp_path / "whole"
+    for index in range(400):
+        write_gta_label(root, f"{index:05d}.png", random_ids(index, 34, 64, 64))
+        write_gta_label(whole, f"{index:05d}.png", random_ids(index, 34, 64, 64))
+    script = "from datum.datasets.convert import convert; from pathlib import Path; import sys; "
+    script += "convert('gta', Path(sys.argv[1]), workers=1)"
+    process = subprocess.Popen([sys.executable, "-c", script, str(root)], stderr=subprocess.DEVNULL)
+    while not any((root / "labels").glob(".*")) and process.poll() is None:
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the conversion ended before it could be killed"
+    assert not list(root.glob("*.json"))
+    convert("gta", root, workers=1)
+    convert("gta", whole, workers=1)
+    place = str(whole).encode()
+    expected = {n: data.replace(place, str(root).encode()) for n, data in files_below(whole).items()}
+    assert files_below(root) == expected
+
+
+def damage_missing_labels_folder(root: Path) -> str:
+    for file in (root / "labels").iterdir():
+        file.unlink()
+    (root / "labels").rmdir()
+    return r"gta/labels: no such folder"
+
+
+def damage_empty_labels_folder(root: Path) -> str:
+    for file in (root / "labels").iterdir():
+        file.unlink()
+    return r"gta/labels: found no file named \*<digit>\.png"
+
+
+def damage_image_without_label(root: Path) -> str:
+    (root / "labels/00002.png").unlink()
+    return r"gta/images/00002\.png: its label is missing, expected .*gta/labels/00002\.png"
+
+
+def damage_label_without_image(root: Path) -> str:
+    (root / "images/00002.png").unlink()
+    return r"gta/labels/00002\.png: its image is missing, expected .*gta/images/00002\.png"
+
+
+def damage_size(root: Path) -> str:
+    Image.fromarray(random_ids(0, 34, 9, 15)).save(root / "labels/00002.png")
+    return r"gta/labels/00002\.png: found 15x9 pixels, expected 14x9"
+
+
+def damage_ids(root: Path) -> str:
+    ids = random_ids(0, 34)
+    ids[3, 3] = 35
+    Image.fromarray(ids).save(root / "labels/00002.png")
+    return r"gta/labels/00002\.png: found label id 35, expected ids of GTA, from 0 to 34"
+
+
+def damage_label_bytes(root: Path) -> str:
+    file = root / "labels/00002.png"
+    file.write_bytes(file.read_bytes()[:-40])
+    return r"gta/labels/00002\.png: cannot be read as an image"
+
+
+def damage_image_bytes(root: Path) -> str:
+    file = root / "images/00002.png"
+    file.write_bytes(file.read_bytes()[:-30])
+    return r"gta/images/00002\.png: cannot be read as an image"
+
+
+def damage_empty_file(root: Path) -> str:
+    (root / "labels/00002.png").write_bytes(b"")
+    return r"gta/labels/00002\.png: cannot be read as an image"
+
+
+def damage_color_label(root: Path) -> str:
+    Image.new("RGB", (14, 9)).save(root / "labels/00002.png")
+    return r"gta/labels/00002\.png: found an image of mode RGB, expected label ids in one 8-bit channel"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [function for name, function in list(globals().items()) if name.startswith("damage_")],
+    ids=lambda function: function.__name__,
+)
+def test_bad_input_is_one_line_that_names_the_file_and_nothing_is_written(
+    gta: Path, damage: Callable[[Path], str]
+) -> None:
+    message = damage(gta)
+    before = files_below(gta)
+    with pytest.raises(InputError, match=message) as error:
+        convert("gta", gta, workers=1)
+    assert "\n" not in str(error.value)
+    assert files_below(gta) == before
+
+
+def test_a_bad_label_seen_by_another_process_is_reported_and_nothing_is_written(tmp_path: Path) -> None:
+    for index in range(130):
+        write_gta_label(tmp_path, f"{index:05d}.png", random_ids(index, 34))
+    Image.fromarray(np.full((9, 14), 40, np.uint8)).save(tmp_path / "labels/00100.png")
+    before = files_below(tmp_path)
+    with pytest.raises(InputError, match=r"00100\.png: found label id 40"):
+        convert("gta", tmp_path, workers=2)
+    assert files_below(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("ids", "found"),
+    [(23, "found label id 23"), (300, "found label id 300"), (65535, "found label id 65535")],
+)
+def test_synthia_ids_outside_its_space_are_refused(tmp_path: Path, ids: int, found: str) -> None:
+    label_ids = np.full((4, 6), ids, np.uint16)
+    write_synthia_label(tmp_path, "0000000.png", label_ids, np.zeros((4, 6), np.uint16))
+    with pytest.raises(InputError, match=rf"0000000\.png: {found}, expected ids of SYNTHIA, from 0 to 22"):
+        convert("synthia", tmp_path, workers=1)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_synthia_label_with_one_channel_is_refused(tmp_path: Path) -> None:
+    write_image(tmp_path / "RGB/0000000.png", 4, 6)
+    (tmp_path / "GT/LABELS").mkdir(parents=True)
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "GT/LABELS/0000000.png")
+    with pytest.raises(
+        InputError, match=r"found an array of shape \(4, 6\), expected SYNTHIA's three channels"
+    ):
+        convert("synthia", tmp_path, workers=1)
+
+
+def test_a_synthia_label_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 23, (24, 24), dtype=np.uint8)
+    write_synthia_label(tmp_path, "0000000.png", ids, rng.integers(0, 65536, (24, 24), dtype=np.uint16))
+    label = tmp_path / "GT/LABELS/0000000.png"
+    data = label.read_bytes()
+    for end in itertools.chain(range(0, len(data), 97), [len(data) - 1]):
+        label.write_bytes(data[:end])
+        with pytest.raises(InputError, match=r"0000000\.png: cannot be read as an image"):
+            convert("synthia", tmp_path, workers=1)
+
+
+def test_an_unknown_data_set_and_a_missing_root_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'kitti': unknown, expected one of gta, synthia, cityscapes"):
+        convert("kitti", tmp_path, workers=1)  # type: ignore[arg-type]
+    with pytest.raises(
+        InputError, match=r"nowhere: no such folder; expected GTA's layout, images and labels"
+    ):
+        convert("gta", tmp_path / "nowhere", workers=1)
+
+
+def test_a_number_of_workers_below_one_is_refused(gta: Path) -> None:
+    with pytest.raises(InputError, match="--workers 0: expected a number of processes, 1 or more"):
+        convert("gta", gta, workers=0)
