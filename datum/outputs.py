@@ -82,6 +82,15 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def place(source: Path, destination: Path) -> None:
+    """Puts a file or a folder at `destination` too: by hard links on one file system, else by copying."""
+    if source.is_dir():
+        shutil.copytree(source, destination, copy_function=_link_or_copy, dirs_exist_ok=True)
+    else:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        _link_or_copy(str(source), str(destination))
+
+
 def _umask() -> int:
     value = os.umask(0)
     os.umask(value)
@@ -97,3 +106,11 @@ def _read_provenance(folder: Path) -> Any:
         return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def _link_or_copy(source: str, destination: str) -> None:
+    Path(destination).unlink(missing_ok=True)
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copy2(source, destination)

@@ -49,8 +49,9 @@ def select_one_shot(
     """Chooses the one-shot image of the seed at `position` from the target's unlabelled training images."""
     from pathlib import Path
 
-    from datum.cluster.tasks import place, task
+    from datum.cluster.tasks import task
     from datum.datasets.one_shot import one_shot_images
+    from datum.outputs import place
 
     with task(one_shot.path, workspace, f"seed-{seeds[position]}/one_shot.png") as output:
         images = one_shot_images(Path(target), seeds, [Path(name) for name in named])

@@ -24,7 +24,8 @@ def report(
     """Writes the report of all seeds, beside the baselines, and copies the median checkpoint out."""
     from pathlib import Path
 
-    from datum.cluster.tasks import place, task
+    from datum.cluster.tasks import task
+    from datum.outputs import place
     from datum.reporting.report import report
 
     runs = [Path(run.path) for run in (run_1, run_2, run_3) if run]

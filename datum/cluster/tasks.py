@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,20 +58,3 @@ def _keep_status(code: object) -> None:
     file = os.environ.get(STATUS_FILE)
     if file:
         Path(file).write_text(str(code), encoding="utf-8")
-
-
-def place(source: Path, destination: Path) -> None:
-    """Puts a file or a folder at `destination` too: by hard links on one file system, else by copying."""
-    if source.is_dir():
-        shutil.copytree(source, destination, copy_function=_link_or_copy, dirs_exist_ok=True)
-    else:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        _link_or_copy(str(source), str(destination))
-
-
-def _link_or_copy(source: str, destination: str) -> None:
-    Path(destination).unlink(missing_ok=True)
-    try:
-        os.link(source, destination)
-    except OSError:
-        shutil.copy2(source, destination)

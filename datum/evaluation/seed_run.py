@@ -1,0 +1,48 @@
+"""Gathers all that the report shows of one seed, with both checkpoints evaluated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datum.config import EvaluationSettings
+from datum.evaluation.evaluate import evaluate
+from datum.outputs import place, write_json
+
+EVALUATIONS: Mapping[str, str] = {"best": "evaluation", "last": "evaluation_last"}
+"""Checkpoint -> folder of its evaluation. DATUM reports the best on the validation set, DAFormer the last."""
+
+
+def evaluate_seed_run(
+    *,
+    output: Path,
+    segmentor: Path,
+    one_shot: Path,
+    generated: Path | None,
+    dataset: Path,
+    settings: EvaluationSettings,
+    description: Mapping[str, Any],
+) -> dict[str, float]:
+    """Completes `output`, the folder of one seed's run that `datum report` reads.
+
+    `segmentor` is an output of `datum adapt`, `generated` one of `datum generate` (None for a baseline that
+    had none), `description` the content of `run.json`, which is written last. Parts that already lie in
+    `output` stay where they are, others are placed there. Returns the 19-class mIoU of both checkpoints, in
+    percent.
+    """
+    miou = {}
+    for checkpoint, name in EVALUATIONS.items():
+        file = segmentor / f"{checkpoint}.safetensors"
+        evaluate(checkpoint=file, dataset=dataset, output=output / name, settings=settings)
+        scores = json.loads((output / name / "metrics.json").read_text(encoding="utf-8"))
+        miou[f"miou_{checkpoint}"] = scores["miou"]["19"]
+    parts = {"segmentor": segmentor, "one_shot.png": one_shot}
+    if generated:
+        parts["generated"] = generated
+    for name, part in parts.items():
+        if part.resolve() != (output / name).resolve():
+            place(part.resolve(), output / name)
+    write_json(output / "run.json", description)
+    return miou
