@@ -26,7 +26,6 @@ TOWARDS_RIGHT: Normal = (1.0, 0.0, 0.0)
 
 _SHIFT = 4  # fractional bits of the coordinates that OpenCV gets
 _ONE = 1 << _SHIFT
-_FARTHEST = 8000.0  # pixels; OpenCV's fixed point overflows far beyond
 
 
 class Canvas:
@@ -83,7 +82,7 @@ class Canvas:
 
     def polygons(self, points: npt.NDArray[np.float64], paint: Paint) -> None:
         """Fill many polygons that do not overlap (count x corners x 2) with one paint; labels stay."""
-        corners = np.clip(points * _ONE, -_FARTHEST * _ONE, _FARTHEST * _ONE).astype(np.int32, order="C")
+        corners = (points * _ONE).astype(np.int32, order="C")
         cv2.fillPoly(self.image, list(corners), paint, cv2.LINE_AA, _SHIFT)
 
     def ellipse(
@@ -112,11 +111,4 @@ class Canvas:
 
 
 def _fixed(points: Sequence[Pixel]) -> npt.NDArray[np.int32]:
-    bound = _FARTHEST
-    return np.array(
-        [
-            (int(max(-bound, min(bound, u)) * _ONE), int(max(-bound, min(bound, v)) * _ONE))
-            for u, v in points
-        ],
-        dtype=np.int32,
-    )
+    return np.array([(int(u * _ONE), int(v * _ONE)) for u, v in points], dtype=np.int32)

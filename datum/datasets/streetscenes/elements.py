@@ -64,6 +64,8 @@ class Building:
     breadth: float
     """How far it reaches away from the street, or along x for a house across."""
     shop: bool
+    exposed: bool
+    """Nothing hides the face towards the camera: no taller house adjoins it there."""
     roof: Literal["flat", "pitched"]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from datum.datasets.streetscenes import textures
 from datum.datasets.streetscenes.canvas import TOWARDS_CAMERA, TOWARDS_LEFT, TOWARDS_RIGHT, UP, Canvas
 from datum.datasets.streetscenes.domain import Color
-from datum.datasets.streetscenes.buildings import Facade
+from datum.datasets.streetscenes.buildings import Batch, Facade
 from datum.datasets.streetscenes.elements import Barrier, Tree
 from datum.datasets.streetscenes.streams import Stream
 from datum.labels import LABEL_ID
@@ -109,7 +109,7 @@ def _paint_wall(plane: Facade, barrier: Barrier, looks: Stream) -> None:
     rows = np.stack(
         (np.zeros_like(joints), np.full_like(joints, length), joints, joints + 0.05), axis=1
     )
-    plane.boxes(rows, (color[0] * 0.78, color[1] * 0.78, color[2] * 0.78))
+    plane.batches([Batch(rows, (color[0] * 0.78, color[1] * 0.78, color[2] * 0.78))])
     plane.box(0.0, length, height - 0.16, height, (color[0] * 1.3, color[1] * 1.3, color[2] * 1.3))
 
 
@@ -123,7 +123,7 @@ def _paint_fence(plane: Facade, barrier: Barrier, looks: Stream) -> None:
     at = np.arange(count) * length / count
     slats = np.stack((at, at + 0.22, np.zeros(count), np.full(count, height)), axis=1)
     if plane.pixels_per_metre() > 3.0:
-        plane.boxes(slats, color)
+        plane.batches([Batch(slats, color)])
     for up in (0.25, height - 0.25):
         plane.box(0.0, length, up, up + 0.12, (color[0] * 1.2, color[1] * 1.2, color[2] * 1.2))
 

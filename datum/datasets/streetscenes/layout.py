@@ -45,7 +45,7 @@ def draw_camera(stream: Stream, height: int, width: int) -> Camera:
         width=width,
         focal=stream.uniform(0.72, 0.92) * math.sqrt(height * width),
         center=width * (0.5 + stream.uniform(-0.11, 0.11)),
-        horizon=height * stream.uniform(0.42, 0.5),
+        horizon=height * stream.uniform(0.46, 0.56),
         eye=stream.uniform(1.4, 2.1),
         bend=stream.uniform(-0.0012, 0.0012) if stream.chance(0.4) else 0.0,
     )
@@ -67,6 +67,7 @@ def draw_layout(stream: Stream) -> Layout:
         elements += _draw_end(stream, street)
     elements += _draw_traffic(stream, street)
     elements += _draw_junction(stream, street)
+    elements = _without_collisions(elements)
     elements.sort(key=depth_order, reverse=True)
     return Layout(street=street, elements=tuple(elements))
 
@@ -103,6 +104,28 @@ def _draw_street(stream: Stream) -> Street:
     )
 
 
+_HALF_SIZES = {"car": (1.1, 2.4), "truck": (1.4, 4.0), "bus": (1.5, 5.8), "bicycle": (0.5, 1.0), "motorcycle": (0.6, 1.2)}
+# Half width and half length, metres, with some room around.
+
+
+def _without_collisions(elements: list[Element]) -> list[Element]:
+    """Leave out whatever would stand inside a vehicle or cycle that came before it."""
+    taken: list[tuple[float, float, float, float]] = []
+    kept: list[Element] = []
+    for element in elements:
+        if isinstance(element, Vehicle | Cycle | Person):
+            half_x, half_z = (0.3, 0.3) if isinstance(element, Person) else _HALF_SIZES[element.kind]
+            if not isinstance(element, Person) and abs(math.sin(element.heading)) > 0.7:
+                half_x, half_z = half_z, half_x
+            x, z = element.x, element.z
+            if any(abs(x - a) < half_x + p and abs(z - b) < half_z + q for a, b, p, q in taken):
+                continue
+            if not isinstance(element, Person):
+                taken.append((x, z, half_x, half_z))
+        kept.append(element)
+    return kept
+
+
 def _in_junction(street: Street, z: float, margin: float) -> bool:
     return street.junction is not None and street.junction[0] - margin < z < street.junction[1] + margin
 
@@ -111,6 +134,7 @@ def _draw_frontage(stream: Stream, street: Street, side: Side, storeys: float) -
     """Houses, walls, fences and hedges along one side, with a gap where the other street crosses."""
     elements: list[Element] = []
     z = 1.2
+    hidden_to = 0.0  # height to which the next house's face towards the camera is hidden
     while z < street.end:
         length = stream.uniform(7.0, 16.0)
         far = z + length
@@ -119,7 +143,7 @@ def _draw_frontage(stream: Stream, street: Street, side: Side, storeys: float) -
             if z < near_edge < far + 3.0:
                 far = near_edge
             elif near_edge <= z < far_edge:
-                z = far_edge
+                z, hidden_to = far_edge, 0.0
                 continue
         if stream.chance(0.74):
             count = max(1, min(7, round(storeys + stream.uniform(-1.3, 1.3))))
@@ -133,10 +157,13 @@ def _draw_frontage(stream: Stream, street: Street, side: Side, storeys: float) -
                     storeys=count,
                     breadth=stream.uniform(9.0, 14.0),
                     shop=stream.chance(0.4),
+                    exposed=count * 3.0 > hidden_to,
                     roof="pitched" if stream.chance(0.5) else "flat",
                 )
             )
+            hidden_to = count * 3.0 + 1.2
         else:
+            hidden_to = 0.0
             elements += _draw_green_plot(stream, side, z, far)
         z = far + (stream.uniform(1.0, 3.0) if stream.chance(0.2) else 0.0)
     return elements
@@ -293,6 +320,7 @@ def _draw_end(stream: Stream, street: Street) -> list[Element]:
                 storeys=storeys,
                 breadth=breadth,
                 shop=stream.chance(0.4),
+                exposed=True,
                 roof="pitched" if stream.chance(0.5) else "flat",
             )
         )

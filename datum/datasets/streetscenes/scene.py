@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datum.datasets.streetscenes.buildings import paint_building
+from datum.datasets.streetscenes.camera import Camera
 from datum.datasets.streetscenes.canvas import Canvas
 from datum.datasets.streetscenes.cycles import paint_cycle
 from datum.datasets.streetscenes.domain import Domain
@@ -72,9 +73,20 @@ def draw_scene(
     if not layout.street.closed:
         paint_backdrop(canvas, Stream.from_seed(seed, _BACKDROP))
     for index, element in enumerate(layout.elements):
-        _paint(canvas, element, looks.fork(4 + index))
+        if not _outside(camera, element):
+            _paint(canvas, element, looks.fork(4 + index))
     image = expose(canvas, looks.fork(3))
     return Scene(image=image, label_ids=canvas.label_ids, seed=seed, domain=domain)
+
+
+def _outside(camera: Camera, element: Element) -> bool:
+    """Whether an element stands wholly beyond the left or right edge of the picture."""
+    if isinstance(element, Building | Barrier):
+        return False
+    reach = 6.5 if isinstance(element, Vehicle | TrafficLight | Tree) else 2.5  # metres, more than any half width
+    column, _ = camera.project(element.x, 0.0, element.z)
+    margin = reach * camera.scale(element.z)
+    return column + margin < 0.0 or column - margin > camera.width
 
 
 def _paint(canvas: Canvas, element: Element, looks: Stream) -> None:

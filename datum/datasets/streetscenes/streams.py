@@ -40,6 +40,14 @@ class Stream:
         self._position = (self._position + 1) % _BLOCK
         return self._numbers[self._position]
 
+    def units(self, count: int) -> list[float]:
+        """So many numbers in [0, 1)."""
+        start = self._position
+        self._position = (start + count) % _BLOCK
+        if start + count < _BLOCK:
+            return self._numbers[start + 1 : start + 1 + count]
+        return [self._numbers[(start + 1 + i) % _BLOCK] for i in range(count)]
+
     def uniform(self, low: float, high: float) -> float:
         """A number in [low, high)."""
         return low + (high - low) * self.unit()

@@ -34,8 +34,8 @@ def _fractal(size: int, seed: int, coarsest: int, finest: int, decay: float) -> 
 @functools.cache
 def ground() -> Bytes:
     """Asphalt and paving (uint8, 256 x 256 x 3, grey, mean 128): fine grain over large stains; tiles."""
-    grain = _fractal(256, 11, 32, 256, 0.9) * 0.75 + _fractal(256, 12, 4, 16, 0.7) * 0.65
-    gray = np.clip(128.0 + 22.0 * grain, 0, 255).astype(np.uint8)
+    grain = _fractal(256, 11, 32, 256, 0.9) * 0.9 + _fractal(256, 12, 2, 8, 0.7) * 0.35
+    gray = np.clip(128.0 + 16.0 * grain, 0, 255).astype(np.uint8)
     return np.repeat(gray[:, :, None], 3, axis=2)
 
 
@@ -71,33 +71,33 @@ def _crown(seed: int) -> tuple[Bytes, Bytes]:
     """A heap of leaf clusters, each shaded as a ball; every sixth crown is a slender conifer."""
     rng = np.random.default_rng(np.random.SeedSequence([51, seed]))
     size = CROWN_SIZE
-    shade = np.zeros((size, size), dtype=np.uint8)
+    shade = np.full((size, size), 62, dtype=np.uint8)
     mask = np.zeros((size, size), dtype=np.uint8)
     conifer = seed % 6 == 5
     clusters = []
-    for _ in range(70):
+    for _ in range(90):
         angle, reach = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0, 1))
         u, v = 0.5 + 0.36 * reach * np.cos(angle), 0.5 + 0.38 * reach * np.sin(angle)
         if conifer:
             v = rng.uniform(0.06, 0.92)
             u = 0.5 + (0.05 + 0.33 * v) * rng.uniform(-1, 1)
-        clusters.append((u, v, rng.uniform(0.05, 0.11)))
+        clusters.append((u, v, rng.uniform(0.035, 0.1)))
     clusters.sort(key=lambda c: -c[1])  # the upper ones lie in front, as they catch the light
     for u, v, radius in clusters:
         middle = (round(u * size), round(v * size))
         wide = max(2, round(radius * size))
         cv2.circle(mask, middle, wide, 255, -1)
         level = 150.0 - 95.0 * v + rng.uniform(-22, 22)
-        cv2.circle(shade, middle, wide, float(np.clip(level * 0.72, 12, 255)), -1)
+        cv2.circle(shade, middle, wide, float(np.clip(level * 0.82, 12, 255)), -1)
         cv2.circle(
             shade,
             (middle[0] - wide // 4, middle[1] - wide // 3),
             max(1, int(wide * 0.62)),
-            float(np.clip(level * 1.18, 20, 255)),
+            float(np.clip(level * 1.14, 20, 255)),
             -1,
         )
     leaves = _fractal(128, 60 + seed, 32, 128, 1.0)[:size, :size]
-    ragged = cv2.GaussianBlur(mask, (0, 0), 2.5).astype(np.float32) + 45.0 * leaves
-    mask = np.where(ragged > 118, 255, 0).astype(np.uint8)
-    shade = np.clip(cv2.GaussianBlur(shade, (0, 0), 0.8).astype(np.float32) + 20.0 * leaves, 8, 255)
-    return shade.astype(np.uint8), mask
+    ragged = cv2.GaussianBlur(mask, (0, 0), 3.0).astype(np.float32) + 34.0 * leaves
+    mask = cv2.medianBlur(np.where(ragged > 118, 255, 0).astype(np.uint8), 3)
+    soft = cv2.GaussianBlur(shade, (0, 0), 1.2).astype(np.float32)
+    return np.clip(soft + 17.0 * leaves, 8, 255).astype(np.uint8), mask

@@ -19,10 +19,10 @@ _FOGGY = dataclasses.replace(
     haze_color=(0.76, 0.77, 0.78), saturation=0.75, contrast=0.9,
 )  # fmt: skip
 _NIGHT = dataclasses.replace(
-    TARGET_DOMAIN, sun_strength=0.0, ambient_color=(0.7, 0.8, 1.0), ambient_strength=0.26, shadow_depth=0.0,
+    TARGET_DOMAIN, sun_strength=0.0, ambient_color=(0.7, 0.8, 1.0), ambient_strength=0.42, shadow_depth=0.0,
     sky_top=(0.03, 0.04, 0.1), sky_horizon=(0.14, 0.14, 0.2), cloud_cover=0.3, cloud_color=(0.12, 0.12, 0.17),
     haze_color=(0.14, 0.14, 0.18), visibility=120.0, lit_windows=0.4, lamps=0.95, color_cast=(1.0, 0.98, 1.05),
-    exposure=1.15,
+    exposure=1.4, gamma=0.85,
 )  # fmt: skip
 _FADED = dataclasses.replace(
     SOURCE_DOMAIN, saturation=0.2, color_cast=(1.08, 0.98, 0.8), contrast=0.85, noise=5.0, vignette=0.3,
@@ -54,8 +54,8 @@ def random_domain(rng: np.random.Generator) -> Domain:
     changes["color_cast"] = _moved(base.color_cast, 0.04, rng, most=1.2)
     changes["sun_azimuth"] = float(rng.uniform(0.0, 360.0))
     changes["sun_elevation"] = min(80.0, max(6.0, base.sun_elevation * float(rng.uniform(0.5, 1.5))))
-    changes["facade_hue"] = float(rng.choice([18.0, 32.0, 45.0, 200.0, rng.uniform(0.0, 360.0)]))
-    changes["facade_hue_spread"] = float(rng.uniform(8.0, 70.0))
+    changes["facade_hue"] = float(rng.choice([12.0, 24.0, 32.0, 45.0, 210.0]))
+    changes["facade_hue_spread"] = float(rng.uniform(6.0, 40.0))
     changes["foliage_hue"] = float(rng.uniform(40.0, 125.0))
     if rng.random() < 0.5:
         changes["noise"] = float(rng.uniform(0.0, _ADDED_NOISE))
