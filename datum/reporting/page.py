@@ -1,0 +1,218 @@
+"""`report.html`: one self-contained page, without scripts, below 5 MB."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+import datum
+from datum.labels import CLASSES, SYNTHIA_13, SYNTHIA_16
+from datum.reporting.charts import DotRow, Line, dot_plot, line_chart, score_bar
+from datum.reporting.pictures import Picture, label_map, photograph
+from datum.reporting.runs import Generated, Run
+from datum.reporting.summary import median_run
+
+GENERATED_IN_ALL = 36
+"""Generated images in the whole report, shared by the seeds, at most `GENERATED_EACH` a seed."""
+GENERATED_EACH = 10
+"""One image for each of DATUM's ten prompts."""
+ONE_SHOT_WIDTH, GENERATED_WIDTH, EXAMPLE_WIDTH = 640, 224, 448
+"""Widths of pictures, in pixels."""
+
+LOSSES = ("source", "mixed", "feature_distance")
+VALIDATION = ("miou",)
+"""Keys of `training.jsonl`, beside `iteration`."""
+
+TITLES: Mapping[str, str] = {
+    "gta-to-cityscapes": "GTA → Cityscapes",
+    "synthia-to-cityscapes": "SYNTHIA → Cityscapes",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A generated image and the prompt that drew it."""
+
+    picture: Picture
+    prompt: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeedPictures:
+    """The one-shot image of a seed and what the personalized model drew from it."""
+
+    seed: int
+    style: str
+    one_shot: Picture
+    drawings: Sequence[Drawing]
+    drawn_in_all: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example:
+    """A validation image with its label, and predictions by the name of their method."""
+
+    name: str
+    image: Picture
+    label: Picture
+    predictions: Sequence[tuple[str, Picture]]
+
+
+def render(summary: Mapping[str, Any], runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> str:
+    """The page of `summary` (see `datum.reporting.summary`) and its runs.
+
+    Raises `InputError` for a missing or broken picture.
+    """
+    median = median_run(runs)
+    methods = summary["methods"]
+    folder = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html").render(
+        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+        title=TITLES.get(summary["benchmark"], summary["benchmark"]),
+        summary=summary,
+        ours=methods[0],
+        others=methods[1:],
+        comparison=dot_plot(
+            [
+                DotRow(
+                    name=method["name"],
+                    values=[seed["miou_headline"] for seed in method["seeds"]],
+                    style="ours" if method is methods[0] else "other",
+                )
+                for method in methods
+            ],
+            title="mIoU of each method and seed",
+        ),
+        class_rows=_class_rows(methods),
+        seeds=[_seed_pictures(run, position, len(runs)) for position, run in enumerate(runs)],
+        examples=_examples(median, {methods[0]["name"]: runs, **baselines}),
+        legend=[(c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for c in CLASSES],
+        loss_chart=line_chart(
+            [Line(style=style_of(i), points=_series(run, LOSSES)) for i, run in enumerate(runs)],
+            title="Training loss by iteration, a line a seed",
+            x_label="iteration",
+            from_zero=True,
+        ),
+        miou_chart=line_chart(
+            [
+                *(
+                    Line(style="other", points=_series(median_run(group), VALIDATION))
+                    for group in baselines.values()
+                ),
+                *(Line(style=style_of(i), points=_series(run, VALIDATION)) for i, run in enumerate(runs)),
+            ],
+            title="mIoU on the validation set by iteration, a line a seed",
+            x_label="iteration",
+        ),
+        classes_16=SYNTHIA_16,
+        classes_13=SYNTHIA_13,
+        details=_details(median),
+        style_of=style_of,
+        version=datum.__version__,
+        written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def style_of(position: int) -> str:
+    """CSS class of the seed at `position`."""
+    return f"seed-{position % 6}"
+
+
+def _class_rows(methods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    rows = []
+    for each in CLASSES:
+        ours, *others = (method["iou"][each.name] for method in methods)
+        marks = [other["mean"] for other in others if other]
+        rows.append(
+            {
+                "name": each.name,
+                "color": "#{:02x}{:02x}{:02x}".format(*each.color),
+                "ours": ours,
+                "others": others,
+                "bar": score_bar(ours["mean"], ours["min"], ours["max"], marks) if ours else "",
+            }
+        )
+    return rows
+
+
+def _seed_pictures(run: Run, position: int, seeds: int) -> SeedPictures:
+    chosen = _of_each_prompt(run.generated, min(GENERATED_EACH, max(1, GENERATED_IN_ALL // seeds)))
+    return SeedPictures(
+        seed=run.seed,
+        style=style_of(position),
+        one_shot=photograph(run.folder / "one_shot.png", ONE_SHOT_WIDTH),
+        drawings=[
+            Drawing(picture=photograph(image.file, GENERATED_WIDTH), prompt=image.prompt) for image in chosen
+        ],
+        drawn_in_all=len(run.generated),
+    )
+
+
+def _of_each_prompt(generated: Sequence[Generated], count: int) -> list[Generated]:
+    """The first image of each prompt, then the second of each and so on, up to `count`."""
+    turns: dict[str, int] = {}
+    order = []
+    for position, image in enumerate(generated):
+        turn = turns[image.prompt] = turns.get(image.prompt, -1) + 1
+        order.append((turn, position, image))
+    return [image for _, _, image in sorted(order, key=lambda entry: entry[:2])[:count]]
+
+
+def _examples(median: Run, methods: Mapping[str, Sequence[Run]]) -> list[Example]:
+    """The examples of the median seed, with the prediction of every method that has the same image."""
+    of_method = {name: median_run(group).examples() for name, group in methods.items()}
+    return [
+        Example(
+            name=name,
+            image=photograph(_part(start, "image"), EXAMPLE_WIDTH),
+            label=label_map(_part(start, "label"), EXAMPLE_WIDTH),
+            predictions=[
+                (method, label_map(_part(examples[name], "prediction"), EXAMPLE_WIDTH))
+                for method, examples in of_method.items()
+                if name in examples
+            ],
+        )
+        for name, start in list(median.examples().items())[:4]
+    ]
+
+
+def _part(start: Path, part: str) -> Path:
+    return start.with_name(f"{start.name}_{part}.png")
+
+
+def _series(run: Run, keys: Sequence[str]) -> list[tuple[float, float]]:
+    """(iteration, sum of the values of `keys` that are there) of each line that has the first of them."""
+    return sorted(
+        (float(line["iteration"]), sum(float(line[key]) for key in keys if key in line))
+        for line in run.training
+        if keys[0] in line
+    )
+
+
+def _details(run: Run) -> list[tuple[str, str]]:
+    """(title, text) of what the median seed's files say about how they were made."""
+    files: Iterable[tuple[str, str]] = (
+        ("Segmentation network: settings", "segmentor/config.yaml"),
+        ("Segmentation network: provenance", "segmentor/provenance.json"),
+        ("Generated images: provenance", "generated/provenance.json"),
+        ("Evaluation: provenance", "evaluation/provenance.json"),
+    )
+    present = ((title, run.folder / name) for title, name in files)
+    return [
+        (title, file.read_text(encoding="utf-8", errors="replace")[:20_000])
+        for title, file in present
+        if file.is_file()
+    ]

@@ -1,0 +1,61 @@
+"""Pictures as data URIs, small enough that a whole report stays below 5 MB."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from datum.errors import InputError
+
+JPEG_QUALITY = 80
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture for an `img` element."""
+
+    uri: str
+    width: int
+    """In pixels."""
+    height: int
+    """In pixels."""
+
+
+def photograph(file: Path, width: int) -> Picture:
+    """`file` as a JPEG at most `width` pixels wide. Raises `InputError` for a missing or broken file."""
+    image = _fitted(_open(file), width, Image.Resampling.LANCZOS)
+    return _picture(image, "jpeg", quality=JPEG_QUALITY, optimize=True)
+
+
+def label_map(file: Path, width: int) -> Picture:
+    """A label in colour as a lossless PNG at most `width` pixels wide. Raises `InputError` as above."""
+    image = _fitted(_open(file), width, Image.Resampling.NEAREST)
+    # At most twenty colours: a palette holds them all, in a third of the bytes.
+    return _picture(image.quantize(256, dither=Image.Dither.NONE), "png", optimize=True)
+
+
+def _open(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise InputError(f"{file}: missing; run the stage that writes it again") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{file}: cannot be decoded ({error}); run the stage that writes it again") from None
+
+
+def _fitted(image: Image.Image, width: int, resampling: Image.Resampling) -> Image.Image:
+    if image.width <= width:
+        return image
+    return image.resize((width, max(1, round(image.height * width / image.width))), resampling)
+
+
+def _picture(image: Image.Image, kind: str, **options: int) -> Picture:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    encoded = base64.b64encode(stream.getvalue()).decode("ascii")
+    return Picture(uri=f"data:image/{kind};base64,{encoded}", width=image.width, height=image.height)

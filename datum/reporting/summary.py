@@ -1,0 +1,146 @@
+"""What `report.json` says: means and deviations over seeds, the median seed, differences to baselines."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datum.labels import CLASS_NAMES
+from datum.reporting.runs import CHECKPOINTS, Run
+
+HEADLINE_CLASSES: Mapping[str, str] = {"gta-to-cityscapes": "19", "synthia-to-cityscapes": "16"}
+"""Classes of the headline mIoU on each benchmark (19 on any other)."""
+
+METHOD_NAMES: Mapping[str, str] = {"daformer": "DATUM + DAFormer", "hrda": "DATUM + HRDA"}
+"""How the method of the runs is called beside its baselines."""
+
+
+def summarise(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
+    """`report.json` of runs in the order of their seeds; percentages from 0 to 100.
+
+    Deviations are sample standard deviations (divided by n - 1; null for one seed). The median is the
+    middle seed by mIoU, for an even number of seeds the lower of the two in the middle, so that it always
+    names a checkpoint that exists.
+    """
+    first = runs[0]
+    classes = HEADLINE_CLASSES.get(first.benchmark, "19")
+    name = METHOD_NAMES.get(first.method, f"DATUM + {first.method}")
+    method = _method(name, runs, classes)
+    others = [_method(name, group, classes) for name, group in baselines.items()]
+    median = median_run(runs)
+    return {
+        "benchmark": first.benchmark,
+        "method": first.method,
+        "encoder": first.encoder,
+        "profile": first.profile,
+        "images": first.scores[first.reported]["images"],
+        "headline": {"classes": classes, "deviation": "sample standard deviation (n - 1)"},
+        "methods": [method, *others],
+        "differences": [_difference(method, other) for other in others],
+        "median_checkpoint": {
+            "seed": median.seed,
+            "file": f"median_checkpoint/{median.checkpoint.name}",
+            "sha256": median.scores[median.reported]["checkpoint_sha256"],
+            "miou": _headline(median.scores[median.reported], classes),
+        },
+    }
+
+
+def median_run(runs: Sequence[Run]) -> Run:
+    """The run in the middle by headline mIoU, the lower of two; equal ones stand in the order of seeds."""
+    classes = HEADLINE_CLASSES.get(runs[0].benchmark, "19")
+    by_score = sorted(runs, key=lambda run: _headline(run.scores[run.reported], classes))
+    return by_score[(len(by_score) - 1) // 2]
+
+
+def summary_table(report_json: Mapping[str, Any]) -> str:
+    """A small aligned text table of `report.json`: a line a method."""
+    rows = [("method", "mean", "deviation", "median", "seeds")]
+    for method in report_json["methods"]:
+        seeds = " ".join(f"{seed['seed']}:{seed['miou_headline']:.2f}" for seed in method["seeds"])
+        deviation = "-" if method["deviation"] is None else f"{method['deviation']:.2f}"
+        rows.append((method["name"], f"{method['mean']:.2f}", deviation, f"{method['median']:.2f}", seeds))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3)), row[4]])
+        for row in rows
+    ]
+    classes = report_json["headline"]["classes"]
+    return "\n".join([f"mIoU over {classes} classes, percent, {report_json['benchmark']}", *lines])
+
+
+def _method(name: str, runs: Sequence[Run], classes: str) -> dict[str, Any]:
+    seeds = [_seed(run, classes) for run in runs]
+    values = [seed["miou_headline"] for seed in seeds]
+    median = median_run(runs)
+    return {
+        "name": name,
+        "mean": statistics.fmean(values),
+        "deviation": _deviation(values),
+        "median": _headline(median.scores[median.reported], classes),
+        "median_seed": median.seed,
+        "checkpoints": {
+            checkpoint: _spread(
+                [_headline(r.scores[checkpoint], classes) for r in runs if checkpoint in r.scores]
+            )
+            for checkpoint in CHECKPOINTS
+        },
+        "miou": {
+            k: _spread([run.scores[run.reported]["miou"][k] for run in runs]) for k in ("19", "16", "13")
+        },
+        "iou": {k: _spread([run.scores[run.reported]["iou"][k] for run in runs]) for k in CLASS_NAMES},
+        "seeds": seeds,
+    }
+
+
+def _seed(run: Run, classes: str) -> dict[str, Any]:
+    scores = run.scores[run.reported]
+    over_19 = scores["miou"]["19"]
+    return {
+        "seed": run.seed,
+        "folder": run.folder.name,
+        "checkpoint": run.reported,
+        "checkpoint_sha256": scores["checkpoint_sha256"],
+        "miou_headline": _headline(scores, classes),
+        "miou": dict(scores["miou"]),
+        "miou_19_times_19_over_16": None if over_19 is None else over_19 * 19 / 16,
+        "pixel_accuracy": scores["pixel_accuracy"],
+        "iou": dict(scores["iou"]),
+        "miou_by_checkpoint": {
+            name: _headline(run.scores[name], classes) if name in run.scores else None for name in CHECKPOINTS
+        },
+        "best_is_last": run.scores.get("best") is run.scores.get("last"),
+    }
+
+
+def _headline(scores: Mapping[str, Any], classes: str) -> float:
+    """mIoU over the headline's classes; 0 where none of them occurs."""
+    return float(scores["miou"][classes] or 0.0)
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """Mean, deviation, smallest and largest of the values that there are; None where there is none."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return {
+        "mean": statistics.fmean(known),
+        "deviation": _deviation(known),
+        "min": min(known),
+        "max": max(known),
+        "seeds": len(known),
+    }
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def _difference(method: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    ours, theirs = ([seed["miou_headline"] for seed in m["seeds"]] for m in (method, other))
+    return {
+        "baseline": other["name"],
+        "difference": method["mean"] - other["mean"],
+        "seeds_overlap": min(ours) <= max(theirs) and min(theirs) <= max(ours),
+    }
