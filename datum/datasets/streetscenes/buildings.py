@@ -130,7 +130,7 @@ def _paint_shell(facade: Facade, house: Building, wall: Color, looks: Stream) ->
 def _paint_details(facade: Facade, house: Building, wall: Color, looks: Stream) -> None:
     """Cornice, windows, doors, shops: as much as the distance lets one see."""
     length, height, size = facade.length, house.height, facade.pixels_per_metre()
-    if size * _STOREY < 4.0:
+    if size * _STOREY < 5.0:
         return
     batches = _upper_windows(facade, house, wall, looks)
     if size > 4.0:
@@ -196,7 +196,7 @@ def _glass(facade: Facade, panes: npt.NDArray[np.float64], looks: Stream) -> lis
 def _shop(facade: Facade, looks: Stream) -> list[Batch]:
     """Shop windows under a coloured sign with lettering, and a door."""
     domain, length = facade.canvas.domain, facade.length
-    color = colorsys.hsv_to_rgb(looks.unit(), looks.uniform(0.4, 0.85), looks.uniform(0.35, 0.75))
+    color = colorsys.hsv_to_rgb(looks.unit(), looks.uniform(0.3, 0.75), looks.uniform(0.3, 0.7))
     letters, start = looks.integer(3, 7), looks.uniform(0.2, 0.4) * length
     goods_color = colorsys.hsv_to_rgb(looks.unit(), 0.35, 0.5)
     panes = max(1, int(length / 2.6))

@@ -8,7 +8,7 @@ import math
 from datum.datasets.streetscenes.canvas import TOWARDS_CAMERA, Canvas, Paint
 from datum.datasets.streetscenes.domain import Color
 from datum.datasets.streetscenes.elements import Cycle
-from datum.datasets.streetscenes.people import HAIRS, SKINS, clothes, paint_head
+from datum.datasets.streetscenes.people import HAIRS, SKINS, clothes, legwear, paint_head
 from datum.datasets.streetscenes.solids import Pose, paint_shadow
 from datum.datasets.streetscenes.streams import Stream
 
@@ -108,7 +108,7 @@ def _paint_forks(brush: _Brush, cycle: Cycle, color: Color) -> None:
 
 
 def _paint_rider(brush: _Brush, cycle: Cycle, looks: Stream) -> None:
-    top, trousers, skin = clothes(looks), clothes(looks), looks.choice(SKINS)
+    top, trousers, skin = clothes(looks), legwear(looks), looks.choice(SKINS)
     motor = cycle.kind == "motorcycle"
     seat, knee, foot = ((-0.25, 0.9), (0.22, 0.72), (0.05, 0.32)) if motor else ((-0.2, 0.95), (0.12, 0.68), (0.0, 0.24))
     shoulder, hand = ((0.02, 1.42), (0.4, 1.06)) if motor else ((0.08, 1.48), (0.36, 1.05))

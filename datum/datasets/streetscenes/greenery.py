@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from datum.datasets.streetscenes import textures
 from datum.datasets.streetscenes.canvas import TOWARDS_CAMERA, TOWARDS_LEFT, TOWARDS_RIGHT, UP, Canvas
@@ -61,14 +62,16 @@ def _stamp_crown(canvas: Canvas, tree: Tree, brightness: float) -> None:
     cv2.copyTo(np.full(inside.shape, LABEL_ID["vegetation"], np.uint8), inside, canvas.label_ids[y0:y1, x0:x1])
 
 
-def _crown_colors(canvas: Canvas, z: float, brightness: float) -> np.ndarray:
+_STEPS = np.linspace(0.0, 1.0, 256)[:, None]
+
+
+def _crown_colors(canvas: Canvas, z: float, brightness: float) -> npt.NDArray[np.uint8]:
     """Colour of each shade (uint8, 256 x 1 x 3), from the dark inside to the sunlit outside."""
     ambient, sun = canvas.light((0.0, -1.0, 0.0)), canvas.light(UP)
     green = canvas.foliage(brightness)
     dark = np.array(canvas.paint((green[0] * 0.25, green[1] * 0.28, green[2] * 0.3), ambient, z))
     bright = np.array(canvas.paint((green[0] * 2.2, green[1] * 2.1, green[2] * 1.7), sun, z))
-    steps = np.linspace(0.0, 1.0, 256)[:, None]
-    return np.clip(dark + (bright - dark) * steps, 0, 255).astype(np.uint8)[:, None, :]
+    return np.minimum(dark + (bright - dark) * _STEPS, 255.0).astype(np.uint8)[:, None, :]
 
 
 def paint_barrier(canvas: Canvas, barrier: Barrier, looks: Stream) -> None:

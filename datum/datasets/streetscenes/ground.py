@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from datum.datasets.streetscenes import textures
+from datum.datasets.streetscenes.camera import Pixel
 from datum.datasets.streetscenes.canvas import TOWARDS_CAMERA, UP, Canvas, Paint
 from datum.datasets.streetscenes.domain import Color
 from datum.datasets.streetscenes.elements import Building, Element, Side, Street, Tree
@@ -64,7 +66,8 @@ def _strip(
 ) -> None:
     """A band of ground between two x, cut into pieces so that it bends and fades with distance."""
     project, light = canvas.camera.project, canvas.light(UP)
-    depths = [near, *(z for z in _DEPTHS if near < z < far), far]
+    between = _DEPTHS if label else _DEPTHS[::2]
+    depths = [near, *(z for z in between if near * 1.3 < z < far * 0.8), far]
     for start, stop in zip(depths[-2::-1], depths[:0:-1], strict=True):
         paint = canvas.paint(albedo, light, math.sqrt(start * stop))
         corners = (
@@ -115,8 +118,8 @@ def _paint_curb(canvas: Canvas, street: Street, side: Side, end: float) -> None:
 def _paint_patches(canvas: Canvas, street: Street, looks: Stream) -> None:
     """Repaired asphalt, wheel tracks and manholes."""
     project, light = canvas.camera.project, canvas.light(UP)
-    for track in (-0.85, 0.85, -LANE - 0.85, -LANE + 0.85):
-        _strip(canvas, track - 0.22, track + 0.22, 1.0, 40.0, _asphalt(canvas, 0.93), None)
+    for track in (-0.85, 0.85):
+        _strip(canvas, track - 0.22, track + 0.22, 1.0, 22.0, _asphalt(canvas, 0.93), None)
     for _ in range(looks.integer(1, 4)):
         x = looks.uniform(street.left.curb + 0.5, street.right.curb - 2.0)
         z = looks.uniform(3.0, 18.0)
@@ -220,7 +223,8 @@ def shade_ground(canvas: Canvas, elements: Sequence[Element]) -> None:
     slant_x, slant_z = -sun[0] / sun[1], -sun[2] / sun[1]
     project = canvas.camera.project
     top = max(0, int(canvas.camera.horizon) + 1)
-    mask = np.zeros(canvas.label_ids.shape, dtype=np.uint8)
+    shadow = 255.0 * (1.0 - domain.shadow_depth)
+    light = np.full(canvas.label_ids.shape, 255, dtype=np.uint8)
     for element in elements:
         if isinstance(element, Building) and element.side:
             x, reach = element.x, min(element.height, 25.0)
@@ -231,7 +235,7 @@ def shade_ground(canvas: Canvas, elements: Sequence[Element]) -> None:
                 project(x + slant_x * reach, 0, max(1.0, far + slant_z * reach)),
                 project(x, 0, far),
             )
-            _fill(mask, corners)
+            _fill(light, corners, shadow)
         elif isinstance(element, Tree):
             middle = element.height - element.crown
             x, z = element.x + slant_x * middle, element.z + slant_z * middle
@@ -239,15 +243,14 @@ def shade_ground(canvas: Canvas, elements: Sequence[Element]) -> None:
                 u, v = project(x, 0, z)
                 wide = element.crown * canvas.camera.scale(z)
                 axes = (int(min(wide, 500)) + 1, int(min(wide * canvas.camera.eye / z, 300)) + 1)
-                cv2.ellipse(mask, (int(max(-2000, min(2000, u))), int(v)), axes, 0, 0, 360, 255, -1)
-    region, ground = mask[top:], canvas.image[top:]
-    dark = cv2.convertScaleAbs(ground, alpha=1.0 - domain.shadow_depth)
-    cv2.copyTo(dark, region, ground)
+                cv2.ellipse(light, (int(max(-2000, min(2000, u))), int(v)), axes, 0, 0, 360, shadow, -1)
+    soft = cv2.blur(light[top:], (3, 3))
+    ground = canvas.image[top:]
+    cv2.multiply(ground, cv2.merge([soft, soft, soft]), ground, scale=1 / 255)
 
 
-def _fill(mask: np.ndarray, corners: Sequence[tuple[float, float]]) -> None:
-    points = np.clip(np.array(corners), -4000, 4000).astype(np.int32)
-    cv2.fillConvexPoly(mask, points, 255)
+def _fill(light: npt.NDArray[np.uint8], corners: Sequence[Pixel], level: float) -> None:
+    cv2.fillPoly(light, [np.array(corners).astype(np.int32)], level)
 
 
 def paint_contact_shadow(canvas: Canvas, x: float, z: float, half_x: float, half_z: float) -> None:

@@ -21,7 +21,14 @@ def clothes(looks: Stream) -> Color:
     if looks.chance(0.45):
         level = looks.uniform(0.06, 0.4)
         return (level, level, level * 1.1)
-    return colorsys.hsv_to_rgb(looks.unit(), looks.uniform(0.4, 0.9), looks.uniform(0.3, 0.85))
+    return colorsys.hsv_to_rgb(looks.unit(), looks.uniform(0.3, 0.85), looks.uniform(0.3, 0.85))
+
+
+def legwear(looks: Stream) -> Color:
+    """A colour of trousers: denim, black, grey or beige."""
+    shade = looks.uniform(0.6, 1.3)
+    red, green, blue = looks.choice(((0.16, 0.22, 0.38), (0.1, 0.1, 0.11), (0.3, 0.3, 0.32), (0.5, 0.43, 0.32)))
+    return (red * shade, green * shade, blue * shade)
 
 
 def paint_person(canvas: Canvas, person: Person, looks: Stream) -> None:
@@ -41,7 +48,7 @@ def paint_person(canvas: Canvas, person: Person, looks: Stream) -> None:
     def painted(color: Color, factor: float = 1.0) -> Paint:
         return canvas.paint((color[0] * factor, color[1] * factor, color[2] * factor), light, z)
 
-    top, trousers = clothes(looks), clothes(looks)
+    top, trousers = clothes(looks), legwear(looks)
     skin, hair = looks.choice(SKINS), looks.choice(HAIRS)
     coat = looks.chance(0.3)
     shoulder = 0.135 - 0.05 * profile

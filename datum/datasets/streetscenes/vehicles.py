@@ -13,6 +13,8 @@ from datum.datasets.streetscenes.solids import Outline, Pose, paint_extruded, pa
 from datum.datasets.streetscenes.streams import Stream
 
 _GLASS: Color = (0.1, 0.13, 0.16)
+_NEAR = 3.6
+"""Pixels per metre from which a car's windows and plates are drawn."""
 _RUBBER: Color = (0.05, 0.05, 0.055)
 _PAINTS: tuple[Color, ...] = (
     (0.85, 0.85, 0.84), (0.62, 0.64, 0.66), (0.34, 0.35, 0.37), (0.1, 0.1, 0.11), (0.1, 0.18, 0.42),
@@ -69,11 +71,13 @@ def _times(color: Color, factor: float) -> Color:
 def _paint_car(pose: Pose, vehicle: Vehicle, looks: Stream) -> None:
     body = _BODIES[vehicle.model % len(_BODIES)]
     color = looks.choice(_PAINTS)
-    paint_shadow(pose, 2.1, 0.88)
+    if pose.pixels_per_metre() > _NEAR:
+        paint_shadow(pose, 2.1, 0.88)
     _tyres_under_end(pose, 2.0, 0.88, 0.62, "car")
     paints = [_GLASS if i in body.glass else color for i in range(len(body.outline) - 1)]
     paint_extruded(pose, body.outline, paints, color, "car")
-    if pose.pixels_per_metre() < 2.5:
+    if pose.pixels_per_metre() < _NEAR:
+        _paint_far_lights(pose)
         return
     _paint_glass_shine(pose, body)
     side = pose.side_in_view(0.88)
@@ -83,6 +87,16 @@ def _paint_car(pose: Pose, vehicle: Vehicle, looks: Stream) -> None:
         _paint_front(pose, 2.16, 0.86, looks)
     elif pose.eye_length < -2.2:
         _paint_rear(pose, -2.15, 0.86, 0.78, vehicle.moving and looks.chance(0.5))
+
+
+def _paint_far_lights(pose: Pose) -> None:
+    """Head or tail lights of a car too far away for anything else to be seen."""
+    coming = pose.eye_length > 0
+    color: Color = (0.95, 0.95, 0.88) if coming else (0.75, 0.06, 0.05)
+    for side in (-1, 1):
+        left, right = sorted((side * 0.84, side * 0.55))
+        pose.end_box(2.16 if coming else -2.15, left, right, 0.5, 0.72, color, 0.6)
+        _lamp_on(pose, 2.16 if coming else -2.15, side * 0.7, 0.6, color, 0.4)
 
 
 def _tyres_under_end(pose: Pose, half_length: float, half_width: float, inner: float, label: str) -> None:
@@ -107,7 +121,8 @@ def _paint_glass_shine(pose: Pose, body: _CarBody) -> None:
         return (length, -width * inset, height), (length, width * inset, height)
 
     (a, b), (c, d) = across(0.45, 0.88), across(0.86, 0.88)
-    paint = pose.canvas.paint(albedo, (0.9, 0.9, 0.9), pose.z)
+    light = pose.canvas.light((0.0, 1.0, 0.0))
+    paint = pose.canvas.paint(albedo, light, pose.z)
     pose.canvas.polygon([pose.at(*p) for p in (a, c, d, b)], paint)
 
 

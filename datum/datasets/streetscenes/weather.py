@@ -32,11 +32,11 @@ _RENDERED = dataclasses.replace(SOURCE_DOMAIN, texture=0.05, saturation=1.3, clo
 _WEATHERS = (SOURCE_DOMAIN, TARGET_DOMAIN, _SUNNY, _SUNNY, _OVERCAST, _FOGGY, _NIGHT, _FADED, _RENDERED)
 
 _RANGES: dict[str, tuple[float, float]] = {
-    "ambient_strength": (0.2, 0.95), "sun_strength": (0.0, 1.1), "shadow_depth": (0.0, 0.65),
+    "ambient_strength": (0.4, 0.95), "sun_strength": (0.0, 1.1), "shadow_depth": (0.0, 0.65),
     "cloud_cover": (0.0, 1.0), "visibility": (25.0, 1000.0), "facade_saturation": (0.02, 0.6),
     "facade_brightness": (0.3, 0.85), "foliage_saturation": (0.1, 0.75), "asphalt_brightness": (0.14, 0.48),
     "asphalt_warmth": (-0.08, 0.08), "saturation": (0.1, 1.4), "texture": (0.0, 1.0), "lit_windows": (0.0, 0.6),
-    "lamps": (0.0, 1.0), "exposure": (0.7, 1.4), "contrast": (0.7, 1.3), "gamma": (0.8, 1.25), "blur": (0.0, 0.8),
+    "lamps": (0.0, 1.0), "exposure": (0.85, 1.5), "contrast": (0.75, 1.2), "gamma": (0.8, 1.25), "blur": (0.0, 0.8),
     "noise": (0.0, 12.0), "vignette": (0.0, 0.5),
 }  # fmt: skip
 _ADDED_NOISE = 4.0  # levels: half of the random domains get up to this much sensor noise
@@ -55,7 +55,7 @@ def random_domain(rng: np.random.Generator) -> Domain:
     changes["sun_azimuth"] = float(rng.uniform(0.0, 360.0))
     changes["sun_elevation"] = min(80.0, max(6.0, base.sun_elevation * float(rng.uniform(0.5, 1.5))))
     changes["facade_hue"] = float(rng.choice([12.0, 24.0, 32.0, 45.0, 210.0]))
-    changes["facade_hue_spread"] = float(rng.uniform(6.0, 40.0))
+    changes["facade_hue_spread"] = float(rng.uniform(5.0, 28.0))
     changes["foliage_hue"] = float(rng.uniform(40.0, 125.0))
     if rng.random() < 0.5:
         changes["noise"] = float(rng.uniform(0.0, _ADDED_NOISE))
