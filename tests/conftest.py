@@ -1,0 +1,105 @@
+"""What tests of several rooms share: a real S3 server, and few threads."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Tests run in parallel processes: one thread each is faster than all of them fighting for two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+ACCESS_KEY, SECRET_KEY = "tests", "not-a-secret"
+STARTUP_SECONDS = 30
+
+
+def _free_port() -> int:
+    """A free port whose gRPC twin (10000 higher) is a valid port too."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = int(listener.getsockname()[1])
+        if port < 55_000:
+            return port
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A SeaweedFS server with one user, on loopback; yields its S3 endpoint."""
+    folder = tmp_path_factory.mktemp("seaweedfs")
+    user = {
+        "name": "tests",
+        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+        "actions": ["Admin"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [user]}))
+    s3, master, filer, volume = (_free_port() for _ in range(4))
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            [
+                Path(sys.executable).with_name("weed"),
+                "-logtostderr",
+                "mini",
+                f"-dir={folder}",
+                "-ip=127.0.0.1",
+                "-ip.bind=127.0.0.1",
+                f"-s3.port={s3}",
+                f"-s3.config={folder / 's3.json'}",
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                "-webdav=false",
+                "-admin.ui=false",
+                f"-master.port={master}",
+                f"-filer.port={filer}",
+                f"-volume.port={volume}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    endpoint = f"http://127.0.0.1:{s3}"
+    try:
+        _wait_until_up(server, f"{endpoint}/healthz", folder / "log")
+        yield endpoint
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(timeout=STARTUP_SECONDS)
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=1)
+        except OSError:
+            continue
+        return
+    raise RuntimeError(f"SeaweedFS did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def s3_environment(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The environment that `datum.store` reads, set to the test server; returns the endpoint."""
+    monkeypatch.setenv("S3_ENDPOINT", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    return s3_endpoint
+
+
+@pytest.fixture
+def s3_bucket(s3_environment: str) -> str:
+    """The name of a fresh bucket on the test server."""
+    from minio import Minio
+
+    client = Minio(
+        s3_environment.removeprefix("http://"), access_key=ACCESS_KEY, secret_key=SECRET_KEY, secure=False
+    )
+    name = f"bucket-{time.monotonic_ns()}"
+    client.make_bucket(name)
+    return name

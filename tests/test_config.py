@@ -1,0 +1,99 @@
+"""Settings: profiles, overrides and what their errors say."""
+
+import dataclasses
+
+import pytest
+
+from datum.config import DEMO, PAPER, PROFILES, Settings, describe, load_settings, to_dict
+from datum.errors import InputError
+
+
+def test_an_override_changes_one_setting_and_leaves_the_profile_alone() -> None:
+    settings = load_settings("paper", ["generation.count=7"])
+    assert settings.generation.count == 7
+    assert dataclasses.replace(settings.generation, count=PAPER.generation.count) == PAPER.generation
+    assert settings.adaptation == PAPER.adaptation
+
+
+@pytest.mark.parametrize(
+    ("override", "stage", "key", "value"),
+    [
+        ("adaptation.learning_rate=1e-4", "adaptation", "learning_rate", 1e-4),
+        ("adaptation.learning_rate=1", "adaptation", "learning_rate", 1.0),
+        ("adaptation.source_scale=[256, 128]", "adaptation", "source_scale", (256, 128)),
+        ("adaptation.source_scale=null", "adaptation", "source_scale", None),
+        ("personalization.mixed_precision=no", "personalization", "mixed_precision", "no"),
+        (
+            "personalization.instance_prompt=a photo of sks",
+            "personalization",
+            "instance_prompt",
+            "a photo of sks",
+        ),
+        ("generation.prompt_classes=[cars]", "generation", "prompt_classes", ("cars",)),
+        ("run.seeds=[4, 5]", "run", "seeds", (4, 5)),
+    ],
+)
+def test_values_are_read_in_yaml_notation_and_typed(
+    override: str, stage: str, key: str, value: object
+) -> None:
+    found = getattr(getattr(load_settings("demo", [override]), stage), key)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("generation.cout=5", "did you mean count"),
+        ("genration.count=5", "did you mean generation"),
+        ("generation.count=many", "expected int"),
+        ("generation.count=1.5", "expected int"),
+        ("adaptation.source_scale=[1]", "--set adaptation.source_scale"),
+        ("generation.precision=fp8", "expected one of fp16, bf16, fp32"),
+        ("count=5", "expected stage.key=value"),
+        ("generation.count", "expected stage.key=value"),
+    ],
+)
+def test_a_wrong_override_fails_with_one_line_that_says_what_was_expected(
+    override: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as failure:
+        load_settings("demo", [override])
+    assert "\n" not in str(failure.value)
+
+
+def test_an_unknown_profile_names_the_known_ones() -> None:
+    with pytest.raises(InputError, match="demo, paper"):
+        load_settings("tiny")
+
+
+def test_every_setting_of_every_stage_has_a_docstring_for_the_help() -> None:
+    for stage in dataclasses.fields(Settings):
+        section = getattr(PAPER, stage.name)
+        documented = {key for key, _, _ in describe(section)}
+        assert documented == {field.name for field in dataclasses.fields(section)}
+
+
+def test_the_paper_profile_holds_the_published_values() -> None:
+    assert (PAPER.personalization.steps, PAPER.personalization.learning_rate) == (1000, 5e-6)
+    assert (PAPER.generation.count, PAPER.generation.inference_steps) == (2975, 50)
+    assert (PAPER.adaptation.iterations, PAPER.adaptation.batch_size, PAPER.adaptation.crop) == (
+        40_000,
+        2,
+        512,
+    )
+    assert PAPER.adaptation.pseudo_threshold == 0.968
+    assert PAPER.run.seeds == (1, 2, 3)
+
+
+@pytest.mark.parametrize("settings", PROFILES.values())
+def test_settings_become_plain_yaml(settings: Settings) -> None:
+    import yaml
+
+    plain = to_dict(settings)
+    assert yaml.safe_load(yaml.safe_dump(plain)) == plain
+
+
+def test_the_demo_generates_from_a_checkpoint_that_its_personalization_writes() -> None:
+    assert DEMO.generation.checkpoint_step % DEMO.personalization.checkpoint_every == 0
+    assert DEMO.generation.checkpoint_step <= DEMO.personalization.steps

@@ -1,0 +1,72 @@
+"""Outputs are whole or absent, and resumed only by the same command."""
+
+from pathlib import Path
+
+import pytest
+
+from datum.errors import InputError
+from datum.outputs import building, is_complete, place, replacing, sha256
+
+PROVENANCE = {"stage": "test", "settings": {"scale": (1, 2)}}
+
+
+def test_an_output_appears_under_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with building(output, PROVENANCE) as folder:
+        (folder / "result").write_text("whole")
+        assert not output.exists()
+    assert (output / "result").read_text() == "whole"
+    assert not (tmp_path / "output.partial").exists()
+    assert is_complete(output, PROVENANCE)
+
+
+def test_an_interrupted_output_is_found_again_by_the_same_command_only(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with pytest.raises(KeyboardInterrupt), building(output, PROVENANCE) as folder:
+        (folder / "half").write_text("half")
+        raise KeyboardInterrupt
+    assert not output.exists()
+    with building(output, PROVENANCE) as folder:
+        assert (folder / "half").exists()
+    other = tmp_path / "other"
+    with pytest.raises(KeyboardInterrupt), building(other, PROVENANCE) as folder:
+        (folder / "half").write_text("half")
+        raise KeyboardInterrupt
+    with building(other, PROVENANCE | {"stage": "another"}) as folder:
+        assert not (folder / "half").exists()
+
+
+def test_a_folder_with_something_else_in_it_is_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("three years of work")
+    with pytest.raises(InputError, match="already holds something else"):
+        is_complete(tmp_path, PROVENANCE)
+
+
+def test_an_empty_folder_may_be_the_output(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    assert not is_complete(output, PROVENANCE)
+    with building(output, PROVENANCE):
+        pass
+    assert is_complete(output, PROVENANCE)
+
+
+def test_a_file_replaced_by_a_failing_writer_keeps_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "file.json"
+    file.write_text("old")
+    with pytest.raises(ValueError, match="no"), replacing(file) as temporary:
+        temporary.write_text("new, but half")
+        raise ValueError("no")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_placed_folder_has_the_same_content_and_replaces_older_files(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    (source / "deep" / "file").write_text("new")
+    destination = tmp_path / "destination"
+    (destination / "deep").mkdir(parents=True)
+    (destination / "deep" / "file").write_text("old")
+    place(source, destination)
+    assert sha256(destination / "deep" / "file") == sha256(source / "deep" / "file")

@@ -1,0 +1,89 @@
+"""One interface over a folder and a real S3 server."""
+
+from pathlib import Path
+
+import pytest
+
+from datum.errors import InputError, TemporaryFaultError
+from datum.store import Store, open_store
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "folder":
+        return open_store(f"file://{tmp_path / 'store'}")
+    return open_store(f"s3://{request.getfixturevalue('s3_bucket')}/some/prefix")
+
+
+def test_a_file_comes_back_as_it_was_put(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(range(256)) * 40_000)
+    store.put(file, "deep/key")
+    store.get("deep/key", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == file.read_bytes()
+    assert store.exists("deep/key")
+
+
+def test_keys_are_listed_by_prefix_and_can_be_deleted(store: Store) -> None:
+    for key in ("b/2", "a", "b/1"):
+        store.write_bytes(key, key.encode())
+    assert store.list() == ["a", "b/1", "b/2"]
+    assert store.list("b/") == ["b/1", "b/2"]
+    store.delete("b/1")
+    store.delete("b/1")
+    assert store.list("b/") == ["b/2"]
+
+
+def test_a_key_that_is_not_there_raises_key_error(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        store.read_bytes("missing")
+    with pytest.raises(KeyError):
+        store.get("missing", tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+    assert not store.exists("missing")
+
+
+def test_writing_a_key_again_replaces_it(store: Store) -> None:
+    store.write_bytes("key", b"old")
+    store.write_bytes("key", b"new")
+    assert store.read_bytes("key") == b"new"
+
+
+def test_a_plain_path_is_a_folder_store(tmp_path: Path) -> None:
+    open_store(tmp_path / "folder with spaces").write_bytes("key", b"data")
+    assert (tmp_path / "folder with spaces" / "key").read_bytes() == b"data"
+
+
+def test_an_unknown_scheme_is_bad_input() -> None:
+    with pytest.raises(InputError, match="unknown scheme ftp://"):
+        open_store("ftp://host/folder")
+
+
+def test_an_s3_uri_without_its_environment_names_the_missing_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("S3_ENDPOINT", raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    with pytest.raises(InputError, match="lacks S3_ENDPOINT, AWS_SECRET_ACCESS_KEY"):
+        open_store("s3://bucket")
+
+
+def test_a_wrong_secret_is_bad_input_and_never_shown(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-wrong-secret")
+    with pytest.raises(InputError) as failure:
+        open_store(f"s3://{s3_bucket}/x").write_bytes("key", b"data")
+    assert "a-wrong-secret" not in str(failure.value)
+
+
+def test_a_bucket_that_is_not_there_is_bad_input(s3_environment: str) -> None:
+    with pytest.raises(InputError, match="NoSuchBucket"):
+        open_store("s3://no-such-bucket/x").read_bytes("key")
+
+
+def test_a_store_out_of_reach_is_a_temporary_fault(
+    s3_environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S3_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(TemporaryFaultError, match="out of reach"):
+        open_store("s3://bucket/x").read_bytes("key")
