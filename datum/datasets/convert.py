@@ -40,8 +40,8 @@ FILES_BY_CLASS = "samples_with_class.json"
 DEFAULT_WORKERS = os.cpu_count() or 1
 """Processes that convert labels: one a processor core."""
 
-_LABELS_A_PROCESS = 64
-"""Fewer labels than this take less time than another process takes to start."""
+_FILES_A_PROCESS = 64
+"""Fewer files than this take less time than another process takes to start."""
 _LABELS_A_TASK = 8
 
 
@@ -119,11 +119,16 @@ def convert_pairs(
             _staged(index).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
+def processes_for(files: int, workers: int) -> int:
+    """How many of at most `workers` processes are worth starting for so many files."""
+    return min(workers, max(1, files // _FILES_A_PROCESS))
+
+
 def _convert_all(tasks: Sequence[_Task], description: str, workers: int) -> list[dict[int, int]]:
     """Pixels by train id of every task's label, in the tasks' order."""
     progress = Progress(description, len(tasks), unit="labels")
     counts = []
-    processes = min(workers, max(1, len(tasks) // _LABELS_A_PROCESS))
+    processes = processes_for(len(tasks), workers)
     with contextlib.ExitStack() as stack:
         if processes == 1:
             results: Iterator[dict[int, int]] = map(_convert_label, tasks)

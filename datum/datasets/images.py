@@ -10,10 +10,23 @@ from PIL import Image
 
 from datum.errors import InputError
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for a file that is no image, is cut short or has a wrong checksum."""
+
+
+def open_image(file: Path) -> Image.Image:
+    """The decoded image; raises `InputError` for a file that is no image, cut short or damaged."""
+    try:
+        # A decoder may be content with a file cut short near its end; the checksums are not.
+        with Image.open(file) as unread:
+            unread.verify()
+        image = Image.open(file)
+        image.load()
+    except _UNREADABLE as error:
+        raise _unreadable(file, error) from None
+    return image
 
 
 def image_size(file: Path) -> tuple[int, int]:
@@ -27,8 +40,8 @@ def image_size(file: Path) -> tuple[int, int]:
         stream.seek(0, 2)
         stream.seek(max(0, stream.tell() - len(_PNG_END)))
         tail = stream.read()
-    if not head.startswith(_PNG_SIGNATURE) or len(head) < 24 or tail != _PNG_END:
-        with _opened(file) as image:
+    if not head.startswith(PNG_SIGNATURE) or len(head) < 24 or tail != _PNG_END:
+        with open_image(file) as image:
             return image.size
     width, height = struct.unpack(">II", head[16:24])
     return width, height
@@ -39,7 +52,7 @@ def read_label(file: Path) -> np.ndarray:
 
     Raises `InputError` for an unreadable file or any other kind of image.
     """
-    with _opened(file) as image:
+    with open_image(file) as image:
         if image.mode not in ("L", "P"):
             raise InputError(
                 f"{file}: found an image of mode {image.mode}, expected label ids in one 8-bit channel; "
@@ -72,35 +85,6 @@ def read_synthia_label(file: Path) -> np.ndarray:
         )
     ids: np.ndarray = pixels[:, :, 2]  # OpenCV's order is blue, green, red
     return ids
-
-
-def check_one_shot_image(file: Path) -> None:
-    """Raises `InputError` unless `file` is a whole RGB image with 8 bits a channel."""
-    if not file.is_file():
-        raise InputError(
-            f"{file}: no such file; expected the one-shot image, an RGB image with 8 bits a channel"
-        )
-    with _opened(file) as image:
-        mode = image.mode
-    with file.open("rb") as stream:
-        head = stream.read(25)
-    bits = head[24] if head.startswith(_PNG_SIGNATURE) else 8
-    if mode != "RGB" or bits != 8:
-        found = f"RGB with {bits} bits a channel" if mode == "RGB" else f"mode {mode}"
-        raise InputError(
-            f"{file}: found {found}, expected an RGB image with 8 bits a channel; convert it, for "
-            'example with Pillow: Image.open(file).convert("RGB").save(new_file)'
-        )
-
-
-def _opened(file: Path) -> Image.Image:
-    """The decoded image."""
-    try:
-        image = Image.open(file)
-        image.load()
-    except _UNREADABLE as error:
-        raise _unreadable(file, error) from None
-    return image
 
 
 def _unreadable(file: Path, error: Exception | str) -> InputError:

@@ -15,11 +15,13 @@ from typing import Any
 
 import datum
 from datum.config import DatasetSettings, to_dict
-from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs
+from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs, processes_for
 from datum.datasets.layouts import DatasetName, Pair, find_images, find_pairs
 from datum.errors import InputError
 from datum.outputs import PROVENANCE, building, is_complete
 
+_FIRST_SCENE = 100_000_000
+"""Above the seeds of the scenes that the small base model is trained and measured on."""
 _SCENES_A_PART = 1_000_000
 """Room for scene seeds in each of the parts below."""
 _SOURCE, _TARGET_TRAIN, _TARGET_VAL, _PARTS = 0, 1, 2, 3
@@ -57,7 +59,13 @@ def ingest_source(
             from datum.datasets.streetscenes import write_gta
 
             seeds = _scene_seeds(_SOURCE, seed, settings.source_scenes)
-            write_gta(partial, seeds=seeds, height=settings.height, width=settings.width)
+            write_gta(
+                partial,
+                seeds=seeds,
+                height=settings.height,
+                width=settings.width,
+                workers=processes_for(len(seeds), workers),
+            )
             pairs = find_pairs(benchmark_dataset, partial)
         else:
             _link(root, files, partial)
@@ -102,12 +110,15 @@ def ingest_target(
         if root is None:
             from datum.datasets.streetscenes import write_cityscapes
 
+            train_seeds = _scene_seeds(_TARGET_TRAIN, seed, settings.target_train_scenes)
+            val_seeds = _scene_seeds(_TARGET_VAL, seed, settings.target_val_scenes)
             write_cityscapes(
                 partial,
-                train_seeds=_scene_seeds(_TARGET_TRAIN, seed, settings.target_train_scenes),
-                val_seeds=_scene_seeds(_TARGET_VAL, seed, settings.target_val_scenes),
+                train_seeds=train_seeds,
+                val_seeds=val_seeds,
                 height=settings.height,
                 width=settings.width,
+                workers=processes_for(len(train_seeds) + len(val_seeds), workers),
             )
             pairs = find_pairs("cityscapes", partial, split="val")
         else:
@@ -118,8 +129,8 @@ def ingest_target(
 
 
 def _scene_seeds(part: int, seed: int, count: int) -> range:
-    """Seeds of the drawn scenes: no two parts and no two run seeds share one."""
-    first = (seed * _PARTS + part) * _SCENES_A_PART
+    """Seeds of the drawn scenes: no two parts and no two values of `seed` share one."""
+    first = _FIRST_SCENE + (seed * _PARTS + part) * _SCENES_A_PART
     return range(first, first + count)
 
 

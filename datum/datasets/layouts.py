@@ -1,4 +1,4 @@
-"""Where the files of each data set lie, and the checks that name what is missing.
+"""Where the files of each data set lie; finding them names what is missing.
 
 Folders and names are those of the data sets' own downloads, as DATUM and DAFormer expect them:
 
@@ -114,21 +114,6 @@ def layout_of(name: str) -> Layout:
         if name == known:
             return layout
     raise InputError(f"data set {name!r}: unknown, expected one of {', '.join(LAYOUTS)}")
-
-
-def check_dataset(
-    benchmark_dataset: str, root: Path, *, split: str | None = None, labelled: bool = True
-) -> None:
-    """Raises `InputError` that names what `root` lacks: a folder, images, or one file of a pair.
-
-    `split` is a split of Cityscapes; without it, every split that has labels is checked. With `labelled`
-    false only images are asked for (target images to choose one-shot images from). No pixel is read:
-    `datum.datasets.convert` verifies the contents.
-    """
-    if labelled:
-        find_pairs(benchmark_dataset, root, split=split)
-    else:
-        find_images(benchmark_dataset, root, split=split)
 
 
 def find_images(benchmark_dataset: str, root: Path, *, split: str | None = None) -> list[str]:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datum.datasets.convert import convert
+from datum.datasets.layouts import DatasetName
 from datum.errors import InputError
 
 CITYSCAPES_MAP = {label.id: label.trainId for label in cityscapes_labels if 0 <= label.trainId < 255}
@@ -114,7 +115,7 @@ def test_synthia_ids_come_from_the_first_16_bit_channel(tmp_path: Path) -> None:
 @settings(max_examples=25, deadline=None)
 @given(data=st.data(), dataset=st.sampled_from(["gta", "synthia"]))
 def test_the_lookup_agrees_with_one_mask_a_class_on_any_label(
-    data: st.DataObject, dataset: str, tmp_path_factory: pytest.TempPathFactory
+    data: st.DataObject, dataset: DatasetName, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     largest, id_map = {"gta": (34, CITYSCAPES_MAP), "synthia": (22, SYNTHIA_MAP)}[dataset]
     height, width = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))

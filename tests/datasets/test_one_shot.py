@@ -1,0 +1,102 @@
+"""Selection of the one-shot images."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from datum.datasets.one_shot import check_one_shot, one_shot_images
+from datum.errors import InputError
+
+
+def target(root: Path, count: int = 12) -> Path:
+    folder = root / "leftImg8bit/train/aachen"
+    folder.mkdir(parents=True)
+    for index in range(count):
+        Image.new("RGB", (8, 6), (index, 0, 0)).save(folder / f"aachen_{index:06d}_000019_leftImg8bit.png")
+    return root
+
+
+def test_drawn_images_are_these_on_every_machine(tmp_path: Path) -> None:
+    images = one_shot_images(target(tmp_path), [1, 2, 3])
+    assert [image.name for image in images] == [
+        f"aachen_{index:06d}_000019_leftImg8bit.png" for index in (10, 4, 1)
+    ]
+
+
+def test_the_choice_does_not_depend_on_where_the_target_lies(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    here, there = target(tmp_path / "a"), target(tmp_path / "b")
+    first = [image.relative_to(here) for image in one_shot_images(here, [1, 2, 3])]
+    assert first == [image.relative_to(there) for image in one_shot_images(there, [1, 2, 3])]
+
+
+def test_as_many_seeds_as_images_take_every_image_once(tmp_path: Path) -> None:
+    images = one_shot_images(target(tmp_path), list(range(12)))
+    assert len(set(images)) == 12
+
+
+def test_seeds_draw_different_images_over_many_runs(tmp_path: Path) -> None:
+    root = target(tmp_path)
+    drawn = [one_shot_images(root, [seed])[0].name for seed in range(60)]
+    assert len(set(drawn)) >= 10
+
+
+def test_named_images_are_taken_in_their_order(tmp_path: Path) -> None:
+    root = target(tmp_path)
+    inside = Path("aachen/aachen_000004_000019_leftImg8bit.png")
+    outside = tmp_path / "street.png"
+    Image.new("RGB", (8, 6)).save(outside)
+    assert one_shot_images(root, [1, 2], [outside, inside]) == [outside, root / "leftImg8bit/train" / inside]
+
+
+def test_an_empty_target_and_one_with_too_few_images_are_named(tmp_path: Path) -> None:
+    (tmp_path / "leftImg8bit/train").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"leftImg8bit/train: found no file named \*_leftImg8bit\.png"):
+        one_shot_images(tmp_path, [1])
+    (tmp_path / "two").mkdir()
+    with pytest.raises(InputError, match=r"leftImg8bit/train: found 2 images, expected at least 3"):
+        one_shot_images(target(tmp_path / "two", count=2), [1, 2, 3])
+
+
+def test_another_number_of_named_images_than_seeds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="found 1 named images for 2 seeds"):
+        one_shot_images(target(tmp_path), [1, 2], [Path("aachen/aachen_000004_000019_leftImg8bit.png")])
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "I;16"])
+def test_an_image_that_is_not_rgb_is_refused_with_its_mode(tmp_path: Path, mode: str) -> None:
+    file = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
+    Image.new(mode, (8, 6)).save(file)
+    with pytest.raises(InputError, match=rf"found mode {mode}, expected a one-shot image in RGB") as error:
+        check_one_shot(file)
+    assert "\n" not in str(error.value)
+
+
+def test_sixteen_bits_a_channel_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "deep.png"
+    assert cv2.imwrite(str(file), np.zeros((6, 8, 3), np.uint16))
+    with pytest.raises(InputError, match=r"deep\.png: found RGB with 16 bits a channel"):
+        check_one_shot(file)
+
+
+def test_a_jpeg_photograph_is_accepted(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "street.jpg")
+    check_one_shot(tmp_path / "street.jpg")
+
+
+def test_a_damaged_a_missing_and_a_drawn_grey_image_are_refused(tmp_path: Path) -> None:
+    root = target(tmp_path, count=1)
+    with pytest.raises(InputError, match=r"nowhere\.png: no such file"):
+        one_shot_images(root, [1], [Path("nowhere.png")])
+    (file,) = root.rglob("*_leftImg8bit.png")
+    data = file.read_bytes()
+    file.write_bytes(data[:50])
+    with pytest.raises(InputError, match=r"_leftImg8bit\.png: cannot be read as an image"):
+        one_shot_images(root, [1])
+    Image.new("L", (8, 6)).save(file)
+    with pytest.raises(InputError, match=r"_leftImg8bit\.png: found mode L"):
+        one_shot_images(root, [1])
