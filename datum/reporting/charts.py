@@ -122,8 +122,9 @@ def dot_plot(rows: Sequence[DotRow], *, title: str) -> Markup:
     return Markup("").join([*parts, Markup("</svg>")])
 
 
-def score_bar(mean: float, low: float, high: float, marks: Sequence[float]) -> Markup:
-    """A bar from 0 to `mean` percent, a thin line from `low` to `high`, and a tick at each of `marks`."""
+def score_bar(mean: float, low: float, high: float, marks: Sequence[tuple[str, float]]) -> Markup:
+    """A bar from 0 to `mean` percent, a thin line from `low` to `high`, and a tick at each of
+    `marks`, (CSS class, percent)."""
     parts = [
         Markup('<svg class="bar" viewBox="0 0 100 16" preserveAspectRatio="none" aria-hidden="true">'),
         Markup('<rect class="track" x="0" y="3" width="100" height="10"/>'),
@@ -131,10 +132,8 @@ def score_bar(mean: float, low: float, high: float, marks: Sequence[float]) -> M
         Markup('<line class="whisker" x1="{:.2f}" x2="{:.2f}" y1="8" y2="8"/>').format(low, high),
     ]
     parts += [
-        Markup('<line class="mark mark-{}" x1="{:.2f}" x2="{:.2f}" y1="0" y2="16"/>').format(
-            index, mark, mark
-        )
-        for index, mark in enumerate(marks)
+        Markup('<line class="mark {}" x1="{:.2f}" x2="{:.2f}" y1="0" y2="16"/>').format(style, mark, mark)
+        for style, mark in marks
     ]
     return Markup("").join([*parts, Markup("</svg>")])
 

@@ -71,6 +71,7 @@ def render(summary: Mapping[str, Any], runs: Sequence[Run], baselines: Mapping[s
     """
     median = median_run(runs)
     methods = summary["methods"]
+    benchmark = TITLES.get(summary["benchmark"], summary["benchmark"])
     folder = Path(__file__).parent
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -81,7 +82,8 @@ def render(summary: Mapping[str, Any], runs: Sequence[Run], baselines: Mapping[s
     )
     return environment.get_template("template.html").render(
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
-        title=TITLES.get(summary["benchmark"], summary["benchmark"]),
+        title=summary["data"] or benchmark,
+        benchmark=benchmark,
         summary=summary,
         ours=methods[0],
         others=methods[1:],
@@ -90,9 +92,9 @@ def render(summary: Mapping[str, Any], runs: Sequence[Run], baselines: Mapping[s
                 DotRow(
                     name=method["name"],
                     values=[seed["miou_headline"] for seed in method["seeds"]],
-                    style="ours" if method is methods[0] else "other",
+                    style=baseline_style(position - 1) if position else "ours",
                 )
-                for method in methods
+                for position, method in enumerate(methods)
             ],
             title="mIoU of each method and seed",
         ),
@@ -109,8 +111,8 @@ def render(summary: Mapping[str, Any], runs: Sequence[Run], baselines: Mapping[s
         miou_chart=line_chart(
             [
                 *(
-                    Line(style="other", points=_series(median_run(group), VALIDATION))
-                    for group in baselines.values()
+                    Line(style=f"baseline {baseline_style(i)}", points=_series(median_run(group), VALIDATION))
+                    for i, group in enumerate(baselines.values())
                 ),
                 *(Line(style=style_of(i), points=_series(run, VALIDATION)) for i, run in enumerate(runs)),
             ],
@@ -121,6 +123,7 @@ def render(summary: Mapping[str, Any], runs: Sequence[Run], baselines: Mapping[s
         classes_13=SYNTHIA_13,
         details=_details(median),
         style_of=style_of,
+        baseline_style=baseline_style,
         version=datum.__version__,
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
@@ -131,11 +134,16 @@ def style_of(position: int) -> str:
     return f"seed-{position % 6}"
 
 
+def baseline_style(position: int) -> str:
+    """CSS class of the baseline at `position`."""
+    return f"base-{position % 3}"
+
+
 def _class_rows(methods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for each in CLASSES:
         ours, *others = (method["iou"][each.name] for method in methods)
-        marks = [other["mean"] for other in others if other]
+        marks = [(baseline_style(i), other["mean"]) for i, other in enumerate(others) if other]
         rows.append(
             {
                 "name": each.name,

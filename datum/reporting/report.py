@@ -36,7 +36,7 @@ def report(
         for name, folders in (baselines or {}).items()
     }
     for name, group in others.items():
-        for key in ("benchmark", "encoder", "profile"):
+        for key in ("benchmark", "encoder", "profile", "data"):
             require_same(f"--baseline {name}", group[0], ours[0], key)
     _require_one_validation_set([*ours, *(run for group in others.values() for run in group)])
     summary = summarise(ours, others)

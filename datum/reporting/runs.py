@@ -1,6 +1,7 @@
 """The folder of one seed's run, read and checked.
 
-    RUN/run.json                  {"seed", "benchmark", "method", "encoder", "profile"}
+    RUN/run.json                  {"seed", "benchmark", "method", "encoder", "profile"} and, optional, "data":
+                                  what the data are, where they are not the benchmark's own
     RUN/one_shot.png              the one-shot image
     RUN/generated/                output of `datum generate`: images/, manifest.jsonl
     RUN/segmentor/                output of `datum adapt`
@@ -31,6 +32,7 @@ RUN_KEYS: Mapping[str, type] = {
     "method": str,
     "encoder": str,
     "profile": str,
+    "data": str,
 }
 
 
@@ -52,6 +54,8 @@ class Run:
     method: str
     encoder: str
     profile: str
+    data: str
+    """What the data are; empty where they are the benchmark's own."""
     reported: str
     """`best` or `last`: the checkpoint that `evaluation/` scores, found by its SHA-256."""
     scores: Mapping[str, Mapping[str, Any]]
@@ -87,7 +91,7 @@ def read_runs(option: str, folders: Sequence[Path], *, baseline: bool) -> list[R
                 f"{option} {following.folder}: has seed {run.seed}, as has {run.folder}; give each seed once"
             )
     for run in runs:
-        for key in ("benchmark", "method", "encoder", "profile"):
+        for key in ("benchmark", "method", "encoder", "profile", "data"):
             require_same(option, run, first, key)
     return runs
 
@@ -130,7 +134,7 @@ def require_file(file: Path) -> Path:
 
 
 def _read_about(file: Path) -> dict[str, Any]:
-    about = _read_json(file)
+    about = {"data": "", **_read_json(file)}
     for key, kind in RUN_KEYS.items():
         if type(about.get(key)) is not kind:
             raise InputError(

@@ -31,6 +31,7 @@ def summarise(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> di
     median = median_run(runs)
     return {
         "benchmark": first.benchmark,
+        "data": first.data,
         "method": first.method,
         "encoder": first.encoder,
         "profile": first.profile,
