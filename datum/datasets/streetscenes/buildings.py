@@ -41,7 +41,9 @@ class Batch(NamedTuple):
 class Facade:
     """A vertical plane: `along` runs over its length in metres, `up` over its height."""
 
-    def __init__(self, canvas: Canvas, start: tuple[float, float], stop: tuple[float, float], normal: Normal) -> None:
+    def __init__(
+        self, canvas: Canvas, start: tuple[float, float], stop: tuple[float, float], normal: Normal
+    ) -> None:
         self.canvas = canvas
         self.start, self.stop = start, stop
         self.length = abs(stop[0] - start[0]) + abs(stop[1] - start[1])
@@ -59,7 +61,9 @@ class Facade:
         """At the middle of the plane."""
         return self.canvas.camera.scale(self.depth)
 
-    def box(self, left: float, right: float, low: float, high: float, albedo: Color, label: str | None = None) -> None:
+    def box(
+        self, left: float, right: float, low: float, high: float, albedo: Color, label: str | None = None
+    ) -> None:
         """Fill a rectangle of the plane."""
         corners = (self.at(left, low), self.at(left, high), self.at(right, high), self.at(right, low))
         self.canvas.polygon(corners, self.canvas.paint(albedo, self.light, self.depth), label)
@@ -170,7 +174,11 @@ def _upper_windows(facade: Facade, house: Building, wall: Color, looks: Stream) 
         return []
     rows = [_GROUND_FLOOR + 0.75 + _STOREY * i for i in range(floors)]
     panes = np.array(
-        [(at, at + wide, low, low + tall) for at in (first + pitch * i for i in range(columns)) for low in rows]
+        [
+            (at, at + wide, low, low + tall)
+            for at in (first + pitch * i for i in range(columns))
+            for low in rows
+        ]
     )
     batches = [Batch(panes + _FRAME, bright)] if facade.pixels_per_metre() > 5.0 else []
     return batches + _glass(facade, panes, looks)

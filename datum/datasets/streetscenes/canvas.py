@@ -55,7 +55,7 @@ class Canvas:
         return found
 
     def paint(self, albedo: Color, light: Color, z: float) -> Paint:
-        """What a surface of this colour (RGB, 0 to 1) looks like in this light, seen through z metres of air."""
+        """What a surface of this colour (RGB, 0 to 1) looks like in this light, z metres away."""
         clear = math.exp(-z / self.domain.visibility)
         red, green, blue = albedo[0] * light[0], albedo[1] * light[1], albedo[2] * light[2]
         gray = 0.3 * red + 0.59 * green + 0.11 * blue
@@ -95,9 +95,7 @@ class Canvas:
         if label is not None:
             cv2.ellipse(self.label_ids, middle, axes, 0, 0, 360, LABEL_ID[label], -1, cv2.LINE_8, _SHIFT)
 
-    def line(
-        self, points: Sequence[Pixel], thickness: float, paint: Paint, label: str | None = None
-    ) -> None:
+    def line(self, points: Sequence[Pixel], thickness: float, paint: Paint, label: str | None = None) -> None:
         """Draw a line through pixels, `thickness` pixels wide and never under one."""
         corners = _fixed(points)
         wide = max(1, round(thickness))

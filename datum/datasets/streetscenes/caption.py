@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from datum.datasets.streetscenes.scene import Scene, visible_classes
+from datum.datasets.streetscenes.scene import Scene
 from datum.datasets.streetscenes.weather import domain_description
+from datum.labels import LABEL_ID
 
 PLURALS: dict[str, str] = {
     "traffic light": "traffic lights",
@@ -20,43 +21,47 @@ PLURALS: dict[str, str] = {
 }
 """Classes that captions name, as DATUM's prompts do."""
 
-_RARE_FIRST = ("motorcycle", "bicycle", "rider", "traffic light", "traffic sign", "truck", "bus", "person", "car")
-_LEAST = {"traffic light": 0.002, "traffic sign": 0.002, "person": 0.006, "rider": 0.005, "bicycle": 0.004,
-          "motorcycle": 0.004, "car": 0.01, "truck": 0.012, "bus": 0.012}  # fmt: skip
-# Shares of the picture from which a person recognises the class at a glance.
-
-
-def named_classes(scene: Scene) -> list[str]:
-    """The classes that a caption of the scene may name, the rare ones first."""
-    seen = [name for name in _RARE_FIRST if name in visible_classes(scene.label_ids, _LEAST[name])]
-    return seen
+_LEAST = {
+    "motorcycle": 0.005, "bicycle": 0.004, "rider": 0.005, "traffic light": 0.002, "traffic sign": 0.003,
+    "truck": 0.012, "bus": 0.012, "person": 0.006, "car": 0.01,
+}  # fmt: skip
+# Shares of the picture from which one recognises the class at a glance; the rare classes come first.
+_MADE_UP, _DESCRIBED = 0.3, 0.35  # shares of captions with a made-up word, with the domain's description
+_SCENE, _SCENE_WITH = 0.2, 0.22  # shares of captions of the whole scene, of the scene with named classes
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
     """A caption like 'a photo of foggy cars' or 'a photo of a zrt urban scene with cars and riders'.
 
     The adjective is the domain's description, a made-up word of 2 to 4 letters, or nothing: so a model
-    learns that unknown words leave the content as it is.
+    learns that unknown words leave the content as it is. Only classes that are plain to see are named.
     """
+    adjective = _adjective(scene, rng)
+    prominence = _prominence(scene)
     dice = rng.random()
-    adjective = _made_up_word(rng) if dice < 0.3 else domain_description(scene.domain) if dice < 0.65 else ""
-    before = f"{adjective} " if adjective else ""
-    named = named_classes(scene)
-    kind = rng.random()
-    if not named or kind < 0.22:
-        return f"a photo of a {before}urban scene"
-    if kind < 0.45:
-        some = [PLURALS[n] for n in named[: int(rng.integers(1, 4))]]
-        listed = some[0] if len(some) == 1 else f"{', '.join(some[:-1])} and {some[-1]}"
-        return f"a photo of a {before}urban scene with {listed}"
-    return f"a photo of {before}{PLURALS[_pick(named, rng)]}"
+    if not prominence or dice < _SCENE:
+        return f"a photo of a {adjective}urban scene"
+    if dice < _SCENE + _SCENE_WITH:
+        named = [PLURALS[name] for name in prominence][: int(rng.integers(1, 4))]
+        listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+        return f"a photo of a {adjective}urban scene with {listed}"
+    weights = np.array(list(prominence.values()))
+    name = list(prominence)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+    return f"a photo of {adjective}{PLURALS[name]}"
 
 
-def _pick(named: list[str], rng: np.random.Generator) -> str:
-    """The rarest class mostly, any other sometimes."""
-    return named[0] if rng.random() < 0.65 else named[int(rng.integers(len(named)))]
+def _prominence(scene: Scene) -> dict[str, float]:
+    """How many times over each class (rare ones first) covers what it takes to recognise it."""
+    counts = np.bincount(scene.label_ids.ravel(), minlength=256) / scene.label_ids.size
+    shares = {name: float(counts[LABEL_ID[name]]) / least for name, least in _LEAST.items()}
+    return {name: share for name, share in shares.items() if share >= 1.0}
 
 
-def _made_up_word(rng: np.random.Generator) -> str:
-    letters = rng.integers(0, 26, size=int(rng.integers(2, 5)))
-    return "".join(chr(ord("a") + int(letter)) for letter in letters)
+def _adjective(scene: Scene, rng: np.random.Generator) -> str:
+    dice = rng.random()
+    if dice < _MADE_UP:
+        letters = rng.integers(0, 26, size=int(rng.integers(2, 5)))
+        return "".join(chr(ord("a") + int(letter)) for letter in letters) + " "
+    if dice < _MADE_UP + _DESCRIBED:
+        return domain_description(scene.domain) + " "
+    return ""

@@ -12,6 +12,13 @@ from datum.datasets.streetscenes.people import HAIRS, SKINS, clothes, legwear, p
 from datum.datasets.streetscenes.solids import Pose, paint_shadow
 from datum.datasets.streetscenes.streams import Stream
 
+_HELMETS: tuple[Color, ...] = (
+    (0.85, 0.85, 0.83),
+    (0.1, 0.1, 0.11),
+    (0.65, 0.1, 0.1),
+    (0.15, 0.3, 0.6),
+    (0.4, 0.4, 0.42),
+)
 _TYRE: Color = (0.07, 0.07, 0.075)
 _CIRCLE = tuple((math.cos(math.pi * i / 8), math.sin(math.pi * i / 8)) for i in range(17))
 
@@ -27,7 +34,9 @@ class _Brush:
     def paint(self, color: Color) -> Paint:
         return self.canvas.paint(color, self.light, self.pose.z)
 
-    def bar(self, points: list[tuple[float, float, float]], thick: float, color: Color, label: str = "") -> None:
+    def bar(
+        self, points: list[tuple[float, float, float]], thick: float, color: Color, label: str = ""
+    ) -> None:
         pixels = [self.pose.at(length, width, height) for length, height, width in points]
         self.canvas.line(pixels, thick * self.scale, self.paint(color), label or self.label)
 
@@ -110,14 +119,25 @@ def _paint_forks(brush: _Brush, cycle: Cycle, color: Color) -> None:
 def _paint_rider(brush: _Brush, cycle: Cycle, looks: Stream) -> None:
     top, trousers, skin = clothes(looks), legwear(looks), looks.choice(SKINS)
     motor = cycle.kind == "motorcycle"
-    seat, knee, foot = ((-0.25, 0.9), (0.22, 0.72), (0.05, 0.32)) if motor else ((-0.2, 0.95), (0.12, 0.68), (0.0, 0.24))
+    seat, knee, foot = (
+        ((-0.25, 0.9), (0.22, 0.72), (0.05, 0.32)) if motor else ((-0.2, 0.95), (0.12, 0.68), (0.0, 0.24))
+    )
     shoulder, hand = ((0.02, 1.42), (0.4, 1.06)) if motor else ((0.08, 1.48), (0.36, 1.05))
     label = "rider"
     for width, shade, pedal in ((-0.14, 0.8, 0.0), (0.14, 1.0, 0.0 if motor else 0.26)):
-        leg = [(*seat, width * 0.7), (knee[0], knee[1] + pedal * 0.6, width), (foot[0], foot[1] + pedal, width)]
+        leg = [
+            (*seat, width * 0.7),
+            (knee[0], knee[1] + pedal * 0.6, width),
+            (foot[0], foot[1] + pedal, width),
+        ]
         brush.bar(leg, 0.15, (trousers[0] * shade, trousers[1] * shade, trousers[2] * shade), label)
     back, chest = (seat[0] - 0.1, seat[1] - 0.08), (seat[0] + 0.16, seat[1] - 0.05)
-    torso = [(*back, 0.0), (shoulder[0] - 0.16, shoulder[1], 0.0), (shoulder[0] + 0.1, shoulder[1] + 0.06, 0.0), (*chest, 0.0)]
+    torso = [
+        (*back, 0.0),
+        (shoulder[0] - 0.16, shoulder[1], 0.0),
+        (shoulder[0] + 0.1, shoulder[1] + 0.06, 0.0),
+        (*chest, 0.0),
+    ]
     brush.patch(torso, top, label)
     for front in (False, True):
         offset = 0.05 if front else -0.05
@@ -129,6 +149,6 @@ def _paint_rider(brush: _Brush, cycle: Cycle, looks: Stream) -> None:
         brush.bar(arm, 0.1, (top[0] * 0.8, top[1] * 0.8, top[2] * 0.8), label)
     head = brush.pose.at(shoulder[0] + 0.08, 0.0, shoulder[1] + 0.2)
     helmet = motor or looks.chance(0.5)
-    cover = colorsys.hsv_to_rgb(looks.unit(), 0.6, looks.uniform(0.2, 0.85)) if helmet else looks.choice(HAIRS)
+    cover = looks.choice(_HELMETS) if helmet else looks.choice(HAIRS)
     radius = (0.155 if helmet else 0.135) * brush.scale
     paint_head(brush.canvas, head, radius, brush.paint(skin), brush.paint(cover), cycle.heading, label)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numpy as np
-
 Color = tuple[float, float, float]
 """RGB, 0 to 1 each."""
 

@@ -5,6 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+LANE = 3.3
+"""Width of a lane, metres."""
+
+Roof = Literal["flat", "pitched"]
+BarrierKind = Literal["wall", "fence", "hedge"]
+SignKind = Literal["round", "triangle", "rectangle", "diamond", "stop"]
+VehicleKind = Literal["car", "truck", "bus"]
+CycleKind = Literal["bicycle", "motorcycle"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Side:
@@ -46,8 +55,10 @@ class Street:
     """Depth where the street ends."""
     closed: bool
     """Houses stand across the street's end; otherwise it runs to the horizon."""
-    pattern: int
-    """Seed of the markings and patches on the ground."""
+
+    def in_junction(self, z: float, margin: float) -> bool:
+        """Whether a depth lies in the junction or within `margin` metres of it."""
+        return self.junction is not None and self.junction[0] - margin < z < self.junction[1] + margin
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +77,7 @@ class Building:
     shop: bool
     exposed: bool
     """Nothing hides the face towards the camera: no taller house adjoins it there."""
-    roof: Literal["flat", "pitched"]
+    roof: Roof
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +89,7 @@ class Barrier:
     near: float
     far: float
     height: float
-    kind: Literal["wall", "fence", "hedge"]
+    kind: BarrierKind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,7 +141,7 @@ class Sign:
     height: float
     size: float
     """Diameter."""
-    kind: Literal["round", "triangle", "rectangle", "diamond", "stop"]
+    kind: SignKind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,7 +150,7 @@ class Vehicle:
     z: float
     heading: float
     """Radians clockwise from straight ahead: 0 drives away from the camera, pi comes towards it."""
-    kind: Literal["car", "truck", "bus"]
+    kind: VehicleKind
     model: int
     moving: bool
 
@@ -149,7 +160,7 @@ class Cycle:
     x: float
     z: float
     heading: float
-    kind: Literal["bicycle", "motorcycle"]
+    kind: CycleKind
     ridden: bool
 
 

@@ -6,23 +6,33 @@ import dataclasses
 import math
 
 from datum.datasets.streetscenes.elements import (
+    LANE,
     Cycle,
+    CycleKind,
     Element,
     Person,
     Sign,
+    SignKind,
     Street,
     TrafficLight,
     Tree,
     Vehicle,
+    VehicleKind,
     depth_order,
 )
-from datum.datasets.streetscenes.layout import LANE, Layout
+from datum.datasets.streetscenes.layout import Layout
 from datum.datasets.streetscenes.streams import Stream
 
-EMPHASIZED = (
-    "traffic light", "traffic sign", "person", "rider", "car", "truck", "bus", "motorcycle", "bicycle", "vegetation",
-)  # fmt: skip
+_VEHICLES: dict[str, VehicleKind] = {"car": "car", "truck": "truck", "bus": "bus"}
+_CYCLES: dict[str, tuple[CycleKind, ...]] = {
+    "rider": ("bicycle", "bicycle", "motorcycle"),
+    "bicycle": ("bicycle",),
+    "motorcycle": ("motorcycle",),
+}
+EMPHASIZED = ("traffic light", "traffic sign", "person", *_CYCLES, *_VEHICLES, "vegetation")
 """Classes that a scene can be asked to show."""
+
+_Added = TrafficLight | Sign | Person | Cycle | Vehicle | Tree
 
 
 def emphasize(layout: Layout, name: str, stream: Stream) -> Layout:
@@ -30,101 +40,108 @@ def emphasize(layout: Layout, name: str, stream: Stream) -> Layout:
     if name not in EMPHASIZED:
         raise ValueError(f"emphasis is {name!r}, expected one of {', '.join(EMPHASIZED)}")
     added = _draw(name, layout.street, stream)
-    reach = 3.0 if name in ("truck", "bus") else 1.0
-    kept = [e for e in layout.elements if not _in_the_way(e, added, reach)]
-    elements = sorted([*kept, *added], key=depth_order, reverse=True)
-    return dataclasses.replace(layout, elements=tuple(elements))
+    reach = 5.0 if name in ("truck", "bus") else 1.0
+    kept = [e for e in layout.elements if not any(_in_the_way(e, a, reach) for a in added)]
+    return dataclasses.replace(layout, elements=tuple(sorted([*kept, *added], key=depth_order, reverse=True)))
 
 
-def _in_the_way(element: Element, added: list[Element], reach: float) -> bool:
-    """Whether a movable thing overlaps one of the added or stands between it and the camera."""
+def _in_the_way(element: Element, added: _Added, reach: float) -> bool:
+    """Whether a movable thing overlaps `added`, `reach` metres deep, or stands between it and the camera."""
     if not isinstance(element, Vehicle | Cycle | Person | Tree):
         return False
     half = 4.5 if isinstance(element, Vehicle) else 1.0
-    for other in added:
-        assert not hasattr(other, "near")
-        if element.z - half > other.z + reach:  # type: ignore[union-attr]
-            continue
-        seen_at = other.x * element.z / other.z  # type: ignore[union-attr]
-        if abs(element.x - seen_at) < 3.2:  # type: ignore[union-attr]
-            return True
-    return False
+    if element.z - half > added.z + reach:
+        return False
+    return abs(element.x - added.x * element.z / added.z) < 3.2
 
 
-def _draw(name: str, street: Street, stream: Stream) -> list[Element]:
-    left_lane, right_curb = -LANE, street.right.curb
-    if name == "traffic light":
-        z, size = stream.uniform(6.5, 10.0), stream.uniform(1.3, 1.7)
-        lights: list[Element] = [
-            TrafficLight(x=right_curb + 0.3, z=z, height=3.5, size=size, arm=0.0),
-            TrafficLight(x=-LANE / 2 - stream.uniform(0.0, 2.0), z=z + 1.0, height=3.5, size=size, arm=0.0),
-        ]
-        return lights[: stream.integer(1, 2)] if stream.chance(0.6) else lights
-    if name == "traffic sign":
-        z = stream.uniform(5.5, 8.0)
-        kinds = ("round", "triangle", "rectangle", "diamond", "stop")
-        return [
-            Sign(
-                x=x, z=z + 0.5 * i, height=stream.uniform(2.0, 2.6), size=stream.uniform(1.1, 1.5),
-                kind=stream.choice(kinds),  # type: ignore[arg-type]
-            )
-            for i, x in enumerate((right_curb + 0.2, -LANE / 2 - 1.0)[: stream.integer(1, 2)])
-        ]  # fmt: skip
+def _draw(name: str, street: Street, stream: Stream) -> list[_Added]:
+    if name in _VEHICLES:
+        return _draw_vehicles(_VEHICLES[name], stream)
+    if name in _CYCLES:
+        return _draw_cycles(stream.choice(_CYCLES[name]), name == "rider" or stream.chance(0.5), stream)
     if name == "person":
-        z = stream.uniform(4.6, 7.5)
-        middle = stream.uniform(-2.6, 1.2)
-        facing = stream.choice((0.0, math.pi, math.pi / 2, -math.pi / 2))
-        return [
-            Person(
-                x=middle + i * stream.uniform(0.7, 1.1), z=z + stream.uniform(-0.3, 0.8),
-                height=stream.uniform(1.6, 1.9), facing=facing + stream.uniform(-0.3, 0.3), gait=stream.unit(),
-            )
-            for i in range(stream.integer(1, 3))
-        ]  # fmt: skip
-    if name in ("rider", "bicycle", "motorcycle"):
-        return _draw_cycles(name, stream)
+        return _draw_people(stream)
     if name == "vegetation":
-        return [
-            Tree(x=side, z=stream.uniform(7.0, 11.0), height=stream.uniform(6.0, 8.0), crown=stream.uniform(2.2, 3.0),
-                 shape=stream.integer(0, 4095))
-            for side in (street.left.curb - 0.6, street.right.curb + 0.6)
-        ]  # fmt: skip
-    return _draw_vehicles(name, left_lane, stream)
+        return _draw_trees(street, stream)
+    return _draw_posts(name, street, stream)
 
 
-def _draw_cycles(name: str, stream: Stream) -> list[Element]:
-    kind = name if name != "rider" else stream.choice(("bicycle", "bicycle", "motorcycle"))
-    ridden = name == "rider" or stream.chance(0.5)
-    heading = stream.choice((0.4, -0.4, math.pi - 0.4, math.pi + 0.4, math.pi / 2, -math.pi / 2))
-    z = stream.uniform(4.6, 6.5)
+def _draw_people(stream: Stream) -> list[_Added]:
+    z, middle = stream.uniform(3.6, 6.0), stream.uniform(-1.9, 0.8)
+    facing = stream.choice((0.0, math.pi, math.pi / 2, -math.pi / 2))
+    return [
+        Person(
+            x=middle + i * stream.uniform(0.7, 1.1),
+            z=z + stream.uniform(-0.3, 0.8),
+            height=stream.uniform(1.6, 1.9),
+            facing=facing + stream.uniform(-0.3, 0.3),
+            gait=stream.unit(),
+        )
+        for i in range(stream.integer(1, 3))
+    ]
+
+
+def _draw_trees(street: Street, stream: Stream) -> list[_Added]:
+    return [
+        Tree(
+            x=x,
+            z=stream.uniform(7.0, 11.0),
+            height=stream.uniform(6.0, 8.0),
+            crown=stream.uniform(2.2, 3.0),
+            shape=stream.integer(0, 4095),
+        )
+        for x in (street.left.curb - 0.6, street.right.curb + 0.6)
+    ]
+
+
+def _draw_posts(name: str, street: Street, stream: Stream) -> list[_Added]:
+    """Signs or lights on the right curb, on an island in the middle of the street, or both."""
+    kinds: tuple[SignKind, ...] = ("round", "triangle", "rectangle", "diamond", "stop")
+    places = stream.choice(
+        ((street.right.curb + 0.3,), (street.divider,), (street.right.curb + 0.3, street.divider))
+    )
+    added: list[_Added] = []
+    for x in places:
+        z = max(abs(x) / 0.36, stream.uniform(5.5, 7.5))  # no farther aside than the narrowest view shows
+        if name == "traffic light":
+            added.append(TrafficLight(x=x, z=z, height=3.5, size=z * stream.uniform(0.16, 0.21), arm=0.0))
+        else:
+            size = z * stream.uniform(0.17, 0.23)
+            added.append(
+                Sign(x=x, z=z, height=stream.uniform(2.0, 2.6), size=size, kind=stream.choice(kinds))
+            )
+    return added
+
+
+def _draw_cycles(kind: CycleKind, ridden: bool, stream: Stream) -> list[_Added]:
+    heading = stream.choice((0.5, -0.5, math.pi - 0.5, math.pi + 0.5, math.pi / 2, -math.pi / 2))
+    x, z = stream.uniform(-1.5, 0.4), stream.uniform(3.9, 5.8)
     return [
         Cycle(
-            x=stream.uniform(-1.8, 0.6) + 1.5 * i, z=z + i * stream.uniform(0.3, 1.0),
-            heading=heading + stream.uniform(-0.25, 0.25), kind=kind, ridden=ridden,  # type: ignore[arg-type]
+            x=x + 1.3 * i,
+            z=z + i * stream.uniform(0.3, 1.0),
+            heading=heading + stream.uniform(-0.2, 0.2),
+            kind=kind,
+            ridden=ridden,
         )
         for i in range(stream.integer(1, 2))
-    ]  # fmt: skip
+    ]
 
 
-def _draw_vehicles(name: str, left_lane: float, stream: Stream) -> list[Element]:
-    large = name != "car"
-    z = stream.uniform(11.0, 14.0) if large else stream.uniform(6.5, 9.5)
-    place = stream.integer(0, 2)
-    x, heading = ((0.0, 0.0), (left_lane, math.pi), (left_lane / 2, stream.sign() * math.pi / 2))[place]
-    if place == 2 and large:
-        z -= 3.0
-    vehicles: list[Element] = [
+def _draw_vehicles(kind: VehicleKind, stream: Stream) -> list[_Added]:
+    """One in the ego lane, one that comes, one that crosses, or the first two together."""
+    z = stream.uniform(6.5, 9.5) if kind == "car" else stream.uniform(11.0, 14.0)
+    ahead, coming = (0.0, 0.0, z), (-LANE, math.pi, z + stream.uniform(0.0, 4.0))
+    crossing = (-LANE / 2, stream.sign() * math.pi / 2, z if kind == "car" else z - 3.0)
+    return [
         Vehicle(
-            x=x + stream.uniform(-0.3, 0.3), z=z, heading=heading + stream.uniform(-0.15, 0.15),
-            kind=name, model=stream.integer(0, 4095), moving=True,  # type: ignore[arg-type]
+            x=x + stream.uniform(-0.3, 0.3),
+            z=depth,
+            heading=heading + stream.uniform(-0.15, 0.15),
+            kind=kind,
+            model=stream.integer(0, 4095),
+            moving=True,
         )
-    ]  # fmt: skip
-    if place != 2 and stream.chance(0.5):
-        x, heading = (left_lane, math.pi) if place == 0 else (0.0, 0.0)
-        vehicles.append(
-            Vehicle(
-                x=x, z=z + stream.uniform(1.0, 6.0), heading=heading, kind=name,  # type: ignore[arg-type]
-                model=stream.integer(0, 4095), moving=True,
-            )
-        )  # fmt: skip
-    return vehicles
+        for x, heading, depth in stream.choice(((ahead,), (coming,), (crossing,), (ahead, coming)))
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from datum.datasets.streetscenes.camera import Pixel
-from datum.datasets.streetscenes.canvas import TOWARDS_CAMERA, UP, Canvas
+from datum.datasets.streetscenes.canvas import TOWARDS_CAMERA, Canvas
 from datum.datasets.streetscenes.domain import Color
 from datum.datasets.streetscenes.elements import Bollard, Lamp, Sign, TrafficLight
 from datum.datasets.streetscenes.streams import Stream
@@ -19,7 +19,12 @@ def _post(canvas: Canvas, x: float, z: float, low: float, high: float, wide: flo
     half = max(0.35, wide * canvas.camera.scale(z) / 2)
     light = canvas.light(TOWARDS_CAMERA)
     canvas.polygon(
-        ((foot[0] - half, foot[1]), (top[0] - half, top[1]), (top[0] + half, top[1]), (foot[0] + half, foot[1])),
+        (
+            (foot[0] - half, foot[1]),
+            (top[0] - half, top[1]),
+            (top[0] + half, top[1]),
+            (foot[0] + half, foot[1]),
+        ),
         canvas.paint(color, light, z),
         "pole",
     )
@@ -105,7 +110,8 @@ def _box(u: float, v: float, wide: float, tall: float) -> tuple[Pixel, ...]:
 def _regular(u: float, v: float, radius: float, corners: int, turn: float) -> list[Pixel]:
     step = 2 * math.pi / corners
     return [
-        (u + radius * math.sin(turn + step * i), v - radius * math.cos(turn + step * i)) for i in range(corners)
+        (u + radius * math.sin(turn + step * i), v - radius * math.cos(turn + step * i))
+        for i in range(corners)
     ]
 
 
@@ -116,10 +122,10 @@ def paint_sign(canvas: Canvas, sign: Sign, looks: Stream) -> None:
     u, v = canvas.camera.project(sign.x, sign.height, sign.z)
     radius = max(1.3, sign.size * scale / 2)
     front = canvas.light(TOWARDS_CAMERA)
-    light = tuple(max(0.35, c) for c in front)  # plates throw head light back
+    light = (max(0.35, front[0]), max(0.35, front[1]), max(0.35, front[2]))  # plates throw head light back
 
     def paint(color: Color) -> tuple[float, float, float]:
-        return canvas.paint(color, light, sign.z)  # type: ignore[arg-type]
+        return canvas.paint(color, light, sign.z)
 
     red, white, blue, yellow = (0.82, 0.08, 0.1), (0.95, 0.95, 0.95), (0.1, 0.28, 0.75), (0.95, 0.75, 0.1)
     label = "traffic sign"
@@ -131,7 +137,9 @@ def paint_sign(canvas: Canvas, sign: Sign, looks: Stream) -> None:
             canvas.ellipse((u, v), radius, radius, paint(red), label)
             canvas.ellipse((u, v), radius * 0.66, radius * 0.66, paint(white))
             if radius > 4.0:
-                canvas.line(((u - radius * 0.3, v), (u + radius * 0.3, v)), radius * 0.2, paint((0.1, 0.1, 0.1)))
+                canvas.line(
+                    ((u - radius * 0.3, v), (u + radius * 0.3, v)), radius * 0.2, paint((0.1, 0.1, 0.1))
+                )
     elif sign.kind == "triangle":
         canvas.polygon(_regular(u, v, radius * 1.15, 3, 0.0), paint(red), label)
         canvas.polygon(_regular(u, v + radius * 0.08, radius * 0.62, 3, 0.0), paint(white))

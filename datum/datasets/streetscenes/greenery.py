@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from datum.datasets.streetscenes import textures
+from datum.datasets.streetscenes.buildings import Batch, Facade
 from datum.datasets.streetscenes.canvas import TOWARDS_CAMERA, TOWARDS_LEFT, TOWARDS_RIGHT, UP, Canvas
 from datum.datasets.streetscenes.domain import Color
-from datum.datasets.streetscenes.buildings import Batch, Facade
 from datum.datasets.streetscenes.elements import Barrier, Tree
 from datum.datasets.streetscenes.streams import Stream
 from datum.labels import LABEL_ID
@@ -51,7 +51,9 @@ def _stamp_crown(canvas: Canvas, tree: Tree, brightness: float) -> None:
         return
     # Sample only the part of the stored crown that falls into the picture.
     step_x, step_y = shade.shape[1] / (right - left), shade.shape[0] / (bottom - top)
-    matrix = np.array([[step_x, 0.0, (x0 - left + 0.5) * step_x - 0.5], [0.0, step_y, (y0 - top + 0.5) * step_y - 0.5]])
+    matrix = np.array(
+        [[step_x, 0.0, (x0 - left + 0.5) * step_x - 0.5], [0.0, step_y, (y0 - top + 0.5) * step_y - 0.5]]
+    )
     size = (x1 - x0, y1 - y0)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     small_shade = cv2.warpAffine(shade, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -59,7 +61,9 @@ def _stamp_crown(canvas: Canvas, tree: Tree, brightness: float) -> None:
     inside = cv2.compare(small_mask, 127, cv2.CMP_GT)
     colored = cv2.applyColorMap(small_shade, _crown_colors(canvas, tree.z, brightness))
     cv2.copyTo(colored, inside, canvas.image[y0:y1, x0:x1])
-    cv2.copyTo(np.full(inside.shape, LABEL_ID["vegetation"], np.uint8), inside, canvas.label_ids[y0:y1, x0:x1])
+    cv2.copyTo(
+        np.full(inside.shape, LABEL_ID["vegetation"], np.uint8), inside, canvas.label_ids[y0:y1, x0:x1]
+    )
 
 
 _STEPS = np.linspace(0.0, 1.0, 256)[:, None]
@@ -109,9 +113,7 @@ def _paint_wall(plane: Facade, barrier: Barrier, looks: Stream) -> None:
     if plane.pixels_per_metre() < 4.0:
         return
     joints = np.arange(0.3, height - 0.2, 0.32)
-    rows = np.stack(
-        (np.zeros_like(joints), np.full_like(joints, length), joints, joints + 0.05), axis=1
-    )
+    rows = np.stack((np.zeros_like(joints), np.full_like(joints, length), joints, joints + 0.05), axis=1)
     plane.batches([Batch(rows, (color[0] * 0.78, color[1] * 0.78, color[2] * 0.78))])
     plane.box(0.0, length, height - 0.16, height, (color[0] * 1.3, color[1] * 1.3, color[2] * 1.3))
 

@@ -13,8 +13,8 @@ from datum.datasets.streetscenes import textures
 from datum.datasets.streetscenes.camera import Pixel
 from datum.datasets.streetscenes.canvas import TOWARDS_CAMERA, UP, Canvas, Paint
 from datum.datasets.streetscenes.domain import Color
-from datum.datasets.streetscenes.elements import Building, Element, Side, Street, Tree
-from datum.datasets.streetscenes.layout import BACKDROP, LANE
+from datum.datasets.streetscenes.elements import LANE, Building, Element, Side, Street, Tree
+from datum.datasets.streetscenes.layout import BACKDROP
 from datum.datasets.streetscenes.streams import Stream
 from datum.labels import LABEL_ID
 
@@ -172,7 +172,8 @@ def _mark(canvas: Canvas, left: float, right: float, near: float, far: float, al
     project = canvas.camera.project
     paint: Paint = canvas.paint(albedo, canvas.light(UP), near)
     canvas.polygon(
-        (project(left, 0, near), project(left, 0, far), project(right, 0, far), project(right, 0, near)), paint
+        (project(left, 0, near), project(left, 0, far), project(right, 0, far), project(right, 0, near)),
+        paint,
     )
 
 
@@ -190,9 +191,8 @@ def texture_ground(canvas: Canvas, looks: Stream) -> None:
         return
     top = max(0, int(camera.horizon) + 2)
     rows = camera.height - top
-    # Picture (u, v) -> texture: z = focal * eye / (v - horizon), x = (u - center) * z / focal; 40 texels a metre
-    # would alias at once, so the texture is coarse and its grain is a few centimetres wide near the camera.
-    texels = 26.0
+    # From picture (u, v) to texture: z = focal * eye / (v - horizon) and x = (u - center) * z / focal.
+    texels = 26.0  # a metre: more would alias close to the camera already
     f, eye, u0, v0 = camera.focal, camera.eye, camera.center, camera.horizon - top
     du, dv = looks.uniform(0.0, 256.0), looks.uniform(0.0, 256.0)
     matrix = np.array(

@@ -27,7 +27,9 @@ def clothes(looks: Stream) -> Color:
 def legwear(looks: Stream) -> Color:
     """A colour of trousers: denim, black, grey or beige."""
     shade = looks.uniform(0.6, 1.3)
-    red, green, blue = looks.choice(((0.16, 0.22, 0.38), (0.1, 0.1, 0.11), (0.3, 0.3, 0.32), (0.5, 0.43, 0.32)))
+    red, green, blue = looks.choice(
+        ((0.16, 0.22, 0.38), (0.1, 0.1, 0.11), (0.3, 0.3, 0.32), (0.5, 0.43, 0.32))
+    )
     return (red * shade, green * shade, blue * shade)
 
 
@@ -58,7 +60,8 @@ def paint_person(canvas: Canvas, person: Person, looks: Stream) -> None:
         foot = hip * 1.1 + stride * leg
         lift = 0.02 * max(0.0, swing * leg)
         shape = [
-            at(hip - 0.05, 0.5), at(hip + 0.05, 0.5), at(foot + 0.033, 0.02 + lift), at(foot - 0.033, 0.02 + lift)
+            at(hip - 0.05, 0.5), at(hip + 0.05, 0.5),
+            at(foot + 0.033, 0.02 + lift), at(foot - 0.033, 0.02 + lift),
         ]  # fmt: skip
         canvas.polygon(shape, painted(trousers, shade), "person")
         shoe = [
@@ -83,7 +86,15 @@ def paint_person(canvas: Canvas, person: Person, looks: Stream) -> None:
         side = looks.sign() * (shoulder + 0.04)
         corners = [at(side - 0.05, 0.52), at(side + 0.05, 0.52), at(side + 0.06, 0.36), at(side - 0.06, 0.36)]
         canvas.polygon(corners, painted(bag), "person")
-    paint_head(canvas, at(0.01 * ahead, 0.925), 0.072 * h * scale, painted(skin), painted(hair), person.facing, "person")
+    paint_head(
+        canvas,
+        at(0.01 * ahead, 0.925),
+        0.072 * h * scale,
+        painted(skin),
+        painted(hair),
+        person.facing,
+        "person",
+    )
 
 
 def _arm(canvas: Canvas, shoulder: Pixel, hand: Pixel, size: float, paint: Paint) -> None:

@@ -83,7 +83,9 @@ def _outside(camera: Camera, element: Element) -> bool:
     """Whether an element stands wholly beyond the left or right edge of the picture."""
     if isinstance(element, Building | Barrier):
         return False
-    reach = 6.5 if isinstance(element, Vehicle | TrafficLight | Tree) else 2.5  # metres, more than any half width
+    reach = (
+        6.5 if isinstance(element, Vehicle | TrafficLight | Tree) else 2.5
+    )  # metres, more than any half width
     column, _ = camera.project(element.x, 0.0, element.z)
     margin = reach * camera.scale(element.z)
     return column + margin < 0.0 or column - margin > camera.width

@@ -62,7 +62,14 @@ class Pose:
         self.canvas.polygon([self.at(*p) for p in points], paint, label)
 
     def end_box(
-        self, length: float, left: float, right: float, low: float, high: float, albedo: Color, glow: float = 0.0
+        self,
+        length: float,
+        left: float,
+        right: float,
+        low: float,
+        high: float,
+        albedo: Color,
+        glow: float = 0.0,
     ) -> None:
         """Fill a rectangle on the front or rear; `glow` above 0 replaces the light that falls on it."""
         corners = [self.at(length, left, low), self.at(length, left, high)]
@@ -115,4 +122,9 @@ def paint_extruded(
         pose.fill(corners, paints[index], normal, label)
     side = pose.side_in_view(max(w for _, _, w in outline))
     if side:
-        pose.fill([(l, side * w, h) for l, h, w in outline], side_paint, pose.normal(0.0, side, 0.0), label)
+        pose.fill(
+            [(length, side * width, height) for length, height, width in outline],
+            side_paint,
+            pose.normal(0.0, side, 0.0),
+            label,
+        )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 Bytes = npt.NDArray[np.uint8]
 
 CROWN_SHAPES = 24
-CROWN_SIZE = 96
+CROWN_SIZE = 160
 """Pixels on a side of a stored crown."""
 
 
@@ -96,7 +96,7 @@ def _crown(seed: int) -> tuple[Bytes, Bytes]:
             float(np.clip(level * 1.14, 20, 255)),
             -1,
         )
-    leaves = _fractal(128, 60 + seed, 32, 128, 1.0)[:size, :size]
+    leaves = _fractal(256, 60 + seed, 32, 128, 1.0)[:size, :size]
     ragged = cv2.GaussianBlur(mask, (0, 0), 3.0).astype(np.float32) + 34.0 * leaves
     mask = cv2.medianBlur(np.where(ragged > 118, 255, 0).astype(np.uint8), 3)
     soft = cv2.GaussianBlur(shade, (0, 0), 1.2).astype(np.float32)

@@ -136,7 +136,12 @@ def _paint_car_side(pose: Pose, body: _CarBody, side: int, color: Color) -> None
 
     pose.fill([point(*p) for p in body.windows], _GLASS, normal)
     post = (body.windows[0][0] + body.windows[3][0]) / 2 + 0.1
-    pillar = [(post - 0.05, body.belt), (post - 0.05, top - 0.1), (post + 0.05, top - 0.1), (post + 0.05, body.belt)]
+    pillar = [
+        (post - 0.05, body.belt),
+        (post - 0.05, top - 0.1),
+        (post + 0.05, top - 0.1),
+        (post + 0.05, body.belt),
+    ]
     pose.fill([point(*p) for p in pillar], _times(color, 0.8), normal)
     sill = [(-2.1, 0.22), (-2.1, 0.36), (2.1, 0.36), (2.1, 0.22)]
     pose.fill([point(*p) for p in sill], _times(color, 0.4), normal)
@@ -179,7 +184,9 @@ def _paint_rear(pose: Pose, length: float, half: float, lamp_top: float, braking
 
 def _paint_bus(pose: Pose, vehicle: Vehicle, looks: Stream) -> None:
     half_length, half, top = 5.4, 1.25, 3.1
-    color = looks.choice(((0.75, 0.12, 0.1), (0.85, 0.7, 0.2), (0.85, 0.85, 0.83), (0.15, 0.35, 0.6), (0.2, 0.5, 0.35)))
+    color = looks.choice(
+        ((0.75, 0.12, 0.1), (0.85, 0.7, 0.2), (0.85, 0.85, 0.83), (0.15, 0.35, 0.6), (0.2, 0.5, 0.35))
+    )
     second = looks.choice(((0.85, 0.85, 0.83), (0.2, 0.25, 0.4), (0.9, 0.75, 0.2)))
     outline = (
         (half_length, 0.3, half), (half_length, 1.1, half), (half_length - 0.12, 2.85, half),
@@ -215,7 +222,11 @@ def _paint_bus_side(pose: Pose, side: int, half_length: float, half: float, seco
     width = side * (half + 0.01)
 
     def box(back: float, front: float, low: float, high: float, albedo: Color) -> None:
-        pose.fill(((back, width, low), (back, width, high), (front, width, high), (front, width, low)), albedo, normal)
+        pose.fill(
+            ((back, width, low), (back, width, high), (front, width, high), (front, width, low)),
+            albedo,
+            normal,
+        )
 
     box(-half_length, half_length, 0.45, 0.85, second)
     box(-half_length + 0.3, half_length - 0.2, 1.3, 2.45, _GLASS)
@@ -231,13 +242,20 @@ def _paint_bus_side(pose: Pose, side: int, half_length: float, half: float, seco
 
 def _paint_truck(pose: Pose, vehicle: Vehicle, looks: Stream) -> None:
     """A cab and a cargo box; the nearer of the two is painted last."""
-    cab = looks.choice(((0.85, 0.85, 0.84), (0.65, 0.1, 0.08), (0.12, 0.25, 0.5), (0.8, 0.55, 0.12), (0.2, 0.4, 0.3)))
-    cargo = looks.choice(((0.88, 0.88, 0.86), (0.7, 0.7, 0.68), cab, colorsys.hsv_to_rgb(looks.unit(), 0.5, 0.6)))
+    cab = looks.choice(
+        ((0.85, 0.85, 0.84), (0.65, 0.1, 0.08), (0.12, 0.25, 0.5), (0.8, 0.55, 0.12), (0.2, 0.4, 0.3))
+    )
+    cargo = looks.choice(
+        ((0.88, 0.88, 0.86), (0.7, 0.7, 0.68), cab, colorsys.hsv_to_rgb(looks.unit(), 0.5, 0.6))
+    )
     top = 3.0 + 0.4 * (vehicle.model % 3) / 2
     half = 1.2
     paint_shadow(pose, 3.6, half)
     _tyres_under_end(pose, 3.5, half, half - 0.4, "truck")
-    parts = [lambda: _paint_cab(pose, cab, half, looks), lambda: _paint_cargo(pose, cargo, half, top, vehicle, looks)]
+    parts = [
+        lambda: _paint_cab(pose, cab, half, looks),
+        lambda: _paint_cargo(pose, cargo, half, top, vehicle, looks),
+    ]
     if pose.eye_length > 0:
         parts.reverse()
     for part in parts:
@@ -266,7 +284,12 @@ def _paint_cab(pose: Pose, color: Color, half: float, looks: Stream) -> None:
 
 def _paint_cargo(pose: Pose, color: Color, half: float, top: float, vehicle: Vehicle, looks: Stream) -> None:
     outline = ((1.65, 0.75, half), (1.65, top, half), (-3.6, top, half), (-3.6, 0.75, half))
-    chassis = ((1.65, 0.4, half - 0.1), (1.65, 0.8, half - 0.1), (-3.6, 0.8, half - 0.1), (-3.6, 0.4, half - 0.1))
+    chassis = (
+        (1.65, 0.4, half - 0.1),
+        (1.65, 0.8, half - 0.1),
+        (-3.6, 0.8, half - 0.1),
+        (-3.6, 0.4, half - 0.1),
+    )
     paint_extruded(pose, chassis, [_RUBBER] * 3, _RUBBER, "truck")
     paint_extruded(pose, outline, [color] * 3, color, "truck")
     side = pose.side_in_view(half)

@@ -21,24 +21,40 @@ _FOGGY = dataclasses.replace(
 _NIGHT = dataclasses.replace(
     TARGET_DOMAIN, sun_strength=0.0, ambient_color=(0.7, 0.8, 1.0), ambient_strength=0.42, shadow_depth=0.0,
     sky_top=(0.03, 0.04, 0.1), sky_horizon=(0.14, 0.14, 0.2), cloud_cover=0.3, cloud_color=(0.12, 0.12, 0.17),
-    haze_color=(0.14, 0.14, 0.18), visibility=120.0, lit_windows=0.4, lamps=0.95, color_cast=(1.0, 0.98, 1.05),
-    exposure=1.4, gamma=0.85,
+    haze_color=(0.14, 0.14, 0.18), visibility=120.0, lit_windows=0.4, lamps=0.95,
+    color_cast=(1.0, 0.98, 1.05),     exposure=1.4, gamma=0.85,
 )  # fmt: skip
 _FADED = dataclasses.replace(
     SOURCE_DOMAIN, saturation=0.2, color_cast=(1.08, 0.98, 0.8), contrast=0.85, noise=5.0, vignette=0.3,
 )  # fmt: skip
-_RENDERED = dataclasses.replace(SOURCE_DOMAIN, texture=0.05, saturation=1.3, cloud_cover=0.15, visibility=900.0)
+_RENDERED = dataclasses.replace(
+    SOURCE_DOMAIN, texture=0.05, saturation=1.3, cloud_cover=0.15, visibility=900.0
+)
 
 _WEATHERS = (SOURCE_DOMAIN, TARGET_DOMAIN, _SUNNY, _SUNNY, _OVERCAST, _FOGGY, _NIGHT, _FADED, _RENDERED)
 
 _RANGES: dict[str, tuple[float, float]] = {
-    "ambient_strength": (0.4, 0.95), "sun_strength": (0.0, 1.1), "shadow_depth": (0.0, 0.65),
-    "cloud_cover": (0.0, 1.0), "visibility": (25.0, 1000.0), "facade_saturation": (0.02, 0.6),
-    "facade_brightness": (0.3, 0.85), "foliage_saturation": (0.1, 0.75), "asphalt_brightness": (0.14, 0.48),
-    "asphalt_warmth": (-0.08, 0.08), "saturation": (0.1, 1.4), "texture": (0.0, 1.0), "lit_windows": (0.0, 0.6),
-    "lamps": (0.0, 1.0), "exposure": (0.85, 1.5), "contrast": (0.75, 1.2), "gamma": (0.8, 1.25), "blur": (0.0, 0.8),
-    "noise": (0.0, 12.0), "vignette": (0.0, 0.5),
-}  # fmt: skip
+    "ambient_strength": (0.4, 0.95),
+    "sun_strength": (0.0, 1.1),
+    "shadow_depth": (0.0, 0.65),
+    "cloud_cover": (0.0, 1.0),
+    "visibility": (25.0, 1000.0),
+    "facade_saturation": (0.02, 0.6),
+    "facade_brightness": (0.3, 0.85),
+    "foliage_saturation": (0.1, 0.75),
+    "asphalt_brightness": (0.14, 0.48),
+    "asphalt_warmth": (-0.08, 0.08),
+    "saturation": (0.1, 1.4),
+    "texture": (0.0, 1.0),
+    "lit_windows": (0.0, 0.6),
+    "lamps": (0.0, 1.0),
+    "exposure": (0.85, 1.5),
+    "contrast": (0.75, 1.2),
+    "gamma": (0.8, 1.25),
+    "blur": (0.0, 0.8),
+    "noise": (0.0, 12.0),
+    "vignette": (0.0, 0.5),
+}
 _ADDED_NOISE = 4.0  # levels: half of the random domains get up to this much sensor noise
 
 

@@ -45,7 +45,10 @@ def write_cityscapes(
     width: int,
     workers: int = 1,
 ) -> None:
-    """Write `root/leftImg8bit` and `root/gtFine` with the splits train and val, named as Cityscapes names them."""
+    """Write `root/leftImg8bit` and `root/gtFine` with the splits train and val, named as in Cityscapes.
+
+    Labels are grey PNGs of label ids. Height and width in pixels.
+    """
     jobs: list[_Job] = []
     for split, seeds in (("train", train_seeds), ("val", val_seeds)):
         for number, seed in enumerate(seeds):
@@ -79,9 +82,7 @@ def _exhaust(results: Iterable[None]) -> None:
 def _write_scene(job: _Job, *, domain: Domain, height: int, width: int, palette: bool) -> None:
     seed, image_file, label_file = job
     scene = draw_scene(seed, domain, height=height, width=width)
-    labels = Image.fromarray(scene.label_ids)
-    if palette:
-        labels = labels.convert("P") if labels.mode != "L" else _with_palette(scene.label_ids)
+    labels = _with_palette(scene.label_ids) if palette else Image.fromarray(scene.label_ids)
     _save(labels, label_file)
     _save(Image.fromarray(scene.image), image_file)
 
@@ -100,6 +101,6 @@ def _save(picture: Image.Image, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         picture.save(temporary, format="PNG")
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
