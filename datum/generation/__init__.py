@@ -1,0 +1,1 @@
+"""Generation: a personalized Stable Diffusion model draws the data set of the new place."""
