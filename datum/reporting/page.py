@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -203,11 +204,13 @@ def _part(start: Path, part: str) -> Path:
 
 def _series(run: Run, keys: Sequence[str]) -> list[tuple[float, float]]:
     """(iteration, sum of the values of `keys` that are there) of each line that has the first of them."""
-    return sorted(
+    points = (
         (float(line["iteration"]), sum(float(line[key]) for key in keys if key in line))
         for line in run.training
         if keys[0] in line
     )
+    # A training that diverged logs NaN, which has no place on a chart.
+    return sorted(point for point in points if math.isfinite(point[1]))
 
 
 def _details(run: Run) -> list[tuple[str, str]]:

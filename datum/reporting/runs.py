@@ -111,7 +111,8 @@ def _read_run(option: str, folder: Path, *, baseline: bool) -> Run:
         raise InputError(f"{option} {folder}: no such folder, expected the folder of one seed's run")
     about = _read_about(folder / "run.json")
     hashes = {n: sha256(require_file(folder / "segmentor" / f"{n}.safetensors")) for n in CHECKPOINTS}
-    require_file(folder / "segmentor" / "config.yaml")
+    for name in ("config.yaml", "provenance.json"):
+        require_file(folder / "segmentor" / name)
     if not baseline:
         require_file(folder / "one_shot.png")
     evaluated = _scored(folder / "evaluation", hashes)
