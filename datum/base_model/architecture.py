@@ -13,10 +13,9 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from datum.base_model.scenes import RESOLUTION
 from datum.base_model.tokenizer import write_tokenizer
 
-RESOLUTION = 128
-"""Side of an image, in pixels."""
 LATENT_CHANNELS = 16
 """Channels of a latent: 16x16x16 numbers for 128x128x3, a twelfth (Stable Diffusion: a 48th, with sixty
 times the parameters)."""

@@ -14,19 +14,38 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-WORDS: tuple[str, ...] = tuple(
-    """
-    a photo of an the with in on at and urban scene street city road town image picture view no many few one
-    two several some some along under over by near
-    sidewalk building buildings wall walls fence fences pole poles traffic light lights sign signs vegetation
-    tree trees terrain grass sky person persons people pedestrian pedestrians rider riders car cars truck
-    trucks train trains bus buses motorcycle motorcycles bicycle bicycles cyclist cyclists
-    day night dusk dawn noon morning evening sunny cloudy overcast foggy hazy misty rainy clear bright dark
-    dim warm cold cool gray grey blue green red yellow orange brown pink purple white black pale vivid muted
-    winter summer autumn spring snow dry wet low high contrast saturated grainy noisy sharp blurry soft light
-    """.split()
+WORDS: tuple[str, ...] = (
+    *("a", "photo", "of", "urban", "scene", "with", "and", ","),
+    *("traffic", "light", "lights", "sign", "signs", "person", "persons", "rider", "riders", "car", "cars"),
+    *(
+        "truck",
+        "trucks",
+        "train",
+        "trains",
+        "bus",
+        "buses",
+        "motorcycle",
+        "motorcycles",
+        "bicycle",
+        "bicycles",
+    ),
+    *("faded", "foggy", "hazy", "night", "dusk", "overcast", "sunny", "day", "dark", "bright"),
+    *(
+        "street",
+        "road",
+        "sidewalk",
+        "building",
+        "wall",
+        "fence",
+        "pole",
+        "vegetation",
+        "tree",
+        "terrain",
+        "sky",
+    ),
 )
-"""Words of the captions (`datum.base_model.captions`) and of DATUM's prompts."""
+"""Words of the captions of `datum.datasets.streetscenes`, of DATUM's prompts, and of what else a street
+holds."""
 
 CONTEXT = 32
 """Tokens of a caption, start and end included; longer ones are cut."""
