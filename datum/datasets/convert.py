@@ -40,9 +40,8 @@ FILES_BY_CLASS = "samples_with_class.json"
 DEFAULT_WORKERS = os.cpu_count() or 1
 """Processes that convert labels: one a processor core."""
 
-_FILES_A_PROCESS = 64
-"""Fewer files than this take less time than another process takes to start."""
-_LABELS_A_TASK = 8
+_PIXELS_A_PROCESS = 16_000_000
+"""Labels of fewer pixels (half a second's work) are done before another process has started."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,23 +118,19 @@ def convert_pairs(
             _staged(index).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def processes_for(files: int, workers: int) -> int:
-    """How many of at most `workers` processes are worth starting for so many files."""
-    return min(workers, max(1, files // _FILES_A_PROCESS))
-
-
 def _convert_all(tasks: Sequence[_Task], description: str, workers: int) -> list[dict[int, int]]:
     """Pixels by train id of every task's label, in the tasks' order."""
     progress = Progress(description, len(tasks), unit="labels")
     counts = []
-    processes = processes_for(len(tasks), workers)
+    width, height = image_size(tasks[0].label)
+    processes = min(workers, max(1, len(tasks) * width * height // _PIXELS_A_PROCESS))
     with contextlib.ExitStack() as stack:
         if processes == 1:
             results: Iterator[dict[int, int]] = map(_convert_label, tasks)
         else:
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=context))
-            results = pool.map(_convert_label, tasks, chunksize=_LABELS_A_TASK)
+            results = pool.map(_convert_label, tasks)
         for count in results:
             counts.append(count)
             progress.advance()

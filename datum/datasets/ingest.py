@@ -15,7 +15,7 @@ from typing import Any
 
 import datum
 from datum.config import DatasetSettings, to_dict
-from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs, processes_for
+from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs
 from datum.datasets.layouts import DatasetName, Pair, find_images, find_pairs
 from datum.errors import InputError
 from datum.outputs import PROVENANCE, building, is_complete
@@ -24,6 +24,8 @@ _FIRST_SCENE = 100_000_000
 """Above the seeds of the scenes that the small base model is trained and measured on."""
 _SCENES_A_PART = 1_000_000
 """Room for scene seeds in each of the parts below."""
+_SCENES_A_PROCESS = 500
+"""Fewer scenes (about five seconds' work at 128x128) are not worth starting another process."""
 _SOURCE, _TARGET_TRAIN, _TARGET_VAL, _PARTS = 0, 1, 2, 3
 
 
@@ -64,7 +66,7 @@ def ingest_source(
                 seeds=seeds,
                 height=settings.height,
                 width=settings.width,
-                workers=processes_for(len(seeds), workers),
+                workers=_drawing_processes(len(seeds), workers),
             )
             pairs = find_pairs(benchmark_dataset, partial)
         else:
@@ -118,7 +120,7 @@ def ingest_target(
                 val_seeds=val_seeds,
                 height=settings.height,
                 width=settings.width,
-                workers=processes_for(len(train_seeds) + len(val_seeds), workers),
+                workers=_drawing_processes(len(train_seeds) + len(val_seeds), workers),
             )
             pairs = find_pairs("cityscapes", partial, split="val")
         else:
@@ -132,6 +134,10 @@ def _scene_seeds(part: int, seed: int, count: int) -> range:
     """Seeds of the drawn scenes: no two parts and no two values of `seed` share one."""
     first = _FIRST_SCENE + (seed * _PARTS + part) * _SCENES_A_PART
     return range(first, first + count)
+
+
+def _drawing_processes(scenes: int, workers: int) -> int:
+    return min(workers, max(1, scenes // _SCENES_A_PROCESS))
 
 
 def _provenance(

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -221,13 +222,20 @@ def test_cityscapes_training_images_may_come_without_labels(tmp_path: Path) -> N
     assert len(list(tmp_path.rglob("*_labelTrainIds.png"))) == 1
 
 
+def write_large_labels(root: Path) -> None:
+    """Enough pixels for a second process to start."""
+    for index in range(4):
+        name = f"{index:05d}.png"
+        write_gta_label(root, name, random_ids(index, 34, 10, 11).repeat(300, 0).repeat(275, 1))
+
+
 def test_processes_change_neither_bytes_nor_order(tmp_path: Path) -> None:
-    for root, workers in ((tmp_path / "one/gta", 1), (tmp_path / "two/gta", 2)):
-        for index in range(130):
-            write_gta_label(root, f"{index:05d}.png", random_ids(index, 34))
-        convert("gta", root, workers=workers)
+    write_large_labels(tmp_path / "one/gta")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    convert("gta", tmp_path / "one/gta", workers=1)
+    convert("gta", tmp_path / "two/gta", workers=2)
     one, two = files_below(tmp_path / "one"), files_below(tmp_path / "two")
-    assert len(one) == 3 * 130 + 3
+    assert len(one) == 3 * 4 + 3
     place = str(tmp_path / "two").encode()
     assert one == {name: data.replace(place, str(tmp_path / "one").encode()) for name, data in two.items()}
 
@@ -254,9 +262,9 @@ def test_labels_folder_may_be_a_link_to_another_place(gta: Path, tmp_path: Path)
 
 def test_a_killed_conversion_leaves_no_index_and_the_next_one_completes_it(tmp_path: Path) -> None:
     root, whole = tmp_path / "gta", tmp_path / "whole"
-    for index in range(400):
-        write_gta_label(root, f"{index:05d}.png", random_ids(index, 34, 64, 64))
-        write_gta_label(whole, f"{index:05d}.png", random_ids(index, 34, 64, 64))
+    for index in range(120):
+        write_gta_label(root, f"{index:05d}.png", random_ids(index, 34, 96, 96))
+    shutil.copytree(root, whole)
     script = "from datum.datasets.convert import convert; from pathlib import Path; import sys; "
     script += "convert('gta', Path(sys.argv[1]), workers=1)"
     process = subprocess.Popen([sys.executable, "-c", script, str(root)], stderr=subprocess.DEVNULL)
@@ -346,11 +354,10 @@ def test_bad_input_is_one_line_that_names_the_file_and_nothing_is_written(
 
 
 def test_a_bad_label_seen_by_another_process_is_reported_and_nothing_is_written(tmp_path: Path) -> None:
-    for index in range(130):
-        write_gta_label(tmp_path, f"{index:05d}.png", random_ids(index, 34))
-    Image.fromarray(np.full((9, 14), 40, np.uint8)).save(tmp_path / "labels/00100.png")
+    write_large_labels(tmp_path)
+    Image.fromarray(np.full((3000, 3025), 40, np.uint8)).save(tmp_path / "labels/00003.png")
     before = files_below(tmp_path)
-    with pytest.raises(InputError, match=r"00100\.png: found label id 40"):
+    with pytest.raises(InputError, match=r"00003\.png: found label id 40"):
         convert("gta", tmp_path, workers=2)
     assert files_below(tmp_path) == before
 
