@@ -19,6 +19,7 @@ from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs
 from datum.datasets.layouts import DatasetName, Pair, find_images, find_pairs
 from datum.errors import InputError
 from datum.outputs import PROVENANCE, building, is_complete
+from datum.telemetry import log
 
 _FIRST_SCENE = 100_000_000
 """Above the seeds of the scenes that the small base model is trained and measured on."""
@@ -61,6 +62,7 @@ def ingest_source(
             from datum.datasets.streetscenes import write_gta
 
             seeds = _scene_seeds(_SOURCE, seed, settings.source_scenes)
+            log(f"draw source: {len(seeds)} street scenes")
             write_gta(
                 partial,
                 seeds=seeds,
@@ -114,6 +116,7 @@ def ingest_target(
 
             train_seeds = _scene_seeds(_TARGET_TRAIN, seed, settings.target_train_scenes)
             val_seeds = _scene_seeds(_TARGET_VAL, seed, settings.target_val_scenes)
+            log(f"draw target: {len(train_seeds) + len(val_seeds)} street scenes")
             write_cityscapes(
                 partial,
                 train_seeds=train_seeds,
