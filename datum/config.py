@@ -126,9 +126,11 @@ class AdaptationSettings:
     """Source images are resized to fit within (width, height) pixels with their ratio kept; none takes the
     benchmark's: GTA 1280x720, SYNTHIA 1280x760."""
     target_scale: tuple[int, int] | None = None
-    """The same for target images; none leaves them as generated (DATUM)."""
+    """The same for target images; none leaves generated images and folders of images as they are (DATUM)
+    and takes 1024x512 for the one-shot image and for Cityscapes (DAFormer)."""
     cat_max_ratio: float = 0.75
-    """A source crop in which one class takes more than this share is drawn again (up to ten times)."""
+    """A source crop in which one class takes this share or more of the labelled pixels is drawn again (up
+    to ten times)."""
     learning_rate: float = 6e-5
     """Peak learning rate of AdamW for the encoder."""
     head_learning_rate_factor: float = 10.0
@@ -136,7 +138,7 @@ class AdaptationSettings:
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's betas."""
     weight_decay: float = 0.01
-    """AdamW's weight decay; none on norms and positional blocks."""
+    """AdamW's weight decay; none on the encoder's norms (the head's decay, as in the reference)."""
     warmup_iterations: int = 1500
     """Iterations of linear warm-up."""
     warmup_ratio: float = 1e-6
@@ -146,27 +148,29 @@ class AdaptationSettings:
     ema_alpha: float = 0.999
     """Largest decay of the EMA teacher: min(1 - 1/(i+1), alpha)."""
     pseudo_threshold: float = 0.968
-    """Confidence above which a pseudo-label pixel counts; their share weighs the target loss."""
+    """Confidence from which a pseudo-label pixel counts; their share in the batch weighs the loss of all
+    target pixels."""
     pseudo_ignore_top: int = 15
-    """Rows at the top of a target crop whose pseudo-labels weigh 0, in pixels of a 512 crop (scaled to the
-    crop in use)."""
+    """Rows at the top of a target crop whose pseudo-labels weigh 0, in rows of a 512 crop (scaled to the
+    crop in use; the scaling is ours)."""
     pseudo_ignore_bottom: int = 120
     """The same at the bottom."""
     color_jitter_strength: float = 0.2
-    """Brightness, contrast, saturation and hue jitter of the mixed images."""
+    """Largest change of brightness, contrast, saturation and hue of the mixed images: added to values in
+    0 to 1, a factor's distance from 1 (twice), and a share of a full turn."""
     color_jitter_probability: float = 0.8
-    """Probability of that colour jitter (0.2 in DACS's sense of a threshold: jitter above it)."""
+    """Probability that a step jitters (the reference's 0.2 is a threshold: it jitters above it)."""
     blur_probability: float = 0.5
-    """Probability of Gaussian blur on the mixed images."""
+    """Probability that a step blurs the mixed images, with a Gaussian of 0.15 to 1.15 pixels."""
     source_augmentation: bool = True
     """Colour jitter and blur on source-only training too, so that methods differ in the target alone."""
     rare_class_temperature: float = 0.01
     """Temperature of rare class sampling; smaller draws rare classes more often."""
     rare_class_min_pixels: int = 3000
-    """Pixels of the sampled class that a crop must hold, and that an image must hold to be a candidate, in
-    pixels of a 512 crop (scaled to the area of the crop in use)."""
+    """Pixels of the sampled class that an image must exceed, in its full size, to be a candidate; given for
+    a 512 crop and scaled to the area of the crop in use (the scaling is ours)."""
     rare_class_min_crop_ratio: float = 0.5
-    """A crop is drawn again, up to ten times, until it holds min_pixels x this ratio pixels of the sampled
+    """A crop is drawn again, up to ten times, until it exceeds min_pixels x this ratio pixels of the sampled
     class."""
     feature_distance_weight: float = 0.005
     """Weight of the ImageNet feature distance; it is off where the encoder has no pretrained weights."""
@@ -178,8 +182,12 @@ class AdaptationSettings:
     """Stochastic depth of the MiT encoder."""
     dropout: float = 0.1
     """Dropout of the decode head."""
+    head_channels: int = 256
+    """Width of the decode head; its cost grows with the square."""
     validate_every: int = 2000
-    """Iterations between two validations."""
+    """Iterations between two validations (reference: a twentieth of the training)."""
+    log_every: int = 50
+    """Iterations between two lines of training.jsonl (reference: 50)."""
     save_every: int = 500
     """Iterations between two saves of the resumable state."""
     workers: int = 4
@@ -256,11 +264,13 @@ DEMO = Settings(
         target_scale=(512, 128),
         learning_rate=3e-4,
         head_learning_rate_factor=3.0,
+        head_channels=32,
         warmup_iterations=30,
         ema_alpha=0.99,
         pseudo_ignore_top=0,
         pseudo_ignore_bottom=0,
         validate_every=100,
+        log_every=10,
         save_every=50,
         workers=0,
     ),
