@@ -1,0 +1,1 @@
+"""The segmentation network, shared by adaptation, evaluation and every measurement that needs one."""

@@ -1,0 +1,70 @@
+"""DAFormer's context-aware decode head (DAFormer, section 3.2), in mmseg's registry."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+with warnings.catch_warnings():
+    # mmcv warns of compiled operators that nothing here uses.
+    warnings.filterwarnings("ignore", message="Fail to import")
+    from mmcv.cnn import ConvModule
+    from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+    from mmseg.models.decode_heads.sep_aspp_head import DepthwiseSeparableASPPModule
+    from mmseg.models.utils import resize
+    from mmseg.registry import MODELS
+
+DILATIONS = (1, 6, 12, 18)
+"""Dilations of the spatial pyramid (reference: `configs/_base_/models/daformer_sepaspp_mitb5.py`)."""
+
+
+@MODELS.register_module()
+class DAFormerHead(BaseDecodeHead):
+    """Embeds every feature map to `channels`, brings all to the size of the largest, and fuses them with
+    an atrous spatial pyramid of depthwise separable convolutions (no image pooling)."""
+
+    def __init__(self, in_channels: Sequence[int], channels: int, num_classes: int, dropout_ratio: float):
+        super().__init__(
+            in_channels=list(in_channels),
+            channels=channels,
+            num_classes=num_classes,
+            dropout_ratio=dropout_ratio,
+            in_index=list(range(len(in_channels))),
+            input_transform="multiple_select",
+            norm_cfg={"type": "BN", "requires_grad": True},
+            align_corners=False,
+        )
+        nn.init.normal_(self.conv_seg.weight, std=0.01)
+        nn.init.zeros_(self.conv_seg.bias)
+        self.embeddings = nn.ModuleList(nn.Linear(width, channels) for width in in_channels)
+        self.pyramid = DepthwiseSeparableASPPModule(
+            dilations=DILATIONS,
+            in_channels=channels * len(in_channels),
+            channels=channels,
+            conv_cfg=None,
+            norm_cfg=self.norm_cfg,
+            act_cfg=self.act_cfg,
+        )
+        self.bottleneck = ConvModule(
+            channels * len(DILATIONS),
+            channels,
+            kernel_size=3,
+            padding=1,
+            norm_cfg=self.norm_cfg,
+            act_cfg=self.act_cfg,
+        )
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Feature maps float32[B, C_i, H_i, W_i] -> logits float32[B, classes, H_0, W_0]."""
+        size = inputs[0].shape[2:]
+        embedded = []
+        for features, embedding in zip(inputs, self.embeddings):
+            tokens = embedding(features.permute(0, 2, 3, 1))
+            embedded.append(
+                resize(tokens.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=False)
+            )
+        fused = self.bottleneck(torch.cat(self.pyramid(torch.cat(embedded, dim=1)), dim=1))
+        return self.cls_seg(fused)

@@ -1,0 +1,92 @@
+"""Street images on their way into the network: reading, resizing, normalising."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from datum.errors import InputError
+
+MEAN = (123.675, 116.28, 103.53)
+"""ImageNet's mean of red, green and blue, in 0 to 255 (reference: `img_norm_cfg`)."""
+
+STD = (58.395, 57.12, 57.375)
+"""ImageNet's standard deviation of the same."""
+
+
+def read_image(file: Path) -> np.ndarray:
+    """uint8[H, W, 3], RGB. Raises `InputError` for a file that is missing, broken or not an image."""
+    return np.asarray(_open(file).convert("RGB"))
+
+
+def read_label(file: Path) -> np.ndarray:
+    """uint8[H, W] of a single-channel PNG. Raises `InputError` for any other file."""
+    image = _open(file)
+    if image.mode not in ("L", "P"):
+        raise InputError(f"{file}: mode {image.mode}, expected a label image with one 8-bit channel")
+    return np.asarray(image)
+
+
+def _open(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            image.load()
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(
+            f"{file}: cannot be decoded ({error}); the file is damaged, fetch it again"
+        ) from None
+    return image
+
+
+def fitted_size(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) that an image of `size` = (height, width) gets to fit within `scale`, ratio kept.
+
+    The longer side of `scale` bounds the image's longer side, whichever way they lie (mmcv's rule, which
+    the reference uses), and sides are rounded half up.
+    """
+    factor = min(max(scale) / max(size), min(scale) / min(size))
+    return int(size[0] * factor + 0.5), int(size[1] * factor + 0.5)
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8[H, W, 3] -> uint8[height, width, 3], bilinear."""
+    if image.shape[:2] == size:
+        return image
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8[H, W] -> uint8[height, width], nearest neighbour."""
+    if label.shape == size:
+        return label
+    return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def to_tensor(images: Sequence[np.ndarray]) -> Tensor:
+    """Images uint8[H, W, 3] of one size -> normalised float32[B, 3, H, W]."""
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    return normalise(batch.float())
+
+
+def normalise(images: Tensor) -> Tensor:
+    """float32[..., 3, H, W] in 0 to 255 -> ImageNet's normalised range."""
+    mean, std = _statistics(images)
+    return (images - mean) / std
+
+
+def denormalise(images: Tensor) -> Tensor:
+    """The inverse of `normalise`."""
+    mean, std = _statistics(images)
+    return images * std + mean
+
+
+def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    return images.new_tensor(MEAN)[:, None, None], images.new_tensor(STD)[:, None, None]

@@ -1,0 +1,179 @@
+"""SegFormer's MiT encoders, from mmseg's registry, with the numerics and weights of the original.
+
+mmseg's `MixVisionTransformer` differs from SegFormer's in two things that this module puts right: the
+epsilon of two kinds of LayerNorm, and attention that goes through `nn.MultiheadAttention` with its
+attention weights returned, which rules out the fused kernel.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from datum.errors import InputError
+
+with warnings.catch_warnings():
+    # mmcv warns of compiled operators that nothing here uses.
+    warnings.filterwarnings("ignore", message="Fail to import")
+    from mmseg.models.backbones.mit import EfficientMultiheadAttention, nchw_to_nlc, nlc_to_nchw
+    from mmseg.registry import MODELS
+
+MIT_LAYERS: Mapping[str, tuple[int, tuple[int, int, int, int]]] = {
+    "mit-b0": (32, (2, 2, 2, 2)),
+    "mit-b1": (64, (2, 2, 2, 2)),
+    "mit-b2": (64, (3, 4, 6, 3)),
+    "mit-b3": (64, (3, 4, 18, 3)),
+    "mit-b4": (64, (3, 8, 27, 3)),
+    "mit-b5": (64, (3, 6, 40, 3)),
+}
+"""Base width and number of blocks in each of the four stages (SegFormer, table 6)."""
+
+MIT_HEADS = (1, 2, 5, 8)
+"""Attention heads of each stage; a stage's width is the base width times its heads."""
+
+PATCH_AND_REDUCTION_EPSILON = 1e-5
+"""LayerNorm epsilon in patch embeddings and attention's spatial reduction (PyTorch's default, which
+SegFormer leaves there; everywhere else it sets 1e-6)."""
+
+
+class FusedAttention(EfficientMultiheadAttention):
+    """mmseg's attention with the same parameters and names, computed by the fused attention kernel."""
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor) -> Tensor:
+        """float32[B, L, C] tokens of a `hw_shape` = (height, width) map, added to `identity`."""
+        context = x
+        if self.sr_ratio > 1:
+            context = self.norm(nchw_to_nlc(self.sr(nlc_to_nchw(x, hw_shape))))
+        batch, length, width = x.shape
+        weight, bias = self.attn.in_proj_weight, self.attn.in_proj_bias
+        query = functional.linear(x, weight[:width], bias[:width])
+        key_value = functional.linear(context, weight[width:], bias[width:])
+        query = query.view(batch, length, self.num_heads, -1).transpose(1, 2)
+        key, value = key_value.view(batch, -1, 2, self.num_heads, width // self.num_heads).permute(
+            2, 0, 3, 1, 4
+        )
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        output = self.attn.out_proj(attended.transpose(1, 2).reshape(batch, length, width))
+        return identity + self.dropout_layer(output)
+
+
+def mit_channels(encoder: str) -> list[int]:
+    """Channels of the four feature maps of `encoder`."""
+    return [MIT_LAYERS[encoder][0] * heads for heads in MIT_HEADS]
+
+
+def build_mit(encoder: str, drop_path_rate: float) -> nn.Module:
+    """A MiT encoder: float32[B, 3, H, W] -> four maps at 1/4, 1/8, 1/16 and 1/32 of the size.
+
+    Random weights as SegFormer draws them. `drop_path_rate` grows linearly from 0 in the first block to
+    its full value in the last.
+    """
+    width, layers = MIT_LAYERS[encoder]
+    model = MODELS.build(
+        {
+            "type": "MixVisionTransformer",
+            "embed_dims": width,
+            "num_layers": list(layers),
+            "num_heads": list(MIT_HEADS),
+            "drop_path_rate": drop_path_rate,
+            "norm_cfg": {"type": "LN", "eps": 1e-6},
+        }
+    )
+    for patch_embedding, blocks, _ in model.layers:
+        patch_embedding.norm.eps = PATCH_AND_REDUCTION_EPSILON
+        for block in blocks:
+            block.attn = _fused(block.attn)
+    model.init_weights()
+    for module in model.modules():
+        if isinstance(module, FusedAttention):
+            nn.init.trunc_normal_(module.attn.in_proj_weight, std=0.02)
+    return model
+
+
+def _fused(attention: EfficientMultiheadAttention) -> FusedAttention:
+    fused = FusedAttention(
+        embed_dims=attention.embed_dims,
+        num_heads=attention.num_heads,
+        dropout_layer={"type": "DropPath", "drop_prob": attention.dropout_layer.drop_prob},
+        qkv_bias=True,
+        sr_ratio=attention.sr_ratio,
+    )
+    if attention.sr_ratio > 1:
+        fused.norm.eps = PATCH_AND_REDUCTION_EPSILON
+    fused.load_state_dict(attention.state_dict())
+    return fused
+
+
+def load_pretrained_mit(encoder: nn.Module, file: Path) -> None:
+    """Loads ImageNet weights into a MiT encoder: SegFormer's official `.pth`, or `.safetensors`, in
+    SegFormer's or mmseg's names.
+
+    Raises `InputError` where the file is missing, unreadable or of another encoder.
+    """
+    state = _read_weights(file)
+    if any(key.startswith("patch_embed1.") for key in state):
+        state = from_segformer(state)
+    for name, expected in encoder.state_dict().items():
+        found = tuple(state[name].shape) if name in state else "nothing"
+        if found != tuple(expected.shape):
+            raise InputError(
+                f"adaptation.pretrained_encoder {file}: {name} is {found}, expected {tuple(expected.shape)}; "
+                "name a file of MiT ImageNet weights of the encoder in use"
+            )
+    encoder.load_state_dict({name: state[name] for name in encoder.state_dict()})
+
+
+def _read_weights(file: Path) -> Mapping[str, Tensor]:
+    if not file.is_file():
+        raise InputError(f"adaptation.pretrained_encoder {file}: no such file")
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling a foreign file raises errors of any kind
+        raise InputError(
+            f"adaptation.pretrained_encoder {file}: {type(error).__name__} while reading it, expected "
+            "weights in a .pth (PyTorch, without pickled code) or .safetensors file"
+        ) from error
+    return loaded.get("state_dict", loaded.get("model", loaded))
+
+
+def from_segformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """SegFormer's MiT weights under mmseg's names: query, key and value in one matrix, the MLP's linear
+    layers as 1x1 convolutions. The classifier is left out."""
+    renamed: dict[str, Tensor] = {}
+    for key, value in state.items():
+        match = re.fullmatch(r"(patch_embed|block|norm)(\d)\.(.+)", key)
+        if not match or ".attn.kv." in key:
+            continue
+        kind, stage, rest = match[1], int(match[2]) - 1, match[3]
+        if kind == "patch_embed":
+            renamed[f"layers.{stage}.0." + rest.replace("proj.", "projection.")] = value
+        elif kind == "norm":
+            renamed[f"layers.{stage}.2.{rest}"] = value
+        else:
+            if ".attn.q." in key:
+                value = torch.cat([value, state[key.replace(".q.", ".kv.")]])
+            if re.search(r"mlp\.fc[12]\.weight", rest):
+                value = value[:, :, None, None]
+            for old, new in _SEGFORMER_BLOCK_NAMES:
+                rest = rest.replace(old, new)
+            renamed[f"layers.{stage}.1.{rest}"] = value
+    return renamed
+
+
+_SEGFORMER_BLOCK_NAMES = (
+    ("attn.q.", "attn.attn.in_proj_"),
+    ("attn.proj.", "attn.attn.out_proj."),
+    ("mlp.fc1.", "ffn.layers.0."),
+    ("mlp.dwconv.dwconv.", "ffn.layers.1."),
+    ("mlp.fc2.", "ffn.layers.4."),
+)
