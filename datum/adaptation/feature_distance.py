@@ -1,0 +1,46 @@
+"""ImageNet feature distance on thing classes (DAFormer, section 3.4): the encoder's deepest features on
+source images stay near those of the frozen ImageNet encoder, wherever an object is."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from datum.labels import CLASSES, IGNORE
+from datum.segmentation.segmentor import Segmentor
+
+THING_TRAIN_IDS = tuple(c.train_id for c in CLASSES if c.thing)
+"""Reference: `imnet_feature_dist_classes`, 6, 7 and 11 to 18."""
+
+
+class FeatureDistance:
+    """Distance to the features of the encoder as it was when this was made."""
+
+    def __init__(self, segmentor: Segmentor, min_ratio: float) -> None:
+        self._encoder: nn.Module = copy.deepcopy(segmentor.encoder).requires_grad_(False).eval()
+        self._min_ratio = min_ratio
+
+    def __call__(self, images: Tensor, labels: Tensor, features: Tensor) -> Tensor:
+        """Mean Euclidean distance of `features` float32[B, C, h, w], the deepest that the student makes
+        of normalised `images` float32[B, 3, H, W], over the cells that a thing class of `labels`
+        int64[B, H, W] fills. A scalar; 0 where there is no such cell."""
+        with torch.no_grad():
+            frozen = self._encoder(images)[-1]
+        mask = thing_cells(labels, labels.shape[-1] // features.shape[-1], self._min_ratio)
+        distances = torch.linalg.vector_norm(features - frozen, dim=1)[mask]
+        return distances.sum() / max(distances.numel(), 1)
+
+
+def thing_cells(labels: Tensor, cell: int, min_ratio: float) -> Tensor:
+    """bool[B, H // cell, W // cell]: cells of `cell` pixels a side, of which the most frequent class in
+    `labels` int64[B, H, W] is a thing and takes at least `min_ratio`."""
+    classes = labels.masked_fill(labels == IGNORE, len(CLASSES))
+    shares = functional.avg_pool2d(
+        functional.one_hot(classes, len(CLASSES) + 1).permute(0, 3, 1, 2).float(), cell
+    )
+    share, winner = shares.max(dim=1)
+    things = torch.tensor(THING_TRAIN_IDS, device=labels.device)
+    return torch.isin(winner, things) & (share >= min_ratio)

@@ -1,0 +1,200 @@
+"""The training samples: which images, which crops. Each is a pure function of (seed, index), so that a
+resumed training sees exactly what an uninterrupted one would have seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datum.adaptation.data import SourceImage, class_totals
+from datum.errors import InputError
+from datum.labels import IGNORE
+from datum.segmentation.images import (
+    fitted_size,
+    read_image,
+    read_label,
+    resize_image,
+    resize_label,
+    to_tensor,
+)
+
+REDRAWS = 10
+"""How often a crop that does not do is drawn again (reference: `RandomCrop`, `UDADataset`)."""
+
+CACHE_BYTES = 128 * 2**20
+"""Memory for decoded and resized images in each process; a small data set is decoded once."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CropRules:
+    """How crops are drawn."""
+
+    size: int
+    """Side of the square crop in pixels."""
+    class_max_ratio: float
+    """A source crop in which one class takes this share or more of the labelled pixels is drawn again."""
+    rare_min_pixels: float
+    """Pixels of a class above which an image is a candidate for it."""
+    rare_min_crop_pixels: float
+    """Pixels of the sampled class above which a crop does."""
+    source_scale: tuple[int, int]
+    target_scale: tuple[int, int] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Samples of one training step."""
+
+    source: Tensor
+    """float32[B, 3, crop, crop], normalised."""
+    labels: Tensor
+    """int64[B, crop, crop], train ids, 255 for void."""
+    target: Tensor | None
+    """float32[B, 3, crop, crop], normalised; None for source-only training."""
+
+
+def class_probabilities(totals: Mapping[int, int], temperature: float) -> dict[int, float]:
+    """Probability of sampling each class: softmax((1 - frequency) / temperature) over the classes in
+    `totals`, pixels of each class in the whole data set (DAFormer, equations 7 and 8)."""
+    pixels = np.array(list(totals.values()), dtype=np.float64)
+    logits = (1 - pixels / pixels.sum()) / temperature
+    weights = np.exp(logits - logits.max())
+    return dict(zip(totals, weights / weights.sum()))
+
+
+class TrainingSamples(Dataset[tuple[Tensor, ...]]):
+    """Sample `index` of the endless sequence of training samples of one seed."""
+
+    def __init__(
+        self,
+        *,
+        source: Sequence[SourceImage],
+        target: Sequence[Path],
+        rules: CropRules,
+        temperature: float,
+        seed: int,
+    ) -> None:
+        self._source, self._target, self._rules, self._seed = source, target, rules, seed
+        totals = class_totals(source)
+        candidates = {
+            train_id: [
+                i for i, s in enumerate(source) if s.class_pixels.get(train_id, 0) > rules.rare_min_pixels
+            ]
+            for train_id in totals
+        }
+        # A class that no image holds enough of cannot be sampled; the others share its probability.
+        self._candidates = {train_id: images for train_id, images in candidates.items() if images}
+        if not self._candidates:
+            raise InputError(
+                f"adaptation.rare_class_min_pixels: no class has more than {rules.rare_min_pixels:.0f} "
+                "pixels in any source image; lower it"
+            )
+        probabilities = class_probabilities(totals, temperature)
+        self.classes = list(self._candidates)
+        drawn = np.array([probabilities[train_id] for train_id in self.classes])
+        self.probabilities = drawn / drawn.sum()
+        self._read_source = _cached(self._load_source, rules.source_scale)
+        self._read_target = _cached(self._load_target, rules.target_scale or rules.source_scale)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        """(source image float32[3, crop, crop], train ids int64[crop, crop], target image like the
+        source's), without the last where there are no target images."""
+        rng = np.random.default_rng([self._seed, index])
+        image, label = self._draw_source(rng)
+        sample = (_normalised(image, self._rules.size), _padded_label(label, self._rules.size))
+        if not self._target:
+            return sample
+        return *sample, _normalised(self._draw_target(rng), self._rules.size)
+
+    def _draw_source(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        train_id = self.classes[rng.choice(len(self.classes), p=self.probabilities)]
+        candidates = self._candidates[train_id]
+        image, label = self._read_source(candidates[rng.integers(len(candidates))])
+        for _ in range(1 + REDRAWS):
+            crop = draw_crop(label, self._rules.size, self._rules.class_max_ratio, rng)
+            if np.count_nonzero(label[crop] == train_id) > self._rules.rare_min_crop_pixels:
+                break
+        flip = _random_flip(rng)
+        return image[crop][:, flip], label[crop][:, flip]
+
+    def _draw_target(self, rng: np.random.Generator) -> np.ndarray:
+        image = self._read_target(int(rng.integers(len(self._target))))
+        crop = _random_crop(image.shape[:2], self._rules.size, rng)
+        return image[crop][:, _random_flip(rng)]
+
+    def _load_source(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        image, label = read_image(self._source[index].image), read_label(self._source[index].label)
+        size = fitted_size(label.shape, self._rules.source_scale)
+        return resize_image(image, size), resize_label(label, size)
+
+    def _load_target(self, index: int) -> np.ndarray:
+        image = read_image(self._target[index])
+        scale = self._rules.target_scale
+        return image if scale is None else resize_image(image, fitted_size(image.shape[:2], scale))
+
+
+def _cached(load: Callable, scale: tuple[int, int]) -> Callable:
+    """`load` with its latest results kept, as many as `CACHE_BYTES` hold at `scale` in four bytes a pixel."""
+    return functools.lru_cache(maxsize=max(1, CACHE_BYTES // (4 * scale[0] * scale[1])))(load)
+
+
+def draw_crop(
+    label: np.ndarray, size: int, class_max_ratio: float, rng: np.random.Generator
+) -> tuple[slice, slice]:
+    """(rows, columns) of a random crop of `size`, drawn again up to ten times while one class takes
+    `class_max_ratio` or more of its labelled pixels."""
+    crop = _random_crop(label.shape, size, rng)
+    for _ in range(REDRAWS):
+        counts = np.bincount(label[crop].ravel(), minlength=IGNORE + 1)[:IGNORE]
+        if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < class_max_ratio:
+            break
+        crop = _random_crop(label.shape, size, rng)
+    return crop
+
+
+def _random_crop(shape: Sequence[int], size: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    top, left = (int(rng.integers(max(side - size, 0) + 1)) for side in shape)
+    return slice(top, top + size), slice(left, left + size)
+
+
+def _random_flip(rng: np.random.Generator) -> slice:
+    return slice(None, None, -1 if rng.random() < 0.5 else 1)
+
+
+def _normalised(image: np.ndarray, size: int) -> Tensor:
+    """Normalised float32[3, size, size], padded with 0 (the mean colour) on the right and at the bottom."""
+    tensor = to_tensor([image])[0]
+    height, width = image.shape[:2]
+    return torch.nn.functional.pad(tensor, (0, size - width, 0, size - height))
+
+
+def _padded_label(label: np.ndarray, size: int) -> Tensor:
+    height, width = label.shape
+    padding = ((0, size - height), (0, size - width))
+    return torch.from_numpy(np.pad(label, padding, constant_values=IGNORE).astype(np.int64))
+
+
+def batches(
+    samples: TrainingSamples, *, first: int, last: int, batch_size: int, workers: int, device: torch.device
+) -> Iterator[Batch]:
+    """Batches of the iterations `first` (included) to `last` (excluded), on `device`."""
+    loader = DataLoader(
+        samples,
+        sampler=range(first * batch_size, last * batch_size),
+        batch_size=batch_size,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+    )
+    for source, labels, *target in loader:
+        yield Batch(
+            source=source.to(device, non_blocking=True),
+            labels=labels.to(device, non_blocking=True),
+            target=target[0].to(device, non_blocking=True) if target else None,
+        )

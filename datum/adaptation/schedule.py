@@ -1,0 +1,56 @@
+"""The optimizer and its learning rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from datum.config import AdaptationSettings
+from datum.segmentation.segmentor import Segmentor
+
+
+def build_optimizer(segmentor: Segmentor, settings: AdaptationSettings) -> torch.optim.AdamW:
+    """AdamW with the reference's groups: encoder, the encoder's norms without weight decay, and the head
+    at a multiple of the learning rate.
+
+    The reference also exempts parameters named `pos_block`, of which MiT has none, and its rule for
+    norms does not reach those of the head.
+    """
+    norms = {
+        parameter
+        for module in segmentor.encoder.modules()
+        if isinstance(module, nn.LayerNorm)
+        for parameter in module.parameters()
+    }
+    head_rate = settings.learning_rate * settings.head_learning_rate_factor
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in segmentor.encoder.parameters() if p not in norms]},
+        {"params": [p for p in segmentor.encoder.parameters() if p in norms], "weight_decay": 0.0},
+        {"params": list(segmentor.head.parameters()), "lr": head_rate},
+    ]
+    for group in groups:
+        group["peak_lr"] = group.get("lr", settings.learning_rate)
+    return torch.optim.AdamW(
+        groups,
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
+def learning_rate_factor(iteration: int, settings: AdaptationSettings) -> float:
+    """Share of the peak learning rate at `iteration` (from 0): polynomial decay to 0, times a linear
+    warm-up from `warmup_ratio`."""
+    factor = (1 - iteration / settings.iterations) ** settings.poly_power
+    if iteration < settings.warmup_iterations:
+        factor *= 1 - (1 - iteration / settings.warmup_iterations) * (1 - settings.warmup_ratio)
+    return factor
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets every group to `factor` of its peak learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor

@@ -1,0 +1,115 @@
+"""Self-training with a mean teacher on mixed images (DACS, as DAFormer uses it)."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import numpy as np
+import torch
+from mmcv.cnn.bricks.drop import DropPath
+from torch import Tensor, nn
+from torch.nn import functional
+
+from datum.adaptation.mixing import class_mix_masks, strong_augmentation
+from datum.adaptation.sampling import Batch
+from datum.config import AdaptationSettings
+from datum.labels import IGNORE
+from datum.segmentation.inference import upsample
+from datum.segmentation.segmentor import Segmentor
+
+REFERENCE_CROP = 512
+"""Side of the crop, in pixels, that settings measured in pixels are given for."""
+
+
+class Teacher:
+    """The exponential moving average of the student's weights."""
+
+    def __init__(self, student: Segmentor) -> None:
+        self.segmentor: Segmentor = copy.deepcopy(student).requires_grad_(False).train()
+        for module in self.segmentor.modules():
+            # As in the reference, its batch norm works with the statistics of the batch at hand.
+            if isinstance(module, (nn.Dropout, nn.Dropout2d, DropPath)):
+                module.eval()
+
+    @torch.no_grad()
+    def update(self, student: Segmentor, iteration: int, alpha: float) -> None:
+        """Moves the weights towards the student's, by 1 - min(1 - 1 / (iteration + 1), alpha)."""
+        decay = min(1 - 1 / (iteration + 1), alpha)
+        torch._foreach_lerp_(list(self.segmentor.parameters()), list(student.parameters()), weight=1 - decay)
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(probability float32[B, H, W], train id int64[B, H, W]) of the likeliest class at each pixel of
+        normalised images float32[B, 3, H, W]."""
+        logits = upsample(self.segmentor(images), images.shape[2:])
+        probability, label = torch.softmax(logits.float(), dim=1).max(dim=1)
+        return probability, label
+
+
+def pseudo_label_weights(
+    probability: Tensor, *, threshold: float, ignore_top: int, ignore_bottom: int
+) -> Tensor:
+    """float32[B, H, W]: the share of the batch's pixels whose `probability` reaches `threshold`, the same
+    at every pixel, but 0 in the first `ignore_top` and the last `ignore_bottom` rows."""
+    confident = (probability >= threshold).float().mean()
+    weights = confident.expand(probability.shape).clone()
+    weights[:, :ignore_top] = 0
+    weights[:, weights.shape[1] - ignore_bottom :] = 0
+    return weights
+
+
+def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of logits float32[B, C, h, w], brought to the size of `labels` int64[B, H, W]: the sum
+    over labelled pixels, each times its weight, divided by the number of all pixels, void included (as
+    the reference averages)."""
+    upsampled = upsample(logits, labels.shape[1:]).float()
+    if weights is None:
+        return (
+            functional.cross_entropy(upsampled, labels, ignore_index=IGNORE, reduction="sum") / labels.numel()
+        )
+    losses = functional.cross_entropy(upsampled, labels, ignore_index=IGNORE, reduction="none")
+    return (losses * weights).mean()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mixed:
+    """Half a source image pasted on a target image, its labels, and how much each pixel counts."""
+
+    images: Tensor
+    labels: Tensor
+    weights: Tensor
+    confident_share: Tensor
+    """Scalar: share of target pixels with a confident pseudo-label."""
+
+
+def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.random.Generator) -> Mixed:
+    """The mixed images of one step: pseudo-labels by the teacher, ClassMix, strong augmentation."""
+    assert batch.target is not None
+    probability, pseudo_labels = teacher.predict(batch.target)
+    scale = settings.crop / REFERENCE_CROP
+    pseudo_weights = pseudo_label_weights(
+        probability,
+        threshold=settings.pseudo_threshold,
+        ignore_top=round(settings.pseudo_ignore_top * scale),
+        ignore_bottom=round(settings.pseudo_ignore_bottom * scale),
+    )
+    masks = class_mix_masks(batch.labels, rng)
+    images = torch.where(masks[:, None], batch.source, batch.target)
+    return Mixed(
+        images=augment(images, settings, rng),
+        labels=torch.where(masks, batch.labels, pseudo_labels),
+        weights=torch.where(masks, 1.0, pseudo_weights),
+        confident_share=pseudo_weights.max(),
+    )
+
+
+def augment(images: Tensor, settings: AdaptationSettings, rng: np.random.Generator) -> Tensor:
+    """Strong augmentation of normalised images, by the settings."""
+    return strong_augmentation(
+        images,
+        rng,
+        jitter_strength=settings.color_jitter_strength,
+        jitter_probability=settings.color_jitter_probability,
+        blur_probability=settings.blur_probability,
+    )
