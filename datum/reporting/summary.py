@@ -143,5 +143,6 @@ def _difference(method: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str
     return {
         "baseline": other["name"],
         "difference": method["mean"] - other["mean"],
+        "fewest_seeds": min(len(ours), len(theirs)),
         "seeds_overlap": min(ours) <= max(theirs) and min(theirs) <= max(ours),
     }

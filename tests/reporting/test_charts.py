@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datum.reporting.charts import HEIGHT, MAX_POINTS, WIDTH, Line, line_chart, ticks
@@ -13,6 +13,7 @@ values = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 3)
 
 
 @given(values, values)
+@settings(deadline=None, derandomize=True)
 def test_ticks_enclose_the_values_in_equal_steps(first: float, second: float) -> None:
     low, high = sorted((first, second))
     found = ticks(low, high, 5)
@@ -30,6 +31,7 @@ def test_ticks_are_round() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 40_000), values), min_size=1, max_size=500))
+@settings(deadline=None, derandomize=True)
 def test_a_line_stays_inside_its_chart_and_is_thinned(points: list[tuple[int, float]]) -> None:
     chart = str(line_chart([Line(style="a", points=sorted(points))], title="t", x_label="iteration"))
     drawn = re.search(r'polyline class="line a" points="([^"]*)"', chart)

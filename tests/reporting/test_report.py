@@ -189,17 +189,16 @@ def test_one_or_two_seeds_give_a_report_too(
 
 def test_the_page_says_plainly_whether_the_method_wins_or_loses(runs: list[Path], tmp_path: Path) -> None:
     baselines = {
-        "worse": [write_run(tmp_path / "w", seed=1, miou=10, method="source-only")],
-        "better": [write_run(tmp_path / "b", seed=1, miou=29, method="one-image")],
+        name: [write_run(tmp_path / f"{name}{seed}", seed=seed, miou=miou, method=name) for seed in seeds]
+        for name, miou, seeds in [("worse", 10, (1, 2)), ("better", 29, (1, 2)), ("alone", 10, (1,))]
     }
     report(runs=runs, output=tmp_path / "report", baselines=baselines)
     text = " ".join(Page(tmp_path / "report" / "report.html").text.split())
-    assert "16.0 points above worse ; the seeds of the two do not overlap." in text.replace(
-        "worse;", "worse ;"
-    )
-    assert "Loses to better by 3.0 points , but the seeds of the two overlap" in text.replace("s,", "s ,")
+    assert "16.0 points above worse; the seeds of the two do not overlap." in text
+    assert "Loses to better by 3.0 points, but the seeds of the two overlap" in text
+    assert "16.0 points above alone, by a single seed: it may be chance." in text
     differences = read_json(tmp_path / "report")["differences"]
-    assert [round(d["difference"], 6) for d in differences] == [16.0, -3.0]
+    assert [round(d["difference"], 6) for d in differences] == [16.0, -3.0, 16.0]
 
 
 def test_without_a_baseline_the_page_claims_nothing(runs: list[Path], tmp_path: Path) -> None:

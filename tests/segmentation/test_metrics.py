@@ -26,7 +26,7 @@ def labelled(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(labelled())
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_the_confusion_matrix_counts_each_labelled_pixel_once(pair: tuple[np.ndarray, np.ndarray]) -> None:
     labels, predictions = pair
     expected = np.zeros((19, 19), dtype=np.int64)
@@ -39,7 +39,7 @@ def test_the_confusion_matrix_counts_each_labelled_pixel_once(pair: tuple[np.nda
 
 
 @given(labelled())
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_iou_is_intersection_over_union_of_the_pixel_sets_in_percent(
     pair: tuple[np.ndarray, np.ndarray],
 ) -> None:
@@ -57,7 +57,7 @@ def test_iou_is_intersection_over_union_of_the_pixel_sets_in_percent(
 
 
 @given(labelled(), st.sampled_from([CLASS_NAMES, SYNTHIA_16, SYNTHIA_13]))
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 def test_miou_is_the_mean_over_the_classes_that_occur(
     pair: tuple[np.ndarray, np.ndarray], names: tuple[str, ...]
 ) -> None:
