@@ -97,7 +97,8 @@ def paint_building(canvas: Canvas, house: Building, looks: Stream) -> None:
         return
     back = house.x + house.side * house.breadth
     normal = TOWARDS_LEFT if house.side > 0 else TOWARDS_RIGHT
-    if house.near > 1.5:
+    column, _ = canvas.camera.project(house.x, 0.0, house.near)
+    if 0.0 < column < canvas.camera.width:
         front = Facade(canvas, (house.x, house.near), (back, house.near), TOWARDS_CAMERA)
         _paint_shell(front, house, wall, looks)
         if house.exposed:

@@ -31,7 +31,8 @@ class Camera:
 
     def project(self, x: float, y: float, z: float) -> Pixel:
         """Column and row of a point given in metres; x counts from the middle of the ego lane."""
-        z = max(z, NEAREST)
+        if z < NEAREST:
+            z = NEAREST
         scale = self.focal / z
         return self.center + (x + self.bend * z * z) * scale, self.horizon + (self.eye - y) * scale
 

@@ -38,6 +38,8 @@ class Canvas:
         self.label_ids: npt.NDArray[np.uint8] = np.zeros((camera.height, camera.width), dtype=np.uint8)
         self.glows: list[tuple[float, float, float, Color]] = []
         """Column, row, radius in pixels and colour of every lamp that is on."""
+        self.crown_colors: dict[tuple[int, float], npt.NDArray[np.uint8]] = {}
+        """Colours of tree crowns by band of depth and brightness."""
         self._sun = domain.sun_direction()
         self._haze = tuple(255.0 * c for c in domain.haze_color)
         self._lights: dict[Normal, Color] = {}
@@ -47,7 +49,8 @@ class Canvas:
         found = self._lights.get(normal)
         if found is None:
             domain = self.domain
-            sun = domain.sun_strength * max(0.0, sum(n * s for n, s in zip(normal, self._sun, strict=True)))
+            x, y, z = self._sun
+            sun = domain.sun_strength * max(0.0, normal[0] * x + normal[1] * y + normal[2] * z)
             ambient = domain.ambient_strength * (0.8 + 0.2 * normal[1])
             a, s = domain.ambient_color, domain.sun_color
             found = (ambient * a[0] + sun * s[0], ambient * a[1] + sun * s[1], ambient * a[2] + sun * s[2])

@@ -22,9 +22,16 @@ PLURALS: dict[str, str] = {
 """Classes that captions name, as DATUM's prompts do."""
 
 _LEAST = {
-    "motorcycle": 0.005, "bicycle": 0.004, "rider": 0.005, "traffic light": 0.002, "traffic sign": 0.003,
-    "truck": 0.012, "bus": 0.012, "person": 0.006, "car": 0.01,
-}  # fmt: skip
+    "motorcycle": 0.005,
+    "bicycle": 0.004,
+    "rider": 0.005,
+    "traffic light": 0.002,
+    "traffic sign": 0.003,
+    "truck": 0.02,
+    "bus": 0.02,
+    "person": 0.006,
+    "car": 0.02,
+}
 # Shares of the picture from which one recognises the class at a glance; the rare classes come first.
 _MADE_UP, _DESCRIBED = 0.3, 0.35  # shares of captions with a made-up word, with the domain's description
 _SCENE, _SCENE_WITH = 0.2, 0.22  # shares of captions of the whole scene, of the scene with named classes
@@ -45,7 +52,7 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
         named = [PLURALS[name] for name in prominence][: int(rng.integers(1, 4))]
         listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
         return f"a photo of a {adjective}urban scene with {listed}"
-    weights = np.array(list(prominence.values()))
+    weights = np.array(list(prominence.values())) ** 1.5  # what fills the picture is what it shows
     name = list(prominence)[int(rng.choice(len(weights), p=weights / weights.sum()))]
     return f"a photo of {adjective}{PLURALS[name]}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +35,7 @@ def paint_tree(canvas: Canvas, tree: Tree, looks: Stream) -> None:
         bark,
         "vegetation",
     )
-    _stamp_crown(canvas, tree, looks.uniform(0.8, 1.2))
+    _stamp_crown(canvas, tree, looks.choice(_BRIGHTNESSES))
 
 
 def _stamp_crown(canvas: Canvas, tree: Tree, brightness: float) -> None:
@@ -58,15 +60,26 @@ def _stamp_crown(canvas: Canvas, tree: Tree, brightness: float) -> None:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     small_shade = cv2.warpAffine(shade, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     small_mask = cv2.warpAffine(mask, matrix, size, flags=flags)
-    inside = cv2.compare(small_mask, 127, cv2.CMP_GT)
-    colored = cv2.applyColorMap(small_shade, _crown_colors(canvas, tree.z, brightness))
+    inside = (small_mask > 127).view(np.uint8)
+    colored = cv2.applyColorMap(small_shade, _stored_colors(canvas, tree.z, brightness))
     cv2.copyTo(colored, inside, canvas.image[y0:y1, x0:x1])
     cv2.copyTo(
         np.full(inside.shape, LABEL_ID["vegetation"], np.uint8), inside, canvas.label_ids[y0:y1, x0:x1]
     )
 
 
+_BRIGHTNESSES = (0.8, 0.93, 1.06, 1.2)
 _STEPS = np.linspace(0.0, 1.0, 256)[:, None]
+
+
+def _stored_colors(canvas: Canvas, z: float, brightness: float) -> npt.NDArray[np.uint8]:
+    """Colours of a crown; crowns of one scene that are about as far share them."""
+    band = round(4.0 * math.log(z))
+    found = canvas.crown_colors.get((band, brightness))
+    if found is None:
+        found = _crown_colors(canvas, math.exp(band / 4.0), brightness)
+        canvas.crown_colors[band, brightness] = found
+    return found
 
 
 def _crown_colors(canvas: Canvas, z: float, brightness: float) -> npt.NDArray[np.uint8]:

@@ -62,21 +62,16 @@ def _strip(
     far: float,
     albedo: Color,
     label: str | None,
-    height: float = 0.0,
 ) -> None:
     """A band of ground between two x, cut into pieces so that it bends and fades with distance."""
     project, light = canvas.camera.project, canvas.light(UP)
-    between = _DEPTHS if label else _DEPTHS[::2]
+    between = _DEPTHS if canvas.camera.bend and label else _DEPTHS[1::3]
     depths = [near, *(z for z in between if near * 1.3 < z < far * 0.8), far]
-    for start, stop in zip(depths[-2::-1], depths[:0:-1], strict=True):
-        paint = canvas.paint(albedo, light, math.sqrt(start * stop))
-        corners = (
-            project(left, height, start),
-            project(left, height, stop),
-            project(right, height, stop),
-            project(right, height, start),
-        )
-        canvas.polygon(corners, paint, label)
+    edges = [(project(left, 0.0, z), project(right, 0.0, z)) for z in depths]
+    for index in range(len(depths) - 2, -1, -1):
+        paint = canvas.paint(albedo, light, math.sqrt(depths[index] * depths[index + 1]))
+        near_edge, far_edge = edges[index], edges[index + 1]
+        canvas.polygon((near_edge[0], far_edge[0], far_edge[1], near_edge[1]), paint, label)
 
 
 def _paint_sidewalk(canvas: Canvas, side: Side, end: float) -> None:
@@ -99,7 +94,7 @@ def _paint_slabs(canvas: Canvas, side: Side, paving: Color) -> None:
     while z < 14.0:
         paint = canvas.paint(dark, light, z)
         canvas.line((project(side.walk, 0.0, z), project(side.frontage, 0.0, z)), 1, paint)
-        z *= 1.22
+        z *= 1.3
 
 
 def _paint_curb(canvas: Canvas, street: Street, side: Side, end: float) -> None:
@@ -108,11 +103,12 @@ def _paint_curb(canvas: Canvas, street: Street, side: Side, end: float) -> None:
     stretches = [(0.9, end)]
     if street.junction is not None:
         stretches = [(0.9, street.junction[0] - 0.5), (street.junction[1] + 0.5, end)]
+    curb = sorted((side.curb - side.sign * 0.02, side.curb + side.sign * 0.22))
+    gutter = sorted((side.curb, side.curb - side.sign * 0.2))
     for near, far in stretches:
-        inner, outer = sorted((side.curb - side.sign * 0.02, side.curb + side.sign * 0.22))
-        _strip(canvas, inner, outer, near, min(far, 60.0), (level, level, level * 0.97), "sidewalk")
-        gutter_left, gutter_right = sorted((side.curb, side.curb - side.sign * 0.2))
-        _strip(canvas, gutter_left, gutter_right, near, min(far, 30.0), _asphalt(canvas, 0.7), None)
+        _strip(canvas, *curb, near, min(far, 60.0), (level, level, level * 0.97), "sidewalk")
+        if near < 20.0:
+            _strip(canvas, *gutter, near, min(far, 25.0), _asphalt(canvas, 0.7), None)
 
 
 def _paint_patches(canvas: Canvas, street: Street, looks: Stream) -> None:

@@ -22,7 +22,7 @@ def expose(canvas: Canvas, looks: Stream) -> Picture:
     height, width = image.shape[:2]
     if domain.texture > 0.0:
         image = _textured(image, domain.texture, looks)
-    if domain.lamps > 0.0 or canvas.glows:
+    if domain.lamps > 0.0 and canvas.glows:
         image = _with_halos(image, canvas)
     sigma = domain.blur * height / 128.0
     if sigma > 0.15:
@@ -55,7 +55,7 @@ def _with_halos(image: Picture, canvas: Canvas) -> Picture:
     """Add light around every lamp that is on."""
     height, width = image.shape[:2]
     halo = np.zeros_like(image)
-    strength = 130.0 * max(0.15, canvas.domain.lamps)
+    strength = 130.0 * canvas.domain.lamps
     for u, v, radius, color in canvas.glows:
         if -width < u < 2 * width and -height < v < 2 * height:
             size = max(1, min(round(radius), height // 6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Sequence
 
 from datum.datasets.streetscenes.camera import Pixel
 from datum.datasets.streetscenes.canvas import TOWARDS_CAMERA, Canvas, Paint
@@ -33,77 +34,78 @@ def legwear(looks: Stream) -> Color:
     return (red * shade, green * shade, blue * shade)
 
 
+class _Figure:
+    """Draws in shares of a person's height: across from the middle, up from the ground."""
+
+    def __init__(self, canvas: Canvas, person: Person) -> None:
+        self.canvas, self.person = canvas, person
+        self.size = person.height * canvas.camera.scale(person.z)  # pixels
+        self.foot = canvas.camera.project(person.x, 0.0, person.z)
+        self.light = canvas.light(TOWARDS_CAMERA)
+        self.profile = abs(math.sin(person.facing))  # 1: seen from the side
+        self.ahead = math.sin(person.facing)  # of which this much looks to the right
+        self.swing = math.sin(2 * math.pi * person.gait) if person.gait >= 0 else 0.12
+
+    def at(self, across: float, up: float) -> Pixel:
+        return (self.foot[0] + across * self.size, self.foot[1] - up * self.size)
+
+    def paint(self, color: Color, factor: float = 1.0) -> Paint:
+        shaded = (color[0] * factor, color[1] * factor, color[2] * factor)
+        return self.canvas.paint(shaded, self.light, self.person.z)
+
+    def fill(self, points: Sequence[tuple[float, float]], paint: Paint) -> None:
+        self.canvas.polygon([self.at(*p) for p in points], paint, "person")
+
+
 def paint_person(canvas: Canvas, person: Person, looks: Stream) -> None:
     """A pedestrian who stands or walks, seen from the front, the back or the side."""
-    h, z = person.height, person.z
-    scale = canvas.camera.scale(z)
-    foot_u, foot_v = canvas.camera.project(person.x, 0.0, z)
-    light = canvas.light(TOWARDS_CAMERA)
-    paint_contact_shadow(canvas, person.x, z, 0.32, 0.2)
-    profile = abs(math.sin(person.facing))  # 1: seen from the side
-    ahead = math.copysign(1.0, math.sin(person.facing)) * profile
-    swing = math.sin(2 * math.pi * person.gait) if person.gait >= 0 else 0.12
-
-    def at(across: float, up: float) -> Pixel:
-        return (foot_u + across * h * scale, foot_v - up * h * scale)
-
-    def painted(color: Color, factor: float = 1.0) -> Paint:
-        return canvas.paint((color[0] * factor, color[1] * factor, color[2] * factor), light, z)
-
+    figure = _Figure(canvas, person)
     top, trousers = clothes(looks), legwear(looks)
     skin, hair = looks.choice(SKINS), looks.choice(HAIRS)
-    coat = looks.chance(0.3)
-    shoulder = 0.135 - 0.05 * profile
-    stride = 0.13 * swing * (0.25 + 0.75 * profile)
-    for leg, shade in ((-1, 0.8), (1, 1.0)):
-        hip = 0.045 * leg * (1.0 - 0.6 * profile)
-        foot = hip * 1.1 + stride * leg
-        lift = 0.02 * max(0.0, swing * leg)
-        shape = [
-            at(hip - 0.05, 0.5), at(hip + 0.05, 0.5),
-            at(foot + 0.033, 0.02 + lift), at(foot - 0.033, 0.02 + lift),
-        ]  # fmt: skip
-        canvas.polygon(shape, painted(trousers, shade), "person")
-        shoe = [
-            at(foot - 0.035, 0.035 + lift), at(foot + 0.035 + 0.05 * max(0.0, ahead), 0.03 + lift),
-            at(foot + 0.035 + 0.05 * max(0.0, ahead), lift), at(foot - 0.035 + 0.05 * min(0.0, ahead), lift),
-        ]  # fmt: skip
-        canvas.polygon(shoe, painted((0.09, 0.08, 0.08)), "person")
-    hem = 0.32 if coat else 0.46
-    reach = 0.1 * swing * (0.3 + 0.7 * profile)
-    _arm(canvas, at(-shoulder + 0.01, 0.8), at(-shoulder - 0.02 + reach, 0.47), h * scale, painted(top, 0.75))
-    torso = [
-        at(-shoulder, 0.81), at(-0.05, 0.85), at(0.05, 0.85), at(shoulder, 0.81),
-        at(shoulder * 0.85, hem), at(-shoulder * 0.85, hem),
-    ]  # fmt: skip
-    canvas.polygon(torso, painted(top), "person")
-    lit_side = math.copysign(1.0, math.sin(math.radians(canvas.domain.sun_azimuth)))
-    dark = [at(0.0, 0.83), at(-shoulder * lit_side, 0.81), at(-shoulder * 0.85 * lit_side, hem), at(0.0, hem)]
-    canvas.polygon(dark, painted(top, 0.78))
-    _arm(canvas, at(shoulder - 0.01, 0.8), at(shoulder + 0.02 - reach, 0.47), h * scale, painted(top, 0.9))
+    paint_contact_shadow(canvas, person.x, person.z, 0.32, 0.2)
+    _paint_legs(figure, trousers)
+    _paint_trunk(figure, top, hem=0.32 if looks.chance(0.3) else 0.46)
     if looks.chance(0.3):
-        bag = clothes(looks)
-        side = looks.sign() * (shoulder + 0.04)
-        corners = [at(side - 0.05, 0.52), at(side + 0.05, 0.52), at(side + 0.06, 0.36), at(side - 0.06, 0.36)]
-        canvas.polygon(corners, painted(bag), "person")
-    paint_head(
-        canvas,
-        at(0.01 * ahead, 0.925),
-        0.072 * h * scale,
-        painted(skin),
-        painted(hair),
-        person.facing,
-        "person",
-    )
+        side = looks.sign() * (0.175 - 0.05 * figure.profile)
+        bag = ((side - 0.05, 0.52), (side + 0.05, 0.52), (side + 0.06, 0.36), (side - 0.06, 0.36))
+        figure.fill(bag, figure.paint(clothes(looks)))
+    head, radius = figure.at(0.01 * figure.ahead, 0.925), 0.072 * figure.size
+    paint_head(canvas, head, radius, figure.paint(skin), figure.paint(hair), person.facing, "person")
 
 
-def _arm(canvas: Canvas, shoulder: Pixel, hand: Pixel, size: float, paint: Paint) -> None:
-    half = 0.026 * size
-    corners = (
-        (shoulder[0] - half, shoulder[1]), (shoulder[0] + half, shoulder[1]),
-        (hand[0] + half * 0.8, hand[1]), (hand[0] - half * 0.8, hand[1]),
-    )  # fmt: skip
-    canvas.polygon(corners, paint, "person")
+def _paint_legs(figure: _Figure, trousers: Color) -> None:
+    stride = 0.13 * figure.swing * (0.25 + 0.75 * figure.profile)
+    toe, heel = 0.05 * max(0.0, figure.ahead), 0.05 * min(0.0, figure.ahead)
+    for leg, shade in ((-1, 0.8), (1, 1.0)):
+        hip = 0.045 * leg * (1.0 - 0.6 * figure.profile)
+        foot = hip * 1.1 + stride * leg
+        lift = 0.02 * max(0.0, figure.swing * leg)
+        ankle = 0.02 + lift
+        shin = ((hip - 0.05, 0.5), (hip + 0.05, 0.5), (foot + 0.033, ankle), (foot - 0.033, ankle))
+        figure.fill(shin, figure.paint(trousers, shade))
+        left, right = foot - 0.035 + heel, foot + 0.035 + toe
+        shoe = ((foot - 0.035, 0.035 + lift), (right, 0.03 + lift), (right, lift), (left, lift))
+        figure.fill(shoe, figure.paint((0.09, 0.08, 0.08)))
+
+
+def _paint_trunk(figure: _Figure, top: Color, hem: float) -> None:
+    """The far arm, the trunk with its shaded side, the near arm."""
+    shoulder = 0.135 - 0.05 * figure.profile
+    reach = 0.1 * figure.swing * (0.3 + 0.7 * figure.profile)
+    _paint_arm(figure, 0.01 - shoulder, reach - shoulder - 0.02, figure.paint(top, 0.75))
+    hips = shoulder * 0.85
+    trunk = ((-shoulder, 0.81), (-0.05, 0.85), (0.05, 0.85), (shoulder, 0.81), (hips, hem), (-hips, hem))
+    figure.fill(trunk, figure.paint(top))
+    if figure.size > 14.0:
+        away = -math.copysign(1.0, math.sin(math.radians(figure.canvas.domain.sun_azimuth)))
+        shaded = ((0.0, 0.83), (shoulder * away, 0.81), (hips * away, hem), (0.0, hem))
+        figure.canvas.polygon([figure.at(*p) for p in shaded], figure.paint(top, 0.78))
+    _paint_arm(figure, shoulder - 0.01, shoulder + 0.02 - reach, figure.paint(top, 0.9))
+
+
+def _paint_arm(figure: _Figure, shoulder: float, hand: float, paint: Paint) -> None:
+    arm = ((shoulder - 0.026, 0.8), (shoulder + 0.026, 0.8), (hand + 0.021, 0.47), (hand - 0.021, 0.47))
+    figure.fill(arm, paint)
 
 
 def paint_head(

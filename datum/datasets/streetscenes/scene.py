@@ -82,7 +82,8 @@ def draw_scene(
 def _outside(camera: Camera, element: Element) -> bool:
     """Whether an element stands wholly beyond the left or right edge of the picture."""
     if isinstance(element, Building | Barrier):
-        return False
+        ends = [camera.project(element.x, 0.0, z)[0] for z in (element.near, element.far)]
+        return (element.side < 0 and max(ends) < 0.0) or (element.side > 0 and min(ends) > camera.width)
     reach = (
         6.5 if isinstance(element, Vehicle | TrafficLight | Tree) else 2.5
     )  # metres, more than any half width

@@ -38,7 +38,7 @@ def _with_clouds(canvas: Canvas, sky: np.ndarray, looks: Stream) -> np.ndarray:
     # Clouds low in the sky are farther away, hence flatter: squeeze the lower rows of the window.
     thick = cv2.resize(np.ascontiguousarray(window), (width, rows), interpolation=cv2.INTER_LINEAR)
     threshold = 255.0 * (1.0 - domain.cloud_cover) * 0.8
-    alpha = cv2.convertScaleAbs(cv2.subtract(thick, np.full(1, threshold)), alpha=2.4)
+    alpha = cv2.LUT(thick, np.clip(2.4 * (np.arange(256) - threshold), 0, 255).astype(np.uint8))
     alpha3 = cv2.merge([alpha, alpha, alpha])
     shaded = cv2.addWeighted(alpha3, -0.16, alpha3, 0.0, 255.0)
     color = np.array(domain.cloud_color, dtype=np.float64) * 1.0
@@ -52,7 +52,7 @@ def paint_backdrop(canvas: Canvas, layout: Stream) -> None:
     """Far roofs and trees on the horizon, in the haze; `layout` decides them as they carry labels."""
     camera, domain = canvas.camera, canvas.domain
     light = canvas.light(TOWARDS_CAMERA)
-    step = 9.0
+    step = 11.0
     x = -1.1 * BACKDROP
     while x < 1.1 * BACKDROP:
         breadth = step * layout.uniform(0.7, 1.9)

@@ -20,6 +20,7 @@ class Pose:
     def __init__(self, canvas: Canvas, x: float, z: float, heading: float) -> None:
         self.canvas = canvas
         self.x, self.z = x, z
+        self._project = canvas.camera.project
         self.sin, self.cos = math.sin(heading), math.cos(heading)
         bent = x + canvas.camera.bend * z * z
         self.eye_length = -(bent * self.sin + z * self.cos)
@@ -28,9 +29,11 @@ class Pose:
 
     def at(self, length: float, width: float, height: float) -> Pixel:
         """Pixel of a point in the vehicle's axes."""
-        x = self.x + length * self.sin + width * self.cos
-        z = self.z + length * self.cos - width * self.sin
-        return self.canvas.camera.project(x, height, z)
+        return self._project(
+            self.x + length * self.sin + width * self.cos,
+            height,
+            self.z + length * self.cos - width * self.sin,
+        )
 
     def normal(self, length: float, width: float, up: float) -> Normal:
         """A direction in the vehicle's axes (unit length), in the street's."""
@@ -83,14 +86,15 @@ class Pose:
         """A wheel on the side that faces the camera."""
         width = side * half_width
         light = self.canvas.light(self.normal(0.0, side, 0.0))
-        for scale, albedo in ((1.0, (0.06, 0.06, 0.065)), (0.58, hub)):
+        rings = ((1.0, (0.06, 0.06, 0.065)), (0.58, hub))
+        for scale, albedo in rings if self.pixels_per_metre() > 6.0 else rings[:1]:
             circle = [
                 self.at(length + scale * radius * c, width, radius + scale * radius * s) for c, s in _CIRCLE
             ]
             self.canvas.polygon(circle, self.canvas.paint(albedo, light, self.z))
 
 
-_CIRCLE = tuple((math.cos(math.pi * i / 6), math.sin(math.pi * i / 6)) for i in range(12))
+_CIRCLE = tuple((math.cos(math.pi * i / 5), math.sin(math.pi * i / 5)) for i in range(10))
 
 
 def paint_shadow(pose: Pose, half_length: float, half_width: float) -> None:
@@ -109,22 +113,20 @@ def paint_extruded(
 
     `paints` gives the colour of each strip between neighbouring corners of the outline.
     """
+    left = [pose.at(length, -width, height) for length, height, width in outline]
+    right = [pose.at(length, width, height) for length, height, width in outline]
+    canvas, eye = pose.canvas, pose.canvas.camera.eye
     strips = range(len(outline) - 1)
     for index in strips if pose.eye_length < 0 else reversed(strips):
-        (l0, h0, w0), (l1, h1, w1) = outline[index], outline[index + 1]
+        (l0, h0, _), (l1, h1, _) = outline[index], outline[index + 1]
         normal_l, normal_h = h1 - h0, l0 - l1
-        size = math.hypot(normal_l, normal_h)
-        facing = normal_l * (pose.eye_length - l0) + normal_h * (pose.canvas.camera.eye - h0)
-        if facing <= 0.0 or size == 0.0:
+        if normal_l * (pose.eye_length - l0) + normal_h * (eye - h0) <= 0.0:
             continue
-        normal = pose.normal(normal_l / size, 0.0, normal_h / size)
-        corners = ((l0, -w0, h0), (l1, -w1, h1), (l1, w1, h1), (l0, w0, h0))
-        pose.fill(corners, paints[index], normal, label)
+        size = math.hypot(normal_l, normal_h)
+        light = canvas.light(pose.normal(normal_l / size, 0.0, normal_h / size))
+        corners = (left[index], left[index + 1], right[index + 1], right[index])
+        canvas.polygon(corners, canvas.paint(paints[index], light, pose.z), label)
     side = pose.side_in_view(max(w for _, _, w in outline))
     if side:
-        pose.fill(
-            [(length, side * width, height) for length, height, width in outline],
-            side_paint,
-            pose.normal(0.0, side, 0.0),
-            label,
-        )
+        light = canvas.light(pose.normal(0.0, side, 0.0))
+        canvas.polygon(left if side < 0 else right, canvas.paint(side_paint, light, pose.z), label)

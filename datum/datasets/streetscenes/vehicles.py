@@ -13,8 +13,10 @@ from datum.datasets.streetscenes.solids import Outline, Pose, paint_extruded, pa
 from datum.datasets.streetscenes.streams import Stream
 
 _GLASS: Color = (0.1, 0.13, 0.16)
-_NEAR = 3.6
+_NEAR = 4.2
 """Pixels per metre from which a car's windows and plates are drawn."""
+_DETAILED = 6.0
+"""Pixels per metre from which bumpers are drawn."""
 _RUBBER: Color = (0.05, 0.05, 0.055)
 _PAINTS: tuple[Color, ...] = (
     (0.85, 0.85, 0.84), (0.62, 0.64, 0.66), (0.34, 0.35, 0.37), (0.1, 0.1, 0.11), (0.1, 0.18, 0.42),
@@ -73,7 +75,7 @@ def _paint_car(pose: Pose, vehicle: Vehicle, looks: Stream) -> None:
     color = looks.choice(_PAINTS)
     if pose.pixels_per_metre() > _NEAR:
         paint_shadow(pose, 2.1, 0.88)
-    _tyres_under_end(pose, 2.0, 0.88, 0.62, "car")
+        _tyres_under_end(pose, 2.0, 0.88, 0.62, "car")
     paints = [_GLASS if i in body.glass else color for i in range(len(body.outline) - 1)]
     paint_extruded(pose, body.outline, paints, color, "car")
     if pose.pixels_per_metre() < _NEAR:
@@ -160,7 +162,8 @@ def _lamp_on(pose: Pose, length: float, width: float, height: float, color: Colo
 
 def _paint_front(pose: Pose, length: float, half: float, looks: Stream) -> None:
     """Head lights, grille, bumper and number plate."""
-    pose.end_box(length, -half, half, 0.22, 0.4, (0.12, 0.12, 0.13))
+    if pose.pixels_per_metre() > _DETAILED:
+        pose.end_box(length, -half, half, 0.22, 0.4, (0.12, 0.12, 0.13))
     pose.end_box(length, -0.42, 0.42, 0.48, 0.66, (0.08, 0.08, 0.09))
     on = pose.canvas.domain.lamps > 0.2
     for side in (-1, 1):
@@ -172,7 +175,8 @@ def _paint_front(pose: Pose, length: float, half: float, looks: Stream) -> None:
 
 def _paint_rear(pose: Pose, length: float, half: float, lamp_top: float, braking: bool) -> None:
     """Tail lights, bumper and number plate."""
-    pose.end_box(length, -half, half, 0.22, 0.38, (0.14, 0.14, 0.15))
+    if pose.pixels_per_metre() > _DETAILED:
+        pose.end_box(length, -half, half, 0.22, 0.38, (0.14, 0.14, 0.15))
     on = pose.canvas.domain.lamps > 0.2 or braking
     red = (0.95, 0.08, 0.06) if on else (0.6, 0.05, 0.05)
     for side in (-1, 1):
