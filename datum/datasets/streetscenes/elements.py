@@ -8,6 +8,9 @@ from typing import Literal
 LANE = 3.3
 """Width of a lane, metres."""
 
+FARTHEST = 60.0
+"""Depth, metres, beyond which only houses are drawn: anything else would be a pixel or two."""
+
 Roof = Literal["flat", "pitched"]
 BarrierKind = Literal["wall", "fence", "hedge"]
 SignKind = Literal["round", "triangle", "rectangle", "diamond", "stop"]

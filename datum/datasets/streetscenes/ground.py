@@ -103,12 +103,12 @@ def _paint_curb(canvas: Canvas, street: Street, side: Side, end: float) -> None:
     stretches = [(0.9, end)]
     if street.junction is not None:
         stretches = [(0.9, street.junction[0] - 0.5), (street.junction[1] + 0.5, end)]
-    curb = sorted((side.curb - side.sign * 0.02, side.curb + side.sign * 0.22))
-    gutter = sorted((side.curb, side.curb - side.sign * 0.2))
+    curb_left, curb_right = sorted((side.curb - side.sign * 0.02, side.curb + side.sign * 0.22))
+    left, right = sorted((side.curb, side.curb - side.sign * 0.2))
     for near, far in stretches:
-        _strip(canvas, *curb, near, min(far, 60.0), (level, level, level * 0.97), "sidewalk")
+        _strip(canvas, curb_left, curb_right, near, min(far, 60.0), (level, level, level * 0.97), "sidewalk")
         if near < 20.0:
-            _strip(canvas, *gutter, near, min(far, 25.0), _asphalt(canvas, 0.7), None)
+            _strip(canvas, left, right, near, min(far, 25.0), _asphalt(canvas, 0.7), None)
 
 
 def _paint_patches(canvas: Canvas, street: Street, looks: Stream) -> None:

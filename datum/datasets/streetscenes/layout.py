@@ -7,6 +7,7 @@ import math
 
 from datum.datasets.streetscenes.camera import Camera
 from datum.datasets.streetscenes.elements import (
+    FARTHEST,
     LANE,
     Barrier,
     BarrierKind,
@@ -114,7 +115,7 @@ def _draw_frontage(stream: Stream, street: Street, side: Side, storeys: float) -
     z = 1.2
     hidden_to = 0.0  # height to which the next house's face towards the camera is hidden
     while z < street.end:
-        length = stream.uniform(7.0, 16.0)
+        length = stream.uniform(7.0, 16.0) * (1.0 + z / FARTHEST)  # far houses show no detail
         far = z + length
         if street.junction is not None:
             near_edge, far_edge = street.junction
@@ -182,14 +183,14 @@ def _draw_street_furniture(stream: Stream, street: Street, side: Side) -> list[E
     if stream.chance(0.5):
         spacing = stream.uniform(8.0, 15.0)
         z = stream.uniform(6.0, 14.0)
-        while z < street.end:
+        while z < min(street.end, FARTHEST):
             if not street.in_junction(z, 2.0):
                 elements.append(_draw_tree(stream, edge + side.sign * 0.4, z, stream.uniform(4.5, 7.5)))
             z += spacing
     if stream.chance(0.75):
         spacing = stream.uniform(16.0, 26.0)
         z = stream.uniform(7.0, 20.0)
-        while z < street.end:
+        while z < min(street.end, FARTHEST):
             if not street.in_junction(z, 1.0):
                 elements.append(
                     Lamp(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from datum.datasets.streetscenes.elements import (
+    FARTHEST,
     LANE,
     Cycle,
     CycleKind,
@@ -52,7 +53,7 @@ def draw_parked_vehicles(stream: Stream, street: Street, side: Side) -> list[Ele
     x = side.curb - side.sign * 1.05
     heading = 0.0 if side.sign > 0 else math.pi
     z = stream.uniform(5.5, 12.0)
-    while z < street.end - 5:
+    while z < min(street.end, FARTHEST) - 5:
         if not street.in_junction(z, 6.0) and stream.chance(0.72):
             truck = stream.chance(0.05)
             elements.append(
@@ -115,13 +116,13 @@ def draw_traffic(stream: Stream, street: Street) -> list[Element]:
     """Vehicles and riders that drive along the street."""
     elements: list[Element] = []
     z = stream.uniform(8.0, 26.0)
-    while z < street.end:
+    while z < min(street.end, FARTHEST):
         elements.append(_draw_driver(stream, stream.uniform(-0.3, 0.3), z, 0.0))
         z += stream.uniform(9.0, 30.0)
     lanes = 1 if street.left.curb > -LANE * 1.5 - 2.5 else 2
     for lane in range(1, lanes + 1):
         z = stream.uniform(6.5, 24.0)
-        while z < street.end:
+        while z < min(street.end, FARTHEST):
             elements.append(_draw_driver(stream, -LANE * lane + stream.uniform(-0.3, 0.3), z, math.pi))
             z += stream.uniform(10.0, 32.0)
     return elements

@@ -10,9 +10,16 @@ from datum.datasets.streetscenes import SOURCE_DOMAIN, Scene, caption, draw_scen
 from datum.labels import LABEL_ID
 
 NAMES = {
-    "traffic lights": "traffic light", "traffic signs": "traffic sign", "persons": "person", "riders": "rider",
-    "cars": "car", "trucks": "truck", "buses": "bus", "motorcycles": "motorcycle", "bicycles": "bicycle",
-}  # fmt: skip
+    "traffic lights": "traffic light",
+    "traffic signs": "traffic sign",
+    "persons": "person",
+    "riders": "rider",
+    "cars": "car",
+    "trucks": "truck",
+    "buses": "bus",
+    "motorcycles": "motorcycle",
+    "bicycles": "bicycle",
+}
 PLURAL = "|".join(NAMES)
 PATTERN = re.compile(
     rf"a photo of (?:a (?:(?P<scene_word>[a-z ]+?) )?urban scene(?: with (?P<listed>.+))?"

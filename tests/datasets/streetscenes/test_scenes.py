@@ -12,6 +12,7 @@ from datum.datasets.streetscenes import (
     EMPHASIZED,
     SOURCE_DOMAIN,
     TARGET_DOMAIN,
+    Domain,
     draw_scene,
     random_domain,
     visible_classes,
@@ -32,7 +33,7 @@ def test_a_scene_of_any_size_has_an_image_and_labels_of_that_size(height: int, w
 
 
 @pytest.mark.parametrize("domain", [SOURCE_DOMAIN, TARGET_DOMAIN], ids=["source", "target"])
-def test_the_same_seed_gives_the_same_scene(domain: object) -> None:
+def test_the_same_seed_gives_the_same_scene(domain: Domain) -> None:
     first, again = (draw_scene(11, domain, height=64, width=96) for _ in range(2))
     assert np.array_equal(first.image, again.image)
     assert np.array_equal(first.label_ids, again.label_ids)
