@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datum.datasets.streetscenes import textures
-from datum.datasets.streetscenes.camera import Pixel
+from datum.datasets.streetscenes.camera import NEAREST, Pixel
 from datum.datasets.streetscenes.canvas import TOWARDS_CAMERA, UP, Canvas, Paint
 from datum.datasets.streetscenes.domain import Color
 from datum.datasets.streetscenes.elements import LANE, Building, Element, Side, Street, Tree
@@ -19,7 +20,8 @@ from datum.datasets.streetscenes.streams import Stream
 from datum.labels import LABEL_ID
 
 _DEPTHS = (0.9, 1.6, 3.0, 6.0, 11.0, 18.0, 28.0, 42.0, 65.0, 95.0, BACKDROP)
-_CURB_HEIGHT = 0.14
+_TEXTURE_DEPTHS = (60.0, 34.0, 22.0, 15.0, 10.0, 6.5, NEAREST)
+"""Depths, metres, between which the ground's grain has one strength."""
 
 
 def paint_ground(canvas: Canvas, street: Street, looks: Stream) -> None:
@@ -205,9 +207,15 @@ def texture_ground(canvas: Canvas, looks: Stream) -> None:
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_WRAP,
     )
-    ground = canvas.image[top:]
-    even = cv2.addWeighted(grain, strength, grain, 0.0, 128.0 * (1.0 - strength))
-    cv2.multiply(ground, even, ground, scale=1 / 128)
+    ground, first = canvas.image[top:], 0
+    for far, near in itertools.pairwise(_TEXTURE_DEPTHS):  # haze and distance take the contrast away
+        last = min(rows, max(0, round(f * eye / near + v0)))
+        if last > first:
+            clear = math.exp(-math.sqrt(far * near) / canvas.domain.visibility)
+            weight = strength * clear * min(1.0, 12.0 / far)
+            band = cv2.addWeighted(grain[first:last], weight, grain[first:last], 0.0, 128.0 * (1.0 - weight))
+            cv2.multiply(ground[first:last], band, ground[first:last], scale=1 / 128)
+        first = max(first, last)
 
 
 def shade_ground(canvas: Canvas, elements: Sequence[Element]) -> None:
@@ -254,13 +262,6 @@ def paint_contact_shadow(canvas: Canvas, x: float, z: float, half_x: float, half
     project = canvas.camera.project
     albedo = _asphalt(canvas, 0.38)
     paint = canvas.paint(albedo, canvas.light(TOWARDS_CAMERA), z)
-    near, far = z - half_z, z + half_z
-    canvas.polygon(
-        (
-            project(x - half_x, 0, near),
-            project(x - half_x * 0.95, 0, far),
-            project(x + half_x * 0.95, 0, far),
-            project(x + half_x, 0, near),
-        ),
-        paint,
-    )
+    scale = canvas.camera.scale(z)
+    flat = half_z * canvas.camera.eye / z  # the ground is seen at a glancing angle
+    canvas.ellipse(project(x, 0.0, z), half_x * scale, max(0.5, flat * scale), paint)
