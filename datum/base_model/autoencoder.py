@@ -41,9 +41,7 @@ def train_autoencoder(
     autoencoder = new_autoencoder().to(runtime.device, memory_format=torch.channels_last)
     runtime.compiled(autoencoder.encoder)
     runtime.compiled(autoencoder.decoder)
-    matrix = torch.tensor(WEIGHTS, device=images.device).view(3, 1) * torch.tensor(
-        OPPONENT, device=images.device
-    )
+    matrix = (torch.tensor(WEIGHTS).view(3, 1) * torch.tensor(OPPONENT)).to(images.device)
 
     def losses() -> dict[str, Tensor]:
         originals = draw_batch(images, batch).contiguous(memory_format=torch.channels_last)
@@ -63,8 +61,10 @@ def train_autoencoder(
 
 
 def reconstruction_losses(errors: Tensor, matrix: Tensor) -> dict[str, Tensor]:
-    """Losses of `errors` (B, 3, H, W), differences of images in [-1, 1], and the 3x3 `matrix` of weighted opponent
-    colours."""
+    """Losses of `errors` (B, 3, H, W), differences of images in [-1, 1].
+
+    `matrix` (3, 3) turns colours into weighted opponent colours.
+    """
     errors = torch.einsum("oc,bchw->bohw", matrix, errors)
     coarse = torch.zeros((), device=errors.device)
     level = errors
@@ -88,7 +88,7 @@ def draw_batch(images: Tensor, batch: int) -> Tensor:
 
 @torch.no_grad()
 def encode_images(autoencoder: AutoencoderKL, images: Tensor, runtime: Runtime, batch: int = 512) -> Tensor:
-    """Latent means, float16 (N, 16, H/8, W/8), of uint8 `images` (N, 3, H, W)."""
+    """Latent means, float16 (N, 20, H/8, W/8), of uint8 `images` (N, 3, H, W)."""
     latents = []
     for part in images.split(batch):
         with runtime.autocast():

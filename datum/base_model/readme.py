@@ -11,7 +11,7 @@ from datum.base_model.measure import GUIDANCE_SCALE, INFERENCE_STEPS, LEAST_SHAR
 
 TEMPLATE = """# streetscenes: the small base model of the demo
 
-A StableDiffusionPipeline for 128x128 street scenes: its own autoencoder (8x smaller latents of 16
+A StableDiffusionPipeline for 128x128 street scenes: its own autoencoder (8x smaller latents of 20
 channels), UNet, CLIP text encoder and tokenizer, in half precision. It was trained from scratch on
 {scenes:,} scenes that `datum.datasets.streetscenes` drew, each in a random domain of its own, with their
 captions. No photograph and no weights of another model went into it.

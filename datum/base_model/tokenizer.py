@@ -2,7 +2,7 @@
 
 Byte-pair encoding in CLIP's own form (lower case, `</w>` at the end of a word), learned on the words that
 captions use, until each of them is one token. A word that no caption holds, such as DreamBooth's rare word
-`sks`, is spelled with single characters.
+`sks`, is spelled in pieces of one or two letters.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ def main() -> None:
         parser.add_argument(
             "--" + field.name.replace("_", "-"),
             type=float if field.type == "float" else int,
-            help=f"default {getattr(GPU_PLAN, field.name)} on a GPU, {getattr(CPU_PLAN, field.name)} elsewhere",
+            help=f"default {getattr(GPU_PLAN, field.name)} on a GPU, else {getattr(CPU_PLAN, field.name)}",
         )
     options = vars(parser.parse_args())
     found = "cuda" if torch.cuda.is_available() else "cpu"
