@@ -136,7 +136,7 @@ class _Run:
         if settings.gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
             if settings.train_text_encoder:
-                pipeline.text_encoder.gradient_checkpointing_enable()
+                pipeline.text_encoder.activation_checkpointing_enable()
         self._parameters = [parameter for model in self._trained.values() for parameter in model.parameters()]
         optimizer = torch.optim.AdamW(
             self._parameters,

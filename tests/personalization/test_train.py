@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from PIL import Image
+from safetensors.torch import load_file
 
 from datum.base_model.architecture import untrained_pipeline
 from datum.config import PersonalizationSettings
@@ -31,19 +32,14 @@ from datum.config import PersonalizationSettings
 from datum.personalization import train
 
 arguments = json.loads(sys.argv[1])
-calls = 0
-name = {"step": "denoising_loss", "checkpoint": "write_checkpoint"}[arguments["during"]]
-function = getattr(train, name)
+write_checkpoint = train.write_checkpoint
 
-def killed_at_the_second_call(*args):
-    global calls
-    calls += 1
-    result = function(*args)
-    if calls == 2:
+def killed_after_the_second_checkpoint(folder, *others):
+    write_checkpoint(folder, *others)
+    if folder.name == "checkpoint-4":
         os.kill(os.getpid(), signal.SIGKILL)
-    return result
 
-setattr(train, name, killed_at_the_second_call)
+train.write_checkpoint = killed_after_the_second_checkpoint
 train.personalize(
     image=Path(arguments["image"]),
     output=Path(arguments["output"]),
@@ -51,23 +47,6 @@ train.personalize(
     seed=1,
 )
 """
-
-
-def run_and_kill(image: Path, output: Path, settings: PersonalizationSettings, during: str) -> None:
-    """Runs `personalize` in a process of its own, killed at its second step or checkpoint."""
-    arguments = {
-        "image": str(image),
-        "output": str(output),
-        "settings": dataclasses.asdict(settings),
-        "during": during,
-    }
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED_RUN, json.dumps(arguments)],
-        # The same number of threads as here: sums round by it.
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-        capture_output=True,
-    )
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +102,30 @@ def test_the_journal_has_one_line_a_step(finished: Path) -> None:
 
 
 def test_a_killed_run_started_again_ends_with_the_same_bytes(
-    photograph: Path, settings: PersonalizationSettings, finished: Path, tmp_path: Path
+    photograph: Path,
+    settings: PersonalizationSettings,
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / "output"
-    # Between two checkpoints, of which there is none yet; then with a checkpoint that has no state yet.
-    run_and_kill(photograph, output, settings, during="step")
-    run_and_kill(photograph, output, settings, during="checkpoint")
+    arguments = {
+        "image": str(photograph),
+        "output": str(output),
+        "settings": dataclasses.asdict(settings),
+    }
+    # Killed when the second checkpoint is written and its state is not: it goes on from the first one's.
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED_RUN, json.dumps(arguments)],
+        # The same number of threads as here: sums round by it.
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        capture_output=True,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
     assert not output.exists()
     assert (tmp_path / "output.partial/checkpoint-4").is_dir()
     personalize(image=photograph, output=output, settings=settings, seed=1)
+    assert "resuming after step 2" in capsys.readouterr().err
     assert_same_checkpoints(output, finished)
     assert [file.name for file in tmp_path.iterdir()] == ["output"]
 
@@ -217,6 +211,17 @@ def test_the_text_encoder_stays_as_it_is_where_it_is_not_trained(
     checkpoint = tmp_path / "output/checkpoint-2"
     assert sha256(checkpoint / WEIGHTS[1]) == sha256(base_model / WEIGHTS[1])
     assert sha256(checkpoint / WEIGHTS[0]) != sha256(base_model / WEIGHTS[0])
+
+
+def test_gradient_checkpointing_leads_to_the_same_weights(
+    photograph: Path, settings: PersonalizationSettings, finished: Path, tmp_path: Path
+) -> None:
+    checkpointing = dataclasses.replace(settings, gradient_checkpointing=True, steps=2)
+    personalize(image=photograph, output=tmp_path / "output", settings=checkpointing, seed=1)
+    for file in WEIGHTS:
+        weights = load_file(tmp_path / "output/checkpoint-2" / file)
+        for name, expected in load_file(finished / "checkpoint-2" / file).items():
+            torch.testing.assert_close(weights[name], expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
