@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from datum.base_model.architecture import new_autoencoder, new_scheduler
+from datum.base_model.architecture import LATENT_CHANNELS, new_autoencoder, new_scheduler
 from datum.base_model.autoencoder import OPPONENT, encode_images, reconstruction_losses, standardise
 from datum.base_model.denoiser import velocity_weights
 from datum.base_model.measure import reconstruct, reconstruction_quality
@@ -107,8 +107,10 @@ def test_standardised_latents_are_centred_and_reconstructions_stay() -> None:
     images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
     before = reconstruct(autoencoder, images)
     changed = standardise(autoencoder, encode_images(autoencoder, images, CPU))
-    assert torch.allclose(changed.float().mean((0, 2, 3)), torch.zeros(16), atol=2e-3)
-    assert torch.allclose(changed.float().transpose(0, 1).flatten(1).std(1), torch.ones(16), atol=2e-3)
+    assert torch.allclose(changed.float().mean((0, 2, 3)), torch.zeros(LATENT_CHANNELS), atol=2e-3)
+    assert torch.allclose(
+        changed.float().transpose(0, 1).flatten(1).std(1), torch.ones(LATENT_CHANNELS), atol=2e-3
+    )
     assert torch.allclose(encode_images(autoencoder, images, CPU).float(), changed.float(), atol=5e-3)
     assert (reconstruct(autoencoder, images).int() - before.int()).abs().max() <= 1
 
