@@ -146,7 +146,8 @@ def _blocks(settings: GenerationSettings, shard: tuple[int, int]) -> list[range]
 
 def _write_image(picture: Image.Image, file: Path) -> None:
     with replacing(file) as temporary:
-        picture.save(temporary, format="PNG")
+        # Level 6, the default, keeps the GPU waiting six times as long and saves a seventh of the bytes.
+        picture.save(temporary, format="PNG", compress_level=1)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
 
