@@ -149,9 +149,9 @@ def draw_crop(
     label: np.ndarray, size: int, class_max_ratio: float, rng: np.random.Generator
 ) -> tuple[slice, slice]:
     """(rows, columns) of a random crop of `size`, drawn again up to ten times while one class takes
-    `class_max_ratio` or more of its labelled pixels."""
+    `class_max_ratio` or more of its labelled pixels; a ratio of 1 takes any crop."""
     crop = _random_crop(label.shape, size, rng)
-    for _ in range(REDRAWS):
+    for _ in range(REDRAWS if class_max_ratio < 1 else 0):
         counts = np.bincount(label[crop].ravel(), minlength=IGNORE + 1)[:IGNORE]
         if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < class_max_ratio:
             break

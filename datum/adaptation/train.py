@@ -230,7 +230,7 @@ class Training:
     def _log(self, losses: Losses) -> str:
         if not self._due(self._settings.log_every):
             return ""
-        values = {name: round(float(loss), 6) for name, loss in losses.items()}
+        values = {name: round(float(loss.detach()), 6) for name, loss in losses.items()}
         self._record({**values, "learning_rate": self._optimizer.param_groups[0]["lr"]})
         return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
 
