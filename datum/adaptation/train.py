@@ -6,6 +6,7 @@ images mixed from source and target, whose target half is labelled by a mean tea
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -33,6 +34,7 @@ from datum.adaptation.self_training import REFERENCE_CROP, Teacher, augment, mix
 from datum.adaptation.validation import validate
 from datum.checkpoints import TrainingState
 from datum.config import AdaptationSettings, EvaluationSettings, to_dict
+from datum.errors import InputError
 from datum.outputs import building, is_complete, replacing, sha256
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig, build_segmentor, save_segmentor
 from datum.store import open_store
@@ -62,11 +64,12 @@ def adapt(
 
     `method` is `daformer` (self-training on `target`, generated images), `one-image` (the same on the
     one-shot image alone) or `source-only`. Killed and started again with the same arguments, it resumes
-    from its last saved state, kept beside the output or at `state_uri`, and ends with the same weights,
-    on a CPU to the last bit.
+    from its last saved state and ends with the same weights, on a CPU to the last bit. The state lives
+    in the unfinished output, or in a folder of this training's own under `state_uri`.
 
     Raises `InputError` before anything is written; see `datum.adaptation.data` for what is checked.
     """
+    _check(settings)
     source_images = find_source(benchmark, source)
     target_images, street_scale = find_target(method, target)
     validation_images = find_validation(validation) if validation else []
@@ -115,7 +118,9 @@ def adapt(
             evaluation=evaluation,
             validation=validation_images,
             seed=seed,
-            state=TrainingState(open_store(state_uri or folder / "state")),
+            state=TrainingState(
+                open_store(_own_place(state_uri, provenance) if state_uri else folder / "state")
+            ),
             log_file=folder / "training.jsonl",
         )
         training.run(samples)
@@ -279,6 +284,26 @@ class Training:
 
 _MIXING, _DROPOUT = 1, 2
 """Streams of random numbers of an iteration; each is seeded by (seed, iteration, stream)."""
+
+
+def _check(settings: AdaptationSettings) -> None:
+    for name in (
+        "iterations",
+        "batch_size",
+        "crop",
+        "head_channels",
+        "validate_every",
+        "log_every",
+        "save_every",
+    ):
+        if getattr(settings, name) < 1:
+            raise InputError(f"adaptation.{name}={getattr(settings, name)}: expected 1 or more")
+
+
+def _own_place(state_uri: str, provenance: dict[str, Any]) -> str:
+    """A folder of this training's own under `state_uri`, so that none takes up another's state."""
+    digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
+    return f"{state_uri.rstrip('/')}/adapt-{digest[:16]}"
 
 
 def _in_crop(pixels: float, crop: int) -> float:

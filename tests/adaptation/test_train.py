@@ -129,12 +129,25 @@ def test_state_elsewhere_is_used_by_a_run_that_lost_its_disk(
     state_uri = (tmp_path / "state").as_uri()
     whole, moved = tmp_path / "whole", tmp_path / "moved"
     adapt(**_arguments(scenes, whole, settings), state_uri=state_uri)
-    for newest in sorted((tmp_path / "state").glob("*000006*")):
+    for newest in sorted((tmp_path / "state").rglob("*000006*")):
         newest.unlink()
     adapt(**_arguments(scenes, moved, settings), state_uri=state_uri)
     assert sha256(moved / "last.safetensors") == sha256(whole / "last.safetensors")
     assert sha256(moved / "best.safetensors") == sha256(whole / "best.safetensors")
     assert [r["iteration"] for r in _records(moved)] == [r["iteration"] for r in _records(whole)]
+
+
+def test_trainings_that_share_a_state_uri_keep_their_states_apart(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    short = dataclasses.replace(settings, iterations=1)
+    state_uri = (tmp_path / "state").as_uri()
+    arguments = _arguments(scenes, tmp_path / "one", short) | {"state_uri": state_uri}
+    adapt(**arguments)
+    adapt(**arguments | {"seed": 2, "output": tmp_path / "two"})
+    adapt(**arguments | {"seed": 2, "output": tmp_path / "alone", "state_uri": None})
+    assert sha256(tmp_path / "two" / "last.safetensors") == sha256(tmp_path / "alone" / "last.safetensors")
+    assert sha256(tmp_path / "two" / "last.safetensors") != sha256(tmp_path / "one" / "last.safetensors")
 
 
 def test_a_complete_output_is_left_alone_and_another_is_not_overwritten(
@@ -158,6 +171,7 @@ def test_bad_input_writes_nothing(scenes: Path, settings: AdaptationSettings, tm
         {"source": tmp_path / "empty"},
         {"validation": tmp_path / "empty"},
         {"encoder": "mit-b9"},
+        {"settings": dataclasses.replace(settings, save_every=0)},
         {"settings": dataclasses.replace(settings, pretrained_encoder=str(tmp_path / "no.pth"))},
     ):
         with pytest.raises(InputError):
