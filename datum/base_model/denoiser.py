@@ -31,7 +31,7 @@ def train_denoiser(
 ) -> nn.ModuleDict:
     """`unet` and `text_encoder`, trained for `seconds` on the runtime's device.
 
-    `latents` are float16 (N, 20, h, w) of deviation 1, `captions` int64 token ids (N, K, context): each time
+    `latents` are float16 (N, 24, h, w) of deviation 1, `captions` int64 token ids (N, K, context): each time
     a scene is drawn, one of its K captions is.
     """
     device = runtime.device

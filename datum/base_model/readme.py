@@ -11,13 +11,13 @@ from datum.base_model.measure import GUIDANCE_SCALE, INFERENCE_STEPS, LEAST_SHAR
 
 TEMPLATE = """# streetscenes: the small base model of the demo
 
-A StableDiffusionPipeline for 128x128 street scenes: its own autoencoder (8x smaller latents of 20
+A StableDiffusionPipeline for 128x128 street scenes: its own autoencoder (8x smaller latents of 24
 channels), UNet, CLIP text encoder and tokenizer, in half precision. It was trained from scratch on
 {scenes:,} scenes that `datum.datasets.streetscenes` drew, each in a random domain of its own, with their
 captions. No photograph and no weights of another model went into it.
 
-Made by `python -m datum.base_model.train --output DIR --work DIR` on {device}:
-{minutes_autoencoder:g} minutes for the autoencoder, {minutes_denoiser:g} for the UNet and the text encoder
+Made by `python -m datum.base_model.train --output DIR --work DIR{flags}` on {device}
+in {total:.0f} minutes (finished {date}), scenes and measurements included: {minutes_autoencoder:g} minutes for the autoencoder, {minutes_denoiser:g} for the UNet and the text encoder
 together (v-prediction, a noise schedule without signal at its end, captions left out {dropout} of the time),
 {minutes_judge:g} for the segmentation network that judges it. `measurements.json` holds the figures below,
 `provenance.json` the settings.
@@ -52,6 +52,9 @@ def write_readme(folder: Path, *, plan: Mapping[str, Any], figures: Mapping[str,
         **plan,
         **figures["autoencoder"],
         device=figures["device"],
+        flags=figures["flags"],
+        total=figures["seconds_of_last_run"] / 60,
+        date=figures["date"],
         dropout=f"{CAPTION_DROPOUT:.0%}",
         images=plan["images_per_prompt"],
         steps=INFERENCE_STEPS,
