@@ -41,6 +41,7 @@ def reproduction(*, seeds: Sequence[int] = (1, 2, 3), shards: int = 1, baselines
         profile: str = "paper",
         overrides: list = [],  # noqa: B006
         workspace: str = "",
+        title: str = "",
     ):
         settings = {"workspace": workspace, "profile": profile, "overrides": overrides}
         sources = ingest_source(root=source, benchmark=benchmark, **settings)
@@ -63,7 +64,9 @@ def reproduction(*, seeds: Sequence[int] = (1, 2, 3), shards: int = 1, baselines
             trained = adapt(source=sources.output, validation=targets.output, **shared, **images)
             trained.set_display_name(f"{name} · adapt")
             shown = {"one_shot": one_shot, **images}
-            tested = evaluate(segmentor=trained.output, dataset=targets.output, **shared, **shown)
+            tested = evaluate(
+                segmentor=trained.output, dataset=targets.output, title=title, **shared, **shown
+            )
             tested.set_display_name(f"{name} · evaluate")
             return tested.outputs["run"]
 

@@ -53,6 +53,8 @@ def select_one_shot(
     from datum.datasets.one_shot import one_shot_images
     from datum.outputs import place
 
-    with task(one_shot.path, workspace, f"seed-{seeds[position]}/one_shot.png") as output:
-        images = one_shot_images(Path(target), seeds, [Path(name) for name in named])
+    # Numbers in lists arrive as floats.
+    numbers = [int(seed) for seed in seeds]
+    with task(one_shot.path, workspace, f"seed-{numbers[position]}/one_shot.png") as output:
+        images = one_shot_images(Path(target), numbers, [Path(name) for name in named])
         place(images[position].resolve(), output)

@@ -15,6 +15,7 @@ def evaluate(
     encoder: str,
     seed: int,
     run_name: str,
+    title: str,
     workspace: str,
     profile: str,
     overrides: list[str],
@@ -43,6 +44,7 @@ def evaluate(
                 "method": method,
                 "encoder": encoder,
                 "profile": profile,
+                **({"data": title} if title else {}),
             },
         )
     for name, value in miou.items():

@@ -16,11 +16,12 @@ channels), UNet, CLIP text encoder and tokenizer, in half precision. It was trai
 {scenes:,} scenes that `datum.datasets.streetscenes` drew, each in a random domain of its own, with their
 captions. No photograph and no weights of another model went into it.
 
-Made by `python -m datum.base_model.train --output DIR --work DIR{flags}` on {device}
-in {total:.0f} minutes (finished {date}), scenes and measurements included: {minutes_autoencoder:g} minutes for the autoencoder, {minutes_denoiser:g} for the UNet and the text encoder
-together (v-prediction, a noise schedule without signal at its end, captions left out {dropout} of the time),
-{minutes_judge:g} for the segmentation network that judges it. `measurements.json` holds the figures below,
-`provenance.json` the settings.
+Made by `python -m datum.base_model.train --output DIR --work DIR{flags}`
+on {device} in {total:.0f} minutes (finished {date}), scenes and measurements
+included: {minutes_autoencoder:g} minutes for the autoencoder, {minutes_denoiser:g} for the UNet and the text
+encoder together (v-prediction, a noise schedule without signal at its end, captions left out {dropout} of the
+time), {minutes_judge:g} for the segmentation network that judges it. `measurements.json` holds the figures
+below, `provenance.json` the settings.
 
 ## Autoencoder
 

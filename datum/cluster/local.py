@@ -6,6 +6,8 @@ so the same command run again does only what is missing.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import os
@@ -15,6 +17,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from datum.cluster.tasks import STATUS_FILE
 from datum.config import Settings, load_settings
@@ -39,7 +42,7 @@ def run_locally(
     task's own exit status.
     """
     settings = load_settings(profile, overrides)
-    _check(settings, source, target, one_shots)
+    one_shots = _check(settings, source, target, one_shots)
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     arguments = {
@@ -52,6 +55,7 @@ def run_locally(
         "profile": profile,
         "overrides": list(overrides),
         "workspace": str(output),
+        "title": "" if source else "Drawn street scenes",
     }
     with tempfile.TemporaryDirectory(prefix="datum-") as scratch:
         status_file = Path(scratch) / "status"
@@ -65,11 +69,16 @@ def run_locally(
     _show_result(output / "report")
 
 
-def _check(settings: Settings, source: Path | None, target: Path | None, one_shots: Sequence[Path]) -> None:
-    """What can be checked before the first task starts, so that bad input costs no time."""
+def _check(
+    settings: Settings, source: Path | None, target: Path | None, one_shots: Sequence[Path]
+) -> list[Path]:
+    """Checks what can be before the first task starts, so that bad input costs no time.
+
+    Returns the one-shot images, where they are known by now: drawn scenes are yet to be drawn.
+    """
     from datum.base_model.resolve import base_model_path
     from datum.datasets.check import check_dataset
-    from datum.datasets.one_shot import check_one_shot
+    from datum.datasets.one_shot import check_one_shot, one_shot_images
     from pipelines.reproduction import MAX_SEEDS, MAX_SHARDS
 
     if (source is None) != (target is None):
@@ -86,12 +95,14 @@ def _check(settings: Settings, source: Path | None, target: Path | None, one_sho
         raise InputError(
             f"--one-shot: found {len(one_shots)} images, expected one for each seed of {list(seeds)}"
         )
+    base_model_path(settings.personalization.base_model)
+    if source and target:
+        check_dataset("gta" if settings.run.benchmark == "gta-to-cityscapes" else "synthia", source)
+        check_dataset("cityscapes", target)
+        return one_shot_images(target, seeds, one_shots)
     for file in one_shots:
         check_one_shot(file)
-    if source and target:
-        check_dataset(settings.run.benchmark.split("-")[0], source)
-        check_dataset("cityscapes", target)
-    base_model_path(settings.personalization.base_model)
+    return list(one_shots)
 
 
 def _run_pipeline(
@@ -112,7 +123,8 @@ def _run_pipeline(
     headings = _TaskHeadings(names)
     root.addFilter(headings)
     try:
-        pipeline(**arguments)
+        with contextlib.redirect_stdout(_TaskOutput(sys.stdout)):
+            pipeline(**arguments)
     finally:
         root.removeFilter(headings)
 
@@ -130,6 +142,36 @@ class _TaskHeadings(logging.Filter):
             self._started += 1
             log(f"[{self._started}/{len(self._names)}] {self._names.get(match[1], match[1])}")
         return record.levelno >= logging.WARNING
+
+
+class _TaskOutput(io.TextIOBase):
+    """Passes on what tasks print, less what kfp's executor prints about itself."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream, self._line = stream, ""
+        self._in_executor_input, self._depth = False, 0
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            if self._is_of_a_task(line.strip()):
+                print(line, file=self._stream, flush=True)
+        return len(text)
+
+    def _is_of_a_task(self, line: str) -> bool:
+        if self._in_executor_input:
+            # The executor's input is indented JSON; kfp.local indents all lines by four more.
+            self._in_executor_input = not self._closes_executor_input(line)
+            return False
+        if line.startswith("[KFP Executor"):
+            self._in_executor_input, self._depth = line.endswith("Got executor_input:"), 0
+            return False
+        return line.strip("-") != ""
+
+    def _closes_executor_input(self, line: str) -> bool:
+        self._depth += line.endswith(("{", "[")) - line.startswith(("}", "]"))
+        return self._depth <= 0
 
 
 def _without_colors(text: str) -> str:
