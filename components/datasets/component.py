@@ -17,7 +17,12 @@ def ingest_source(root: str, benchmark: str, workspace: str, profile: str, overr
     output = Path(workspace) / "datasets" / "source"
     with failing_with_status():
         settings = load_settings(profile, overrides).datasets
-        ingest_source(benchmark.split("-")[0], Path(root) if root else None, output, settings=settings)
+        ingest_source(
+            "gta" if benchmark == "gta-to-cityscapes" else "synthia",
+            Path(root) if root else None,
+            output,
+            settings=settings,
+        )
     return str(output)
 
 

@@ -15,7 +15,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -106,7 +106,7 @@ def _check(
 
 
 def _run_pipeline(
-    settings: Settings, baselines: bool, arguments: dict[str, object], pipeline_root: Path
+    settings: Settings, baselines: bool, arguments: Mapping[str, object], pipeline_root: Path
 ) -> None:
     from kfp import local
 
@@ -156,7 +156,9 @@ class _TaskOutput(io.TextIOBase):
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
             if self._is_of_a_task(line.strip()):
-                print(line, file=self._stream, flush=True)
+                # Not print(): kfp.local patches it, to indent.
+                self._stream.write(line + "\n")
+                self._stream.flush()
         return len(text)
 
     def _is_of_a_task(self, line: str) -> bool:
