@@ -1,6 +1,7 @@
 """Training state survives crashes, damage and restarts."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,18 @@ def test_a_crash_between_file_and_record_leaves_the_state_before_in_force(store:
     loaded = states.load_latest()
     assert loaded is not None
     assert loaded[0] == 1
+
+
+def test_a_state_passes_through_the_scratch_folder_and_leaves_nothing_there(
+    store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "in-transit.pt").write_bytes(b"left by a killed process")
+    states = TrainingState(store, scratch=tmp_path)
+    states.save(1, _state(1))
+    assert list(tmp_path.iterdir()) == []
+    loaded = TrainingState(store, scratch=tmp_path / "not yet there").load_latest()
+    assert loaded is not None
+    assert torch.equal(loaded[1]["weights"]["layer"], torch.full((3,), 1.0))
 
 
 def test_generators_continue_as_if_never_interrupted(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -119,7 +119,8 @@ def adapt(
             validation=validation_images,
             seed=seed,
             state=TrainingState(
-                open_store(_own_place(state_uri, provenance) if state_uri else folder / "state")
+                open_store(_own_place(state_uri, provenance) if state_uri else folder / "state"),
+                scratch=folder / "state",
             ),
             log_file=folder / "training.jsonl",
         )

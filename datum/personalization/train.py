@@ -121,7 +121,7 @@ class _Run:
         store: Store | None,
     ) -> None:
         self._pipeline, self._settings, self._folder, self._store = pipeline, settings, folder, store
-        self._state = TrainingState(store or open_store(folder / STATE))
+        self._state = TrainingState(store or open_store(folder / STATE), scratch=folder / STATE)
         self._history: list[dict[str, float]] = []
         self._accelerator = Accelerator(mixed_precision=settings.mixed_precision)
         self._prepare()
@@ -184,8 +184,7 @@ class _Run:
 
     def remove_local_state(self) -> None:
         """Deletes the state in the unfinished output, which the finished one does not need."""
-        if self._store is None:
-            shutil.rmtree(self._folder / STATE, ignore_errors=True)
+        shutil.rmtree(self._folder / STATE, ignore_errors=True)
 
     def _checkpoint_steps(self) -> list[int]:
         every, last = self._settings.checkpoint_every, self._settings.steps
