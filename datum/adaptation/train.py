@@ -329,11 +329,11 @@ def _inputs(
         "validation": str(validation) if validation else None,
     }
     if target_images:
-        inputs["target"] = {"path": str(target), "images": len(target_images)}
         manifest = Path(str(target)) / "manifest.jsonl"
         named = target_images[0] if len(target_images) == 1 else manifest
-        if named.is_file():
-            inputs["target"][named.name] = sha256(named)
+        # What a digest stands for may lie elsewhere when a run goes on: a task's inputs move with each run.
+        known = {named.name: sha256(named)} if named.is_file() else {"path": str(target)}
+        inputs["target"] = {"images": len(target_images), **known}
     if settings.pretrained_encoder:
         inputs["pretrained_encoder"] = sha256(Path(settings.pretrained_encoder))
     return inputs
