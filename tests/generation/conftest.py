@@ -34,7 +34,7 @@ def settings() -> GenerationSettings:
     return GenerationSettings(
         checkpoint_step=100,
         count=7,
-        prompt_classes=("cars", "trees"),
+        prompt_classes=("cars", "vegetation"),
         inference_steps=2,
         guidance_scale=3.0,
         size=32,

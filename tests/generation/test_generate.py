@@ -64,7 +64,7 @@ def test_images_cycle_through_the_prompts_and_the_manifest_names_them(
     assert [image.file for image in images] == [f"images/im_{j}_p{j % 2}.png" for j in range(7)]
     assert [image.prompt for image in images[:3]] == [
         "a photo of sks cars",
-        "a photo of sks trees",
+        "a photo of sks vegetation",
         "a photo of sks cars",
     ]
     assert len({image.seed for image in images}) == len({image.sha256 for image in images}) == 7
