@@ -10,11 +10,11 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from datum import __version__
 from datum.config import PROFILES, Settings, describe, load_settings
-from datum.errors import exit_status
+from datum.errors import BAD_INPUT, exit_status
 
 BENCHMARKS = ("gta-to-cityscapes", "synthia-to-cityscapes")
 METHODS = ("source-only", "daformer", "one-image")
@@ -27,8 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.command(options)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Wrong arguments are bad input like any other: one line, without the usage."""
+        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="datum",
         description="One-shot unsupervised domain adaptation of semantic segmentation: "
         "personalize, generate, adapt, evaluate, report.",
