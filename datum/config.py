@@ -219,7 +219,7 @@ class RunSettings:
     """Source and target data sets."""
     method: Literal["daformer"] = "daformer"
     """Training method of the segmentation network."""
-    encoder: str = "mit-b5"
+    encoder: Literal["mit-b0", "mit-b1", "mit-b2", "mit-b3", "mit-b4", "mit-b5"] = "mit-b5"
     """Encoder of the segmentation network."""
 
 
@@ -240,18 +240,20 @@ PAPER = Settings()
 DEMO = Settings(
     personalization=PersonalizationSettings(
         base_model="streetscenes",
-        short_side=128,
+        short_side=144,
         crop=128,
-        steps=100,
-        checkpoint_every=50,
-        learning_rate=2e-4,
+        steps=60,
+        checkpoint_every=20,
+        learning_rate=1e-4,
         batch_size=2,
     ),
     generation=GenerationSettings(
-        checkpoint_step=100,
+        # After 40 steps the images have the new place's light and colours and still follow the class
+        # prompts; after 100 at twice the learning rate every image repeats the one-shot image.
+        checkpoint_step=40,
         count=96,
         inference_steps=15,
-        guidance_scale=3.0,
+        guidance_scale=5.0,
         size=128,
         batch_size=8,
         precision="fp32",
