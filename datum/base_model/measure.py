@@ -11,26 +11,15 @@ from torch import Tensor, nn
 
 from datum.base_model.optimisation import Runtime
 from datum.base_model.segmentation import intersection_over_union, segment
+from datum.datasets.streetscenes.caption import PLURALS
 from datum.labels import CLASSES
 
 GENERIC_PROMPT = "a photo of a urban scene"
 """The prompt without a class that every class prompt is compared with."""
-PROMPTS: dict[str, str] = {
-    "traffic light": "traffic lights",
-    "traffic sign": "traffic signs",
-    "person": "persons",
-    "rider": "riders",
-    "car": "cars",
-    "truck": "trucks",
-    "bus": "buses",
-    "motorcycle": "motorcycles",
-    "bicycle": "bicycles",
-}
-"""Classes of DATUM's prompts, but for trains: no drawn scene holds one."""
 LEAST_SHARE = 0.005
 """Share of the image that a class has to cover to count as seen: 82 pixels of 128x128."""
 INFERENCE_STEPS, GUIDANCE_SCALE = 15, 3.0
-"""The demo's settings of generation."""
+"""A small model needs few steps, and little guidance to show a class."""
 
 
 @torch.no_grad()
@@ -104,7 +93,7 @@ def class_response(
 
     shares["generic"] = look(GENERIC_PROMPT)
     result = {}
-    for name, plural in PROMPTS.items():
+    for name, plural in PLURALS.items():
         train_id = next(entry.train_id for entry in CLASSES if entry.name == name)
         shares["plain"] = look(f"a photo of {plural}")
         shares["sks"] = look(f"a photo of sks {plural}")
