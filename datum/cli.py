@@ -18,6 +18,7 @@ from datum.errors import BAD_INPUT, exit_status
 
 BENCHMARKS = ("gta-to-cityscapes", "synthia-to-cityscapes")
 METHODS = ("source-only", "daformer", "one-image")
+ENCODERS = ("mit-b0", "mit-b1", "mit-b2", "mit-b3", "mit-b4", "mit-b5")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -107,7 +108,7 @@ def _add_adapt(commands: Any) -> None:
         default="daformer",
         help=_default("source-only, self-training on the generated images, or on the one-shot image alone"),
     )
-    command.add_argument("--encoder", default="mit-b5", metavar="NAME", help=_default("mit-b0 to mit-b5"))
+    command.add_argument("--encoder", choices=ENCODERS, default="mit-b5", help=_default("encoder's size"))
     command.add_argument(
         "--source", type=Path, required=True, metavar="ROOT", help="converted GTA or SYNTHIA root"
     )

@@ -26,8 +26,10 @@ PROVENANCE = "provenance.json"
 def is_complete(output: Path, provenance: Mapping[str, Any]) -> bool:
     """Whether `output` is already the whole result of exactly this stage, settings and inputs.
 
-    Raises `InputError` where it holds anything else, so that nothing of the user's is overwritten.
+    Raises `InputError` where it holds anything else, so that nothing of the user's is overwritten, and where
+    no folder can be made there.
     """
+    require_room(output)
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     if _read_provenance(output) == _normalised(provenance):
@@ -36,6 +38,13 @@ def is_complete(output: Path, provenance: Mapping[str, Any]) -> bool:
         f"--output {output}: already holds something else than this command's output; "
         "remove it or name another folder"
     )
+
+
+def require_room(output: Path) -> None:
+    """Raises `InputError` where no folder can be made at or above `output`."""
+    parent = next(folder for folder in output.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"--output {output}: {parent} is no folder that can be written to; name another")
 
 
 @contextlib.contextmanager

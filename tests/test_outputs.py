@@ -70,3 +70,9 @@ def test_a_placed_folder_has_the_same_content_and_replaces_older_files(tmp_path:
     (destination / "deep" / "file").write_text("old")
     place(source, destination)
     assert sha256(destination / "deep" / "file") == sha256(source / "deep" / "file")
+
+
+def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file is no folder that can be written to"):
+        is_complete(tmp_path / "file" / "output", PROVENANCE)

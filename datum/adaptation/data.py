@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from datum.errors import InputError
-from datum.labels import CLASSES
+from datum.labels import CITYSCAPES_MAX_LABEL_ID, CLASSES, IGNORE
+from datum.segmentation.images import read_label
+from datum.telemetry import Progress
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -178,6 +182,32 @@ def find_validation(root: Path) -> list[ValidationImage]:
     if not found:
         raise InputError(f"--validation {image_folder}: holds no image, expected .png or .jpg files")
     return found
+
+
+def check_labels(source: Sequence[SourceImage], validation: Sequence[ValidationImage]) -> None:
+    """Reads every label; raises `InputError` for a damaged one and for ids outside the label space.
+
+    An id that is none would be found when its image is drawn, hours into the training.
+    """
+    known_train_ids = np.zeros(256, dtype=bool)
+    known_train_ids[[*(c.train_id for c in CLASSES), IGNORE]] = True
+    known_label_ids = np.arange(256) <= CITYSCAPES_MAX_LABEL_ID
+    tasks = [(entry.label, known_train_ids, "train ids 0 to 18 and 255") for entry in source]
+    tasks += [
+        (entry.label, known_label_ids, f"Cityscapes' label ids 0 to {CITYSCAPES_MAX_LABEL_ID}")
+        for entry in validation
+    ]
+    progress = Progress("check labels", len(tasks), unit="labels")
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(lambda task: _check_ids(*task), tasks):
+            progress.advance()
+
+
+def _check_ids(label: Path, known: np.ndarray, expected: str) -> None:
+    ids = read_label(label)
+    unknown = ids[~known[ids]]
+    if unknown.size:
+        raise InputError(f"{label}: found id {unknown[0]}, expected {expected}; convert the data set again")
 
 
 def class_totals(source: Sequence[SourceImage]) -> dict[int, int]:

@@ -23,6 +23,7 @@ from datum.adaptation.data import (
     BENCHMARKS,
     STATISTICS,
     ValidationImage,
+    check_labels,
     find_source,
     find_target,
     find_validation,
@@ -110,6 +111,7 @@ def adapt(
     if is_complete(output, provenance):
         log(f"{output}: already complete")
         return
+    check_labels(source_images, validation_images)
     with building(output, provenance) as folder:
         (folder / "config.yaml").write_text(yaml.safe_dump(provenance, sort_keys=False), encoding="utf-8")
         training = Training(

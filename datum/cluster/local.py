@@ -22,6 +22,7 @@ from typing import TextIO
 from datum.cluster.tasks import STATUS_FILE
 from datum.config import Settings, load_settings
 from datum.errors import InputError
+from datum.outputs import require_room
 from datum.telemetry import log
 
 
@@ -42,8 +43,8 @@ def run_locally(
     task's own exit status.
     """
     settings = load_settings(profile, overrides)
-    one_shots = _check(settings, source, target, one_shots)
     output = output.resolve()
+    one_shots = _check(settings, source, target, one_shots, output)
     output.mkdir(parents=True, exist_ok=True)
     arguments = {
         "source": str(source.resolve()) if source else "",
@@ -70,17 +71,23 @@ def run_locally(
 
 
 def _check(
-    settings: Settings, source: Path | None, target: Path | None, one_shots: Sequence[Path]
+    settings: Settings, source: Path | None, target: Path | None, one_shots: Sequence[Path], output: Path
 ) -> list[Path]:
     """Checks what can be before the first task starts, so that bad input costs no time.
 
+    Labels are read in the first run into `output` alone; the data sets' working copies vouch for them later.
     Returns the one-shot images, where they are known by now: drawn scenes are yet to be drawn.
     """
     from datum.base_model.resolve import base_model_path
-    from datum.datasets.check import check_dataset
+    from datum.datasets.check import check_dataset, check_labels
+    from datum.datasets.layouts import DatasetName
     from datum.datasets.one_shot import check_one_shot, one_shot_images
+    from datum.generation.prompts import build_prompts
     from pipelines.reproduction import MAX_SEEDS, MAX_SHARDS
 
+    require_room(output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"--output {output}: is a file, expected a folder or nothing; name another")
     if (source is None) != (target is None):
         missing = "--target" if target is None else "--source"
         raise InputError(
@@ -96,13 +103,31 @@ def _check(
             f"--one-shot: found {len(one_shots)} images, expected one for each seed of {list(seeds)}"
         )
     base_model_path(settings.personalization.base_model)
+    _check_checkpoint_step(settings)
+    build_prompts(settings.generation)
     if source and target:
-        check_dataset("gta" if settings.run.benchmark == "gta-to-cityscapes" else "synthia", source)
+        dataset: DatasetName = "gta" if settings.run.benchmark == "gta-to-cityscapes" else "synthia"
+        check_dataset(dataset, source)
         check_dataset("cityscapes", target)
-        return one_shot_images(target, seeds, one_shots)
+        images = one_shot_images(target, seeds, one_shots)
+        if not (output / "datasets").exists():
+            check_labels(dataset, source)
+            check_labels("cityscapes", target, split="val")
+        return images
     for file in one_shots:
         check_one_shot(file)
     return list(one_shots)
+
+
+def _check_checkpoint_step(settings: Settings) -> None:
+    step, training = settings.generation.checkpoint_step, settings.personalization
+    written = {*range(training.checkpoint_every, training.steps + 1, max(1, training.checkpoint_every))}
+    if step not in written | {training.steps}:
+        raise InputError(
+            f"generation.checkpoint_step={step}: personalization writes no such checkpoint, expected "
+            f"personalization.steps ({training.steps}) or a multiple of personalization.checkpoint_every "
+            f"({training.checkpoint_every}) up to it"
+        )
 
 
 def _run_pipeline(
@@ -141,7 +166,8 @@ class _TaskHeadings(logging.Filter):
         if match := re.match(r"Executing task '(.+)'", message):
             self._started += 1
             log(f"[{self._started}/{len(self._names)}] {self._names.get(match[1], match[1])}")
-        return record.levelno >= logging.WARNING
+        # That a task failed is said at the end, after the task's own line.
+        return record.levelno >= logging.WARNING and "finished with status" not in message
 
 
 class _TaskOutput(io.TextIOBase):

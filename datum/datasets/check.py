@@ -1,10 +1,13 @@
-"""The quick check of a data set's root: files are found and paired, none is read."""
+"""Checks of a data set's root that write nothing: a quick one of names, and a whole one of the labels."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from datum.datasets.convert import read_checked_label
 from datum.datasets.layouts import DatasetName, find_images, find_pairs
+from datum.telemetry import Progress
 
 
 def check_dataset(benchmark_dataset: DatasetName, root: Path, *, split: str | None = None) -> None:
@@ -20,3 +23,14 @@ def check_dataset(benchmark_dataset: DatasetName, root: Path, *, split: str | No
         find_pairs(
             benchmark_dataset, root, split=split or ("val" if benchmark_dataset == "cityscapes" else None)
         )
+
+
+def check_labels(benchmark_dataset: DatasetName, root: Path, *, split: str | None = None) -> None:
+    """Reads every label of `root`, or of one split; raises `InputError` where `datum convert` would."""
+    pairs = find_pairs(benchmark_dataset, root, split=split)
+    progress = Progress(f"check {benchmark_dataset}", len(pairs), unit="labels")
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(
+            lambda pair: read_checked_label(benchmark_dataset, root / pair.image, root / pair.label), pairs
+        ):
+            progress.advance()

@@ -137,24 +137,34 @@ def _convert_all(tasks: Sequence[_Task], description: str, workers: int) -> list
     return counts
 
 
+def read_checked_label(dataset: DatasetName, image: Path, label: Path) -> np.ndarray:
+    """Label ids, an integer array [height, width].
+
+    Raises `InputError` for a file that cannot be read, a label of another size than its image and a label
+    with ids outside the data set's space.
+    """
+    layout = layout_of(dataset)
+    label_ids = (read_synthia_label if dataset == "synthia" else read_label)(label)
+    height, width = label_ids.shape
+    if (width, height) != (size := image_size(image)):
+        raise InputError(
+            f"{label}: found {width}x{height} pixels, expected {size[0]}x{size[1]}, the size of its "
+            f"image {image}; bring both to one size or remove the two files"
+        )
+    largest = int(label_ids.max())
+    if largest > layout.largest_id:
+        raise InputError(
+            f"{label}: found label id {largest}, expected ids of {layout.title}, from 0 to "
+            f"{layout.largest_id}; take the data set's label ids, not train ids or instance ids"
+        )
+    return label_ids
+
+
 def _convert_label(task: _Task) -> dict[int, int]:
     """Writes the label's train ids; pixels of every train id that occurs, in ascending order."""
     layout = layout_of(task.dataset)
-    read = read_synthia_label if task.dataset == "synthia" else read_label
-    label_ids = read(task.label)
-    height, width = label_ids.shape
-    if (width, height) != (size := image_size(task.image)):
-        raise InputError(
-            f"{task.label}: found {width}x{height} pixels, expected {size[0]}x{size[1]}, the size of its "
-            f"image {task.image}; bring both to one size or remove the two files"
-        )
+    label_ids = read_checked_label(task.dataset, task.image, task.label)
     pixels = np.bincount(label_ids.ravel(), minlength=len(layout.to_train_id))
-    largest = int(pixels.nonzero()[0][-1])
-    if largest > layout.largest_id:
-        raise InputError(
-            f"{task.label}: found label id {largest}, expected ids of {layout.title}, from 0 to "
-            f"{layout.largest_id}; take the data set's label ids, not train ids or instance ids"
-        )
     Image.fromarray(layout.to_train_id[label_ids]).save(task.destination, format="PNG")
     pixels_by_train_id = np.zeros(256, dtype=np.int64)
     np.add.at(pixels_by_train_id, layout.to_train_id, pixels[: len(layout.to_train_id)])

@@ -57,6 +57,8 @@ def evaluate(
     Raises `InputError`, before anything is written, where the checkpoint or any file of the validation set
     is missing, broken or of the wrong kind.
     """
+    if settings.batch_size < 1:
+        raise InputError(f"evaluation.batch_size={settings.batch_size}: expected 1 or more")
     if not checkpoint.is_file():
         raise InputError(
             f"--checkpoint {checkpoint}: no such file, expected a .safetensors file of `datum adapt`"
