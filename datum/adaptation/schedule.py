@@ -15,8 +15,8 @@ def build_optimizer(segmentor: Segmentor, settings: AdaptationSettings) -> torch
     """AdamW with the reference's groups: encoder, the encoder's norms without weight decay, and the head
     at a multiple of the learning rate.
 
-    The reference also exempts parameters named `pos_block`, of which MiT has none, and its rule for
-    norms does not reach those of the head.
+    The reference also exempts parameters named `pos_block`, of which MiT has none; its rule for norms
+    reaches neither those of the head nor ResNet's batch norm.
     """
     norms = {
         parameter

@@ -10,15 +10,11 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from datum.errors import InputError
 
 with warnings.catch_warnings():
     # mmcv warns of compiled operators that nothing here uses.
@@ -65,28 +61,33 @@ class FusedAttention(EfficientMultiheadAttention):
         return identity + self.dropout_layer(output)
 
 
-def mit_channels(encoder: str) -> list[int]:
+def mit_channels(encoder: str) -> tuple[int, int, int, int]:
     """Channels of the four feature maps of `encoder`."""
-    return [MIT_LAYERS[encoder][0] * heads for heads in MIT_HEADS]
+    width = MIT_LAYERS[encoder][0]
+    first, second, third, fourth = MIT_HEADS
+    return width * first, width * second, width * third, width * fourth
 
 
-def build_mit(encoder: str, drop_path_rate: float) -> nn.Module:
-    """A MiT encoder: float32[B, 3, H, W] -> four maps at 1/4, 1/8, 1/16 and 1/32 of the size.
+def mit_backbone(encoder: str) -> dict[str, Any]:
+    """`encoder` in mmseg's registry, without its stochastic depth."""
+    width, layers = MIT_LAYERS[encoder]
+    return {
+        "type": "MixVisionTransformer",
+        "embed_dims": width,
+        "num_layers": list(layers),
+        "num_heads": list(MIT_HEADS),
+        "norm_cfg": {"type": "LN", "eps": 1e-6},
+    }
+
+
+def build_mit(backbone: Mapping[str, Any], drop_path_rate: float) -> nn.Module:
+    """The MiT encoder that `mit_backbone` describes: float32[B, 3, H, W] -> four maps at 1/4, 1/8, 1/16
+    and 1/32 of the size.
 
     Random weights as SegFormer draws them. `drop_path_rate` grows linearly from 0 in the first block to
     its full value in the last.
     """
-    width, layers = MIT_LAYERS[encoder]
-    model = MODELS.build(
-        {
-            "type": "MixVisionTransformer",
-            "embed_dims": width,
-            "num_layers": list(layers),
-            "num_heads": list(MIT_HEADS),
-            "drop_path_rate": drop_path_rate,
-            "norm_cfg": {"type": "LN", "eps": 1e-6},
-        }
-    )
+    model = MODELS.build({**backbone, "drop_path_rate": drop_path_rate})
     for patch_embedding, blocks, _ in model.layers:
         patch_embedding.norm.eps = PATCH_AND_REDUCTION_EPSILON
         for block in blocks:
@@ -110,40 +111,6 @@ def _fused(attention: EfficientMultiheadAttention) -> FusedAttention:
         fused.norm.eps = PATCH_AND_REDUCTION_EPSILON
     fused.load_state_dict(attention.state_dict())
     return fused
-
-
-def load_pretrained_mit(encoder: nn.Module, file: Path) -> None:
-    """Loads ImageNet weights into a MiT encoder: SegFormer's official `.pth`, or `.safetensors`, in
-    SegFormer's or mmseg's names.
-
-    Raises `InputError` where the file is missing, unreadable or of another encoder.
-    """
-    state = _read_weights(file)
-    if any(key.startswith("patch_embed1.") for key in state):
-        state = from_segformer(state)
-    for name, expected in encoder.state_dict().items():
-        found = tuple(state[name].shape) if name in state else "nothing"
-        if found != tuple(expected.shape):
-            raise InputError(
-                f"adaptation.pretrained_encoder {file}: {name} is {found}, expected {tuple(expected.shape)}; "
-                "name a file of MiT ImageNet weights of the encoder in use"
-            )
-    encoder.load_state_dict({name: state[name] for name in encoder.state_dict()})
-
-
-def _read_weights(file: Path) -> Mapping[str, Tensor]:
-    if not file.is_file():
-        raise InputError(f"adaptation.pretrained_encoder {file}: no such file")
-    try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling a foreign file raises errors of any kind
-        raise InputError(
-            f"adaptation.pretrained_encoder {file}: {type(error).__name__} while reading it, expected "
-            "weights in a .pth (PyTorch, without pickled code) or .safetensors file"
-        ) from error
-    return loaded.get("state_dict", loaded.get("model", loaded))
 
 
 def from_segformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from datum.errors import InputError
 from datum.labels import CLASSES
 from datum.outputs import replacing
 from datum.segmentation.daformer_head import DAFormerHead
-from datum.segmentation.mit import MIT_LAYERS, build_mit, load_pretrained_mit, mit_channels
+from datum.segmentation.encoders import ENCODERS, build_encoder, load_pretrained
 
 METADATA_KEY = "datum_segmentor"
 """Key in the safetensors header whose value is JSON: `config` and `metadata`. One key only, because the
@@ -30,13 +30,13 @@ class SegmentorConfig:
     """What it takes to build the network; kept in its file."""
 
     encoder: str
-    """`mit-b0` to `mit-b5`."""
+    """A name of `datum.segmentation.encoders.ENCODERS`."""
     decode_head: str = "daformer"
     """`daformer`."""
     head_channels: int = 256
     """Width of the decode head (DAFormer: 256)."""
     drop_path_rate: float = 0.1
-    """Stochastic depth of the encoder while training."""
+    """Stochastic depth of a MiT encoder while training."""
     dropout: float = 0.1
     """Dropout of the decode head while training."""
 
@@ -47,9 +47,9 @@ class Segmentor(nn.Module):
     def __init__(self, config: SegmentorConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = build_mit(config.encoder, config.drop_path_rate)
+        self.encoder = build_encoder(config.encoder, config.drop_path_rate)
         self.head = DAFormerHead(
-            in_channels=mit_channels(config.encoder),
+            in_channels=ENCODERS[config.encoder].channels,
             channels=config.head_channels,
             num_classes=len(CLASSES),
             dropout_ratio=config.dropout,
@@ -73,11 +73,13 @@ def build_segmentor(config: SegmentorConfig, pretrained_encoder: Path | None = N
 
     Raises `InputError` for an unknown encoder or decode head, and for an unfit file of weights.
     """
-    _known("encoder", config.encoder, tuple(MIT_LAYERS))
-    _known("decode head", config.decode_head, DECODE_HEADS)
+    if config.decode_head not in DECODE_HEADS:
+        raise InputError(
+            f"decode head {config.decode_head!r}: unknown, expected one of {', '.join(DECODE_HEADS)}"
+        )
     segmentor = Segmentor(config)
     if pretrained_encoder is not None:
-        load_pretrained_mit(segmentor.encoder, pretrained_encoder)
+        load_pretrained(segmentor.encoder, pretrained_encoder)
     return segmentor
 
 
@@ -115,8 +117,3 @@ def read_header(file: Path) -> dict[str, Any]:
             "the output of `datum adapt`"
         )
     return json.loads(text)
-
-
-def _known(kind: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        raise InputError(f"{kind} {name!r}: unknown, expected one of {', '.join(known)}")

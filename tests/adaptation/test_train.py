@@ -72,6 +72,20 @@ def test_the_baselines_run_and_without_validation_best_is_the_last(
     assert load_segmentor(output / "last.safetensors")(torch.randn(1, 3, 64, 64)).shape == (1, 19, 16, 16)
 
 
+def test_an_encoder_with_batch_norm_is_self_trained_and_resumed(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    state_uri = (tmp_path / "state").as_uri()
+    for output in ("whole", "resumed"):
+        arguments = _arguments(scenes, tmp_path / output, dataclasses.replace(settings, iterations=4))
+        adapt(**arguments | {"encoder": "resnet-18-half", "state_uri": state_uri})
+        for newest in (tmp_path / "state").rglob("*000004*"):
+            newest.unlink()
+    weights = (tmp_path / output / "last.safetensors" for output in ("whole", "resumed"))
+    assert len({sha256(file) for file in weights}) == 1
+    assert {"source", "mixed"} <= _records(tmp_path / "whole")[0].keys()
+
+
 def test_a_killed_training_resumes_to_the_same_bits(
     scenes: Path, settings: AdaptationSettings, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+import torchvision
 from mmseg.models.backbones.mit import EfficientMultiheadAttention
 from torch import Tensor
 from torch.nn import functional
@@ -25,7 +26,15 @@ from datum.segmentation.segmentor import (
 SMALL = SegmentorConfig(encoder="mit-b0", head_channels=8)
 
 
-@pytest.mark.parametrize("encoder, widths", [("mit-b0", (32, 64, 160, 256)), ("mit-b1", (64, 128, 320, 512))])
+@pytest.mark.parametrize(
+    "encoder, widths",
+    [
+        ("mit-b0", (32, 64, 160, 256)),
+        ("mit-b1", (64, 128, 320, 512)),
+        ("resnet-18", (64, 128, 256, 512)),
+        ("resnet-18-half", (32, 64, 128, 256)),
+    ],
+)
 def test_feature_maps_have_the_four_scales_and_logits_a_quarter_of_the_size(
     encoder: str, widths: tuple[int, ...]
 ) -> None:
@@ -146,13 +155,33 @@ def test_a_file_that_is_not_weights_is_refused(tmp_path: Path, content: bytes) -
             build_segmentor(SMALL, pretrained_encoder=tmp_path / name)
 
 
-def test_a_network_survives_its_file_bit_by_bit(tmp_path: Path) -> None:
-    segmentor = build_segmentor(SMALL)
+def test_torchvisions_weights_give_torchvisions_features(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    original = torchvision.models.resnet18(weights=None).eval()
+    torch.save(original.state_dict(), tmp_path / "resnet18.pth")
+    config = SegmentorConfig(encoder="resnet-18", head_channels=8)
+    encoder = build_segmentor(config, tmp_path / "resnet18.pth").eval().encoder
+    images = torch.randn(1, 3, 64, 64)
+    stem = original.maxpool(original.relu(original.bn1(original.conv1(images))))
+    deepest = original.layer4(original.layer3(original.layer2(original.layer1(stem))))
+    assert torch.allclose(encoder(images)[-1], deepest, atol=1e-5)
+
+
+def test_weights_of_the_full_width_are_refused_at_half_of_it(tmp_path: Path) -> None:
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
+    config = SegmentorConfig(encoder="resnet-18-half", head_channels=8)
+    with pytest.raises(InputError, match=r"resnet18\.pth: conv1\.weight is \(64, .*expected \(32, "):
+        build_segmentor(config, tmp_path / "resnet18.pth")
+
+
+@pytest.mark.parametrize("config", [SMALL, SegmentorConfig(encoder="resnet-18-half", head_channels=8)])
+def test_a_network_survives_its_file_bit_by_bit(tmp_path: Path, config: SegmentorConfig) -> None:
+    segmentor = build_segmentor(config)
     with torch.no_grad():
-        segmentor(torch.randn(2, 3, 64, 64))  # moves the running statistics of the head
+        segmentor(torch.randn(2, 3, 64, 64))  # moves the running statistics of batch norm
     save_segmentor(tmp_path / "a.safetensors", segmentor, {"iteration": 7})
     loaded = load_segmentor(tmp_path / "a.safetensors")
-    assert not loaded.training and loaded.config == SMALL
+    assert not loaded.training and loaded.config == config
     assert read_header(tmp_path / "a.safetensors")["metadata"] == {"iteration": 7}
     images = torch.randn(1, 3, 64, 64)
     assert torch.equal(loaded(images), segmentor.eval()(images))
@@ -166,7 +195,7 @@ def test_equal_networks_make_equal_files(tmp_path: Path) -> None:
 
 
 def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"'mit-b9': unknown, expected one of mit-b0, .*mit-b5"):
+    with pytest.raises(InputError, match=r"'mit-b9': unknown, expected one of mit-b0, .*resnet-18-half"):
         build_segmentor(SegmentorConfig(encoder="mit-b9"))
 
 
