@@ -1,0 +1,205 @@
+"""The components' bodies, called as kfp's executor calls them: numbers in lists are floats, outputs are artifacts."""  # noqa: E501
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kfp import dsl
+
+from components.adaptation.component import adapt
+from components.datasets.component import ingest_source, ingest_target, select_one_shot
+from components.evaluation.component import evaluate
+from components.generation.component import generate, merge_shards
+from components.images import IMAGES, STAGES
+from components.personalization.component import personalize
+from components.reporting.component import report
+from datum.base_model.resolve import base_model_path
+from datum.cluster.tasks import STATUS_FILE
+from datum.outputs import sha256
+
+OVERRIDES = [
+    "datasets.height=64",
+    "datasets.width=64",
+    "datasets.source_scenes=4",
+    "datasets.target_train_scenes=3",
+    "datasets.target_val_scenes=2",
+    "generation.size=64",
+    "generation.count=4",
+    "generation.batch_size=2",
+    "generation.inference_steps=1",
+    "adaptation.iterations=1",
+    "adaptation.crop=64",
+    "adaptation.source_scale=[64, 64]",
+    "adaptation.target_scale=[64, 64]",
+    "adaptation.head_channels=16",
+    "evaluation.scale=[64, 64]",
+]
+BENCHMARK = "gta-to-cityscapes"
+
+
+class Chain:
+    """Calls components one after the other, each artifact at a path of its own outside the workspace."""
+
+    def __init__(self, root: Path) -> None:
+        self.workspace, self._artifacts = root / "workspace", root / "artifacts"
+        self.settings = {"workspace": str(self.workspace), "profile": "demo", "overrides": OVERRIDES}
+        self.training = {**self.settings, "benchmark": BENCHMARK, "encoder": "mit-b0", "seed": 5}
+
+    def artifact(self, name: str, kind: type = dsl.Artifact) -> Any:
+        return kind(name=name, uri=str(self._artifacts / name))
+
+    def seed_run(self, name: str, method: str, one_shot: Any, images: dict[str, Any]) -> Any:
+        """The run folder of one training and the metrics that were logged of it."""
+        segmentor = self.artifact(f"{name}/segmentor", dsl.Model)
+        shared = {**self.training, "method": method, "run_name": name}
+        adapt.python_func(
+            source=str(self.workspace / "datasets" / "source"),
+            validation=str(self.workspace / "datasets" / "target"),
+            segmentor=segmentor,
+            **shared,
+            **images,
+        )
+        run, metrics = self.artifact(f"{name}/run"), self.artifact(f"{name}/metrics", dsl.Metrics)
+        evaluate.python_func(
+            segmentor=segmentor,
+            dataset=str(self.workspace / "datasets" / "target"),
+            title="Drawn street scenes",
+            metrics=metrics,
+            run=run,
+            **shared,
+            **{"one_shot": one_shot, **images},
+        )
+        return run, metrics
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """Both data sets, drawn."""
+    chain = Chain(tmp_path_factory.mktemp("chain"))
+    source = ingest_source.python_func(root="", benchmark=BENCHMARK, **chain.settings)
+    target = ingest_target.python_func(root="", **chain.settings)
+    assert (source, target) == tuple(
+        str(chain.workspace / "datasets" / name) for name in ("source", "target")
+    )
+    return chain
+
+
+@pytest.fixture(scope="module")
+def one_shot(chain: Chain) -> Any:
+    return select(chain, 0)
+
+
+def select(chain: Chain, position: int) -> Any:
+    artifact = chain.artifact(f"one_shot_{position}")
+    select_one_shot.python_func(
+        target=str(chain.workspace / "datasets" / "target"),
+        seeds=[5.0, 6.0],
+        position=position,
+        named=[],
+        workspace=str(chain.workspace),
+        one_shot=artifact,
+    )
+    return artifact
+
+
+@pytest.fixture(scope="module")
+def generated(chain: Chain) -> Any:
+    """The images of two shards, merged."""
+    model = dsl.Model(name="personalized", uri=base_model_path("streetscenes"))
+    shards = [chain.artifact(f"shard_{number}", dsl.Dataset) for number in (1, 2)]
+    for number, shard in enumerate(shards, start=1):
+        generate.python_func(
+            personalized=model, seed=5, shard=number, shards=2, generated=shard, **chain.settings
+        )
+    merged = chain.artifact("generated", dsl.Dataset)
+    merge_shards.python_func(
+        shard_1=shards[0], shard_2=shards[1], seed=5, workspace=str(chain.workspace), generated=merged
+    )
+    return merged
+
+
+@pytest.fixture(scope="module")
+def run(chain: Chain, one_shot: Any, generated: Any) -> Any:
+    return chain.seed_run("seed-5", "daformer", one_shot, {"generated": generated})
+
+
+def test_every_stage_has_an_image_with_a_fixed_version() -> None:
+    assert set(IMAGES) == set(STAGES)
+    for component in (personalize, generate, adapt, evaluate, report, ingest_source, merge_shards):
+        image = component.component_spec.implementation.container.image
+        assert image in IMAGES.values() and not image.endswith(":latest")
+
+
+def test_every_seed_gets_a_photograph_of_its_own(chain: Chain, one_shot: Any) -> None:
+    assert sha256(Path(one_shot.path)) != sha256(Path(select(chain, 1).path))
+    assert Path(one_shot.path).resolve() == chain.workspace / "seed-5" / "one_shot.png"
+
+
+def test_shards_are_merged_where_an_undivided_generation_would_lie(chain: Chain, generated: Any) -> None:
+    assert Path(generated.path).resolve() == chain.workspace / "seed-5" / "generated"
+    lines = (Path(generated.path) / "manifest.jsonl").read_text().splitlines()
+    assert [json.loads(line)["index"] for line in lines] == [0, 1, 2, 3]
+
+
+def test_the_scores_are_logged_and_the_run_holds_what_the_report_reads(chain: Chain, run: Any) -> None:
+    folder, metrics = run
+    assert set(metrics.metadata) == {"miou_best", "miou_last"}
+    assert Path(folder.path).resolve() == chain.workspace / "seed-5"
+    about = json.loads((Path(folder.path) / "run.json").read_text())
+    assert (about["seed"], about["method"], about["data"]) == (5, "daformer", "Drawn street scenes")
+    names = {path.name for path in Path(folder.path).iterdir()}
+    assert {"one_shot.png", "generated", "segmentor", "evaluation", "evaluation_last"} <= names
+
+
+@pytest.mark.parametrize("method", ["source-only", "one-image"])
+def test_baselines_train_without_generated_images_and_are_reported_beside(
+    method: str, chain: Chain, one_shot: Any, run: Any
+) -> None:
+    images = {"one_shot": one_shot} if method == "one-image" else {}
+    baseline, _ = chain.seed_run(f"{method}/seed-5", method, one_shot, images)
+    provenance = json.loads((Path(baseline.path) / "segmentor" / "provenance.json").read_text())
+    assert provenance["method"] == method
+    assert ("target" in provenance["inputs"]) == (method == "one-image")
+    page, summary = chain.artifact(f"{method}/page", dsl.HTML), chain.artifact(f"{method}/summary")
+    median = chain.artifact(f"{method}/median", dsl.Model)
+    report.python_func(
+        run_1=run[0],
+        workspace=str(chain.workspace / f"beside-{method}"),
+        page=page,
+        summary=summary,
+        median_checkpoint=median,
+        **{f"{method.replace('-', '_')}_1": baseline},
+    )
+    assert method in Path(page.path).read_text(encoding="utf-8")
+    assert json.loads(Path(summary.path).read_text())
+    assert (Path(median.path) / "metrics.json").is_file()
+
+
+def test_on_a_cluster_the_outputs_are_the_artifacts_themselves(
+    chain: Chain, one_shot: Any, run: Any, tmp_path: Path
+) -> None:
+    page, summary, median = (dsl.Artifact(uri=str(tmp_path / name)) for name in ("page", "json", "median"))
+    report.python_func(run_1=run[0], workspace="", page=page, summary=summary, median_checkpoint=median)
+    assert not any(Path(artifact.path).is_symlink() for artifact in (page, summary, median))
+    checkpoint = next(Path(median.path).glob("*.safetensors"))
+    assert checkpoint.is_file() and not checkpoint.is_symlink()
+
+
+def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status_file(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(STATUS_FILE, str(tmp_path / "status"))
+    with pytest.raises(SystemExit) as end:
+        personalize.python_func(
+            one_shot=dsl.Artifact(uri=str(tmp_path / "missing.png")),
+            seed=5,
+            personalized=dsl.Model(uri=str(tmp_path / "personalized")),
+            **chain.settings,
+        )
+    assert end.value.code == 2
+    assert (tmp_path / "status").read_text() == "2"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "missing.png: found no such file" in line
