@@ -8,17 +8,18 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from datum import __version__
-from datum.config import PROFILES, Settings, describe, load_settings
+from datum.config import PROFILES, EncoderName, Settings, describe, load_settings
 from datum.errors import BAD_INPUT, exit_status
 
 BENCHMARKS = ("gta-to-cityscapes", "synthia-to-cityscapes")
 METHODS = ("source-only", "daformer", "one-image")
-ENCODERS = ("mit-b0", "mit-b1", "mit-b2", "mit-b3", "mit-b4", "mit-b5")
+ENCODERS: tuple[str, ...] = typing.get_args(EncoderName)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,7 +109,7 @@ def _add_adapt(commands: Any) -> None:
         default="daformer",
         help=_default("source-only, self-training on the generated images, or on the one-shot image alone"),
     )
-    command.add_argument("--encoder", choices=ENCODERS, default="mit-b5", help=_default("encoder's size"))
+    command.add_argument("--encoder", choices=ENCODERS, default="mit-b5", help=_default("encoder of the network"))
     command.add_argument(
         "--source", type=Path, required=True, metavar="ROOT", help="converted GTA or SYNTHIA root"
     )

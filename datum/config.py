@@ -34,6 +34,11 @@ THING_PROMPTS: tuple[str, ...] = (
 )
 """Classes that DATUM's generation prompts cycle through (`dreambooth/generate_dreambooth.py`)."""
 
+EncoderName = Literal[
+    "mit-b0", "mit-b1", "mit-b2", "mit-b3", "mit-b4", "mit-b5", "resnet-18", "resnet-18-half"
+]
+"""Encoders of the segmentation network."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetSettings:
