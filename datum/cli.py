@@ -109,7 +109,9 @@ def _add_adapt(commands: Any) -> None:
         default="daformer",
         help=_default("source-only, self-training on the generated images, or on the one-shot image alone"),
     )
-    command.add_argument("--encoder", choices=ENCODERS, default="mit-b5", help=_default("encoder of the network"))
+    command.add_argument(
+        "--encoder", choices=ENCODERS, default="mit-b5", help=_default("encoder of the network")
+    )
     command.add_argument(
         "--source", type=Path, required=True, metavar="ROOT", help="converted GTA or SYNTHIA root"
     )

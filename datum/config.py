@@ -224,7 +224,7 @@ class RunSettings:
     """Source and target data sets."""
     method: Literal["daformer"] = "daformer"
     """Training method of the segmentation network."""
-    encoder: Literal["mit-b0", "mit-b1", "mit-b2", "mit-b3", "mit-b4", "mit-b5"] = "mit-b5"
+    encoder: EncoderName = "mit-b5"
     """Encoder of the segmentation network."""
 
 
