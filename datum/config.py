@@ -292,11 +292,16 @@ DEMO = Settings(
 
 PROFILES: Mapping[str, Settings] = types.MappingProxyType({"demo": DEMO, "paper": PAPER})
 
+_MARGINS = ("pseudo_ignore_top", "pseudo_ignore_bottom")
+MAY_BE_ZERO = ("seeds", "workers", "warmup_iterations", "rare_class_min_pixels", *_MARGINS)
+"""Settings of whole numbers that may be 0; all others count something."""
+
 
 def load_settings(profile: str = "paper", overrides: Iterable[str] = ()) -> Settings:
     """The settings of `profile` with `stage.key=value` overrides, each value in YAML's notation.
 
-    Raises `InputError` for an unknown profile, stage or key and for a value of the wrong type.
+    Raises `InputError` for an unknown profile, stage or key, for a value of the wrong type and for
+    a number below 0, or below 1 where it counts something.
     """
     if profile not in PROFILES:
         raise InputError(f"--profile {profile}: unknown profile, expected one of {', '.join(PROFILES)}")
@@ -350,6 +355,10 @@ def _override(settings: Settings, override: str) -> Settings:
         raise InputError(f"--set {name}: found {text!r}, expected {_type_name(expected)}") from None
     return dataclasses.replace(settings, **{stage: dataclasses.replace(section, **{key: value})})
 
+    for number in value if isinstance(value, tuple) else (value,):
+        least = int(type(number) is int and key not in MAY_BE_ZERO)
+        if isinstance(number, (int, float)) and not number >= least:
+            raise InputError(f"--set {name}={text}: expected {least} or more")
 
 def _known(name: str, known: list[str], where: str, kind: str) -> None:
     if name in known:

@@ -1,6 +1,7 @@
 """Settings: profiles, overrides and what their errors say."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -97,3 +98,34 @@ def test_settings_become_plain_yaml(settings: Settings) -> None:
 def test_the_demo_generates_from_a_checkpoint_that_its_personalization_writes() -> None:
     assert DEMO.generation.checkpoint_step % DEMO.personalization.checkpoint_every == 0
     assert DEMO.generation.checkpoint_step <= DEMO.personalization.steps
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("datasets.height=0", r"datasets\.height=0: expected 1 or more"),
+        ("evaluation.scale=[64, 0]", r"evaluation\.scale=\[64, 0\]: expected 1 or more"),
+        ("adaptation.workers=-1", r"adaptation\.workers=-1: expected 0 or more"),
+        ("run.seeds=[-1]", r"run\.seeds=\[-1\]: expected 0 or more"),
+        ("adaptation.learning_rate=-1e-3", r"adaptation\.learning_rate=-1e-3: expected"),
+        ("generation.guidance_scale=.nan", r"generation\.guidance_scale=\.nan: expected"),
+    ],
+)
+def test_numbers_that_count_nothing_are_refused(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_settings("demo", [override])
+
+
+def test_switches_go_off_and_some_numbers_may_be_zero() -> None:
+    off = ["personalization.train_text_encoder=false", "adaptation.workers=0", "adaptation.dropout=0"]
+    settings = load_settings("paper", off)
+    assert not settings.personalization.train_text_encoder
+    assert (settings.adaptation.workers, settings.adaptation.dropout) == (0, 0.0)
+
+
+def test_the_profiles_themselves_hold_no_number_that_would_be_refused() -> None:
+    for settings in PROFILES.values():
+        for stage, section in to_dict(settings).items():
+            for key, value in section.items():
+                if value is not None:
+                    load_settings("demo", [f"{stage}.{key}={json.dumps(value)}"])

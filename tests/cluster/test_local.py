@@ -86,7 +86,7 @@ def test_warnings_of_kfp_itself_are_shown() -> None:
         (["run.seeds=[]"], 0, r"run\.seeds: found \[\], expected 1 to 3 different seeds"),
         (["run.seeds=[1, 2, 3, 4]"], 0, r"run\.seeds: found \[1, 2, 3, 4\]"),
         (["run.seeds=[3, 3]"], 0, r"run\.seeds: found \[3, 3\]"),
-        (["run.shards=0"], 0, r"run\.shards: found 0, expected 1 to 8"),
+        (["run.shards=0"], 0, r"run\.shards=0: expected 1 or more"),
         (["run.shards=9"], 0, r"run\.shards: found 9, expected 1 to 8"),
         (["run.seeds=[1, 2]"], 1, r"--one-shot: found 1 images, expected one for each seed of \[1, 2\]"),
         (["run.seeds=[1]"], 1, r"missing-0\.png: no such file"),
