@@ -116,6 +116,12 @@ def test_wrong_arguments_end_with_one_line(
     assert line.startswith("datum") and named in line
 
 
+def test_every_encoder_that_can_be_built_can_be_named() -> None:
+    from datum.segmentation.encoders import ENCODERS
+
+    assert set(cli.ENCODERS) == set(ENCODERS)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Good input for every command: data sets, a one-shot image, target images and a finished run."""
