@@ -292,11 +292,11 @@ DEMO = Settings(
     run=RunSettings(encoder="resnet-18-half"),
 )
 
-PROFILES: Mapping[str, Settings] = types.MappingProxyType({"demo": DEMO, "paper": PAPER})
-
 _MARGINS = ("pseudo_ignore_top", "pseudo_ignore_bottom")
 MAY_BE_ZERO = ("seeds", "workers", "warmup_iterations", "rare_class_min_pixels", *_MARGINS)
 """Settings of whole numbers that may be 0; all others count something."""
+
+PROFILES: Mapping[str, Settings] = types.MappingProxyType({"demo": DEMO, "paper": PAPER})
 
 
 def load_settings(profile: str = "paper", overrides: Iterable[str] = ()) -> Settings:
@@ -355,12 +355,12 @@ def _override(settings: Settings, override: str) -> Settings:
         value = _cast(yaml.safe_load(text) if text else "", expected)
     except (ValueError, TypeError, yaml.YAMLError):
         raise InputError(f"--set {name}: found {text!r}, expected {_type_name(expected)}") from None
-    return dataclasses.replace(settings, **{stage: dataclasses.replace(section, **{key: value})})
-
     for number in value if isinstance(value, tuple) else (value,):
         least = int(type(number) is int and key not in MAY_BE_ZERO)
         if isinstance(number, (int, float)) and not number >= least:
             raise InputError(f"--set {name}={text}: expected {least} or more")
+    return dataclasses.replace(settings, **{stage: dataclasses.replace(section, **{key: value})})
+
 
 def _known(name: str, known: list[str], where: str, kind: str) -> None:
     if name in known:
