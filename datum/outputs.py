@@ -23,17 +23,20 @@ PROVENANCE = "provenance.json"
 """Name of the file in every stage's output that says what made it: stage, settings, inputs."""
 
 
-def is_complete(output: Path, provenance: Mapping[str, Any]) -> bool:
+def is_complete(output: Path, provenance: Mapping[str, Any], *, replaceable: bool = False) -> bool:
     """Whether `output` is already the whole result of exactly this stage, settings and inputs.
 
     Raises `InputError` where it holds anything else, so that nothing of the user's is overwritten, and where
-    no folder can be made there.
+    no folder can be made there. With `replaceable`, for what is made in seconds, an older output of the same
+    stage is no obstacle: `building` replaces it.
     """
     require_room(output)
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     if _read_provenance(output) == _normalised(provenance):
         return True
+    if replaceable and _is_of_stage(output, provenance):
+        return False
     raise InputError(
         f"--output {output}: already holds something else than this command's output; "
         "remove it or name another folder"
@@ -59,7 +62,9 @@ def building(output: Path, provenance: Mapping[str, Any]) -> Iterator[Path]:
     partial.mkdir(parents=True, exist_ok=True)
     write_json(partial / PROVENANCE, provenance)
     yield partial
-    if output.exists():
+    if _is_of_stage(output, provenance):
+        shutil.rmtree(output)
+    elif output.exists():
         output.rmdir()
     partial.rename(output)
 
@@ -108,6 +113,11 @@ def _umask() -> int:
 
 def _normalised(provenance: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(provenance))
+
+
+def _is_of_stage(folder: Path, provenance: Mapping[str, Any]) -> bool:
+    found = _read_provenance(folder)
+    return isinstance(found, dict) and found.get("stage") == provenance["stage"]
 
 
 def _read_provenance(folder: Path) -> Any:

@@ -76,3 +76,19 @@ def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file is no folder that can be written to"):
         is_complete(tmp_path / "file" / "output", PROVENANCE)
+
+
+def test_a_replaceable_output_gives_way_to_a_newer_one_of_its_stage_only(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with building(output, PROVENANCE) as folder:
+        (folder / "result").write_text("old")
+    newer = PROVENANCE | {"settings": "others"}
+    with pytest.raises(InputError, match="already holds something else"):
+        is_complete(output, newer)
+    assert not is_complete(output, newer, replaceable=True)
+    with building(output, newer) as folder:
+        (folder / "result").write_text("new")
+        assert (output / "result").read_text() == "old"
+    assert (output / "result").read_text() == "new"
+    with pytest.raises(InputError, match="already holds something else"):
+        is_complete(output, newer | {"stage": "another"}, replaceable=True)

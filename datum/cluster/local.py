@@ -19,11 +19,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+import yaml
+
 from datum.cluster.tasks import STATUS_FILE
-from datum.config import Settings, load_settings
+from datum.config import Settings, load_settings, to_dict
 from datum.errors import InputError
-from datum.outputs import require_room
+from datum.outputs import replacing, require_room
 from datum.telemetry import log
+
+DESCRIPTION = "run.yaml"
+"""File in the output folder with all settings and inputs of the run that it holds."""
 
 
 def run_locally(
@@ -45,7 +50,15 @@ def run_locally(
     settings = load_settings(profile, overrides)
     output = output.resolve()
     one_shots = _check(settings, source, target, one_shots, output)
-    output.mkdir(parents=True, exist_ok=True)
+    given = {
+        "source": source,
+        "target": target,
+        **{f"one-shot {i}": file for i, file in enumerate(one_shots)},
+    }
+    _keep_description(
+        output / DESCRIPTION,
+        to_dict(settings) | {"inputs": {name: str(path.resolve()) for name, path in given.items() if path}},
+    )
     arguments = {
         "source": str(source.resolve()) if source else "",
         "target": str(target.resolve()) if target else "",
@@ -117,6 +130,32 @@ def _check(
     for file in one_shots:
         check_one_shot(file)
     return list(one_shots)
+
+
+def _keep_description(file: Path, description: Mapping[str, Mapping[str, object]]) -> None:
+    """Writes what is run to `file`, or raises `InputError` where the folder holds another run."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as temporary:
+            temporary.write_text(yaml.safe_dump(description, sort_keys=False), encoding="utf-8")
+        return
+    before, now = (_flat(found) for found in (yaml.safe_load(file.read_text(encoding="utf-8")), description))
+    changed = [
+        f"{key} {before.get(key)} -> {now.get(key)}"
+        for key in before | now
+        if before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise InputError(
+            f"--output {file.parent}: holds a run with other settings ({'; '.join(changed)}); "
+            "name another folder, or remove this one"
+        )
+
+
+def _flat(description: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    return {
+        f"{stage}.{key}": value for stage, section in description.items() for key, value in section.items()
+    }
 
 
 def _check_checkpoint_step(settings: Settings) -> None:

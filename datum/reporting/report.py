@@ -27,6 +27,8 @@ def report(
     `median_checkpoint/` holds the reported checkpoint of the median seed, its `config.yaml`, its
     `metrics.json`, the training's `provenance.json`, and the one-shot image.
 
+    A report that is already at `output` is replaced.
+
     Raises `InputError`, before anything is written, for a run with a missing or broken part and for runs
     that cannot be compared.
     """
@@ -47,7 +49,7 @@ def report(
         "seed": None,
         "datum_version": datum.__version__,
     }
-    if is_complete(output, provenance):
+    if is_complete(output, provenance, replaceable=True):
         log(f"{output}: already written")
         return summary_table(summary)
     page = render(summary, ours, others)
