@@ -28,10 +28,12 @@ def report(
     from datum.outputs import place
     from datum.reporting.report import report
 
-    runs = [Path(run.path) for run in (run_1, run_2, run_3) if run]
+    runs = [Path(run.path).resolve() for run in (run_1, run_2, run_3) if run]
     baselines = {
-        "source-only": [Path(run.path) for run in (source_only_1, source_only_2, source_only_3) if run],
-        "one-image": [Path(run.path) for run in (one_image_1, one_image_2, one_image_3) if run],
+        "source-only": [
+            Path(run.path).resolve() for run in (source_only_1, source_only_2, source_only_3) if run
+        ],
+        "one-image": [Path(run.path).resolve() for run in (one_image_1, one_image_2, one_image_3) if run],
     }
     folder = Path(page.path).with_name("report")
     with task(str(folder), workspace, "report") as output:

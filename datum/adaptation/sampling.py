@@ -15,11 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from datum.adaptation.data import SourceImage, class_totals
 from datum.errors import InputError
+from datum.images import read_image, read_label
 from datum.labels import IGNORE
 from datum.segmentation.images import (
     fitted_size,
-    read_image,
-    read_label,
     resize_image,
     resize_label,
     to_tensor,

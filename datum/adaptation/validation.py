@@ -8,8 +8,8 @@ import numpy as np
 
 from datum.adaptation.data import ValidationImage
 from datum.config import EvaluationSettings
+from datum.images import read_image, read_label
 from datum.labels import LABEL_ID_TO_TRAIN_ID
-from datum.segmentation.images import read_image, read_label
 from datum.segmentation.inference import predict_train_ids
 from datum.segmentation.metrics import confusion_matrix, miou
 from datum.segmentation.segmentor import Segmentor

@@ -94,8 +94,9 @@ def _check(
     from datum.base_model.resolve import base_model_path
     from datum.datasets.check import check_dataset, check_labels
     from datum.datasets.layouts import DatasetName
-    from datum.datasets.one_shot import check_one_shot, one_shot_images
+    from datum.datasets.one_shot import one_shot_images
     from datum.generation.prompts import build_prompts
+    from datum.images import open_one_shot_image
     from pipelines.reproduction import MAX_SEEDS, MAX_SHARDS
 
     require_room(output)
@@ -128,7 +129,7 @@ def _check(
             check_labels("cityscapes", target, split="val")
         return images
     for file in one_shots:
-        check_one_shot(file)
+        open_one_shot_image(file)
     return list(one_shots)
 
 

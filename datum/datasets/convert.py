@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datum.datasets.images import image_size, read_label, read_synthia_label
 from datum.datasets.layouts import DatasetName, Pair, find_pairs, layout_of
 from datum.errors import InputError
+from datum.images import image_header, read_label, read_synthia_label
 from datum.labels import CLASSES
 from datum.telemetry import Progress
 
@@ -122,7 +122,7 @@ def _convert_all(tasks: Sequence[_Task], description: str, workers: int) -> list
     """Pixels by train id of every task's label, in the tasks' order."""
     progress = Progress(description, len(tasks), unit="labels")
     counts = []
-    width, height = image_size(tasks[0].label)
+    width, height = image_header(tasks[0].label)[0]
     processes = min(workers, max(1, len(tasks) * width * height // _PIXELS_A_PROCESS))
     with contextlib.ExitStack() as stack:
         if processes == 1:
@@ -146,7 +146,7 @@ def read_checked_label(dataset: DatasetName, image: Path, label: Path) -> np.nda
     layout = layout_of(dataset)
     label_ids = (read_synthia_label if dataset == "synthia" else read_label)(label)
     height, width = label_ids.shape
-    if (width, height) != (size := image_size(image)):
+    if (width, height) != (size := image_header(image)[0]):
         raise InputError(
             f"{label}: found {width}x{height} pixels, expected {size[0]}x{size[1]}, the size of its "
             f"image {image}; bring both to one size or remove the two files"

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from datum.datasets.images import PNG_SIGNATURE, open_image
 from datum.datasets.layouts import find_images
 from datum.errors import InputError
+from datum.images import open_one_shot_image
 
 TRAIN_IMAGES = "leftImg8bit/train"
 """Folder of the target's training images, relative to the target's root."""
@@ -26,32 +26,8 @@ def one_shot_images(target_root: Path, seeds: Sequence[int], named: Sequence[Pat
     """
     images = _named_images(target_root, seeds, named) if named else _drawn_images(target_root, seeds)
     for image in images:
-        check_one_shot(image)
+        open_one_shot_image(image)
     return images
-
-
-def check_one_shot(file: Path) -> None:
-    """Raises `InputError` unless `file` is a whole RGB image with 8 bits a channel."""
-    if not file.is_file():
-        raise InputError(
-            f"{file}: no such file; expected the one-shot image, RGB with 8 bits a channel; check the path"
-        )
-    with open_image(file) as image:
-        mode = image.mode
-    bits = _bits_a_channel(file)
-    if mode != "RGB" or bits != 8:
-        found = f"RGB with {bits} bits a channel" if mode == "RGB" else f"mode {mode}"
-        raise InputError(
-            f"{file}: found {found}, expected a one-shot image in RGB with 8 bits a channel; convert it, for "
-            'example with Pillow: Image.open(file).convert("RGB").save(new_file)'
-        )
-
-
-def _bits_a_channel(file: Path) -> int:
-    """Pillow opens 16-bit RGB as plain RGB, so a PNG's header is asked; other formats have 8 bits."""
-    with file.open("rb") as stream:
-        head = stream.read(25)
-    return head[24] if head.startswith(PNG_SIGNATURE) else 8
 
 
 def _named_images(target_root: Path, seeds: Sequence[int], named: Sequence[Path]) -> list[Path]:

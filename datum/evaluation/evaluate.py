@@ -20,9 +20,9 @@ import datum
 from datum.config import EvaluationSettings, to_dict
 from datum.errors import InputError
 from datum.evaluation.validation_set import ValidationImage, find_validation_images, load_label
+from datum.images import read_image
 from datum.labels import TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
 from datum.outputs import building, is_complete, sha256, write_json
-from datum.segmentation.images import read_image
 from datum.segmentation.inference import predict_train_ids
 from datum.segmentation.metrics import CLASS_COUNT, confusion_matrix, metrics
 from datum.segmentation.segmentor import Segmentor, load_segmentor

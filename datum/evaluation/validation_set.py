@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from datum.errors import InputError
+from datum.images import image_header, read_label
 from datum.labels import CITYSCAPES_MAX_LABEL_ID, LABEL_ID_TO_TRAIN_ID
-from datum.segmentation.images import read_label
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 LABEL_SUFFIX = "_gtFine_labelIds.png"
@@ -79,18 +78,10 @@ def _find(root: Path, image: Path) -> ValidationImage:
     label = root / "gtFine" / "val" / image.parent.name / f"{name}{LABEL_SUFFIX}"
     if not label.is_file():
         raise InputError(f"{image}: has no label, expected {label}")
-    size, label_size = _size(image), _size(label)
+    size, label_size = image_header(image)[0], image_header(label)[0]
     if size != label_size:
         raise InputError(
             f"{label}: is {label_size[0]}x{label_size[1]} pixels, its image {size[0]}x{size[1]}; "
             "expected the same size"
         )
     return ValidationImage(name=name, image=image, label=label, size=size)
-
-
-def _size(file: Path) -> tuple[int, int]:
-    try:
-        with Image.open(file) as picture:
-            return picture.size
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"{file}: cannot be read as a PNG ({error}); replace the file") from None

@@ -23,8 +23,9 @@ from datum import __version__
 from datum.checkpoints import TrainingState
 from datum.config import PersonalizationSettings, to_dict
 from datum.errors import InputError
+from datum.images import open_one_shot_image
 from datum.outputs import building, is_complete, sha256
-from datum.personalization.data import random_crops, read_one_shot_image, resize_short_side
+from datum.personalization.data import random_crops, resize_short_side
 from datum.personalization.export import (
     checkpoint_folder,
     download_checkpoint,
@@ -54,7 +55,7 @@ def personalize(
     Raises `InputError` for an unusable image, base model, prompt or setting, before anything is written, and
     `TemporaryFaultError` where the hub or the store is out of reach.
     """
-    photograph = read_one_shot_image(image)
+    photograph = open_one_shot_image(image)
     provenance = {
         "stage": "personalize",
         "settings": to_dict(settings),

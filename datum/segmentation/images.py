@@ -1,49 +1,19 @@
-"""Street images on their way into the network: reading, resizing, normalising."""
+"""Street images on their way into the network: resizing, normalising."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-
-from datum.errors import InputError
 
 MEAN = (123.675, 116.28, 103.53)
 """ImageNet's mean of red, green and blue, in 0 to 255 (reference: `img_norm_cfg`)."""
 
 STD = (58.395, 57.12, 57.375)
 """ImageNet's standard deviation of the same."""
-
-
-def read_image(file: Path) -> np.ndarray:
-    """uint8[H, W, 3], RGB. Raises `InputError` for a file that is missing, broken or not an image."""
-    return np.asarray(_open(file).convert("RGB"))
-
-
-def read_label(file: Path) -> np.ndarray:
-    """uint8[H, W] of a single-channel PNG. Raises `InputError` for any other file."""
-    image = _open(file)
-    if image.mode not in ("L", "P"):
-        raise InputError(f"{file}: mode {image.mode}, expected a label image with one 8-bit channel")
-    return np.asarray(image)
-
-
-def _open(file: Path) -> Image.Image:
-    try:
-        with Image.open(file) as image:
-            image.load()
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(
-            f"{file}: cannot be decoded ({error}); the file is damaged, fetch it again"
-        ) from None
-    return image
 
 
 def fitted_size(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:

@@ -134,7 +134,7 @@ def test_a_target_image_that_is_not_rgb_is_refused(tmp_path: Path, mode: str) ->
 
 def test_a_text_file_is_not_an_image(tmp_path: Path) -> None:
     (tmp_path / "im_0.png").write_text("not an image")
-    with pytest.raises(InputError, match=r"im_0\.png: not an image"):
+    with pytest.raises(InputError, match=r"im_0\.png: cannot be read as an image"):
         find_target("daformer", tmp_path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datum.cluster.local import _TaskHeadings, _TaskOutput, run_locally
+from datum.cluster.local import _keep_description, _TaskHeadings, _TaskOutput, run_locally
 from datum.errors import InputError
 
 # What kfp 2.17's executor and local runner print around the output of a task.
@@ -121,3 +121,12 @@ KFP_LOG = [
 
 def _record(level: int, text: str) -> logging.LogRecord:
     return logging.LogRecord("root", level, "", 0, text, None, None)
+
+
+def test_a_folder_with_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "run.yaml"
+    first = {"adaptation": {"iterations": 5, "betas": [0.9, 0.999]}, "inputs": {"source": "/a"}}
+    _keep_description(file, first)
+    _keep_description(file, first)
+    with pytest.raises(InputError, match=r"iterations 5 -> 6; inputs\.source /a -> None\)"):
+        _keep_description(file, {"adaptation": {"iterations": 6, "betas": [0.9, 0.999]}, "inputs": {}})

@@ -202,4 +202,4 @@ def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status
     assert end.value.code == 2
     assert (tmp_path / "status").read_text() == "2"
     (line,) = capsys.readouterr().err.splitlines()
-    assert "missing.png: found no such file" in line
+    assert "missing.png: no such file" in line

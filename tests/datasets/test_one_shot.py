@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from PIL import Image
 
-from datum.datasets.one_shot import check_one_shot, one_shot_images
+from datum.datasets.one_shot import one_shot_images
 from datum.errors import InputError
 
 
@@ -65,27 +63,6 @@ def test_an_empty_target_and_one_with_too_few_images_are_named(tmp_path: Path) -
 def test_another_number_of_named_images_than_seeds_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found 1 named images for 2 seeds"):
         one_shot_images(target(tmp_path), [1, 2], [Path("aachen/aachen_000004_000019_leftImg8bit.png")])
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "I;16"])
-def test_an_image_that_is_not_rgb_is_refused_with_its_mode(tmp_path: Path, mode: str) -> None:
-    file = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
-    Image.new(mode, (8, 6)).save(file)
-    with pytest.raises(InputError, match=rf"found mode {mode}, expected a one-shot image in RGB") as error:
-        check_one_shot(file)
-    assert "\n" not in str(error.value)
-
-
-def test_sixteen_bits_a_channel_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / "deep.png"
-    assert cv2.imwrite(str(file), np.zeros((6, 8, 3), np.uint16))
-    with pytest.raises(InputError, match=r"deep\.png: found RGB with 16 bits a channel"):
-        check_one_shot(file)
-
-
-def test_a_jpeg_photograph_is_accepted(tmp_path: Path) -> None:
-    Image.new("RGB", (8, 6)).save(tmp_path / "street.jpg")
-    check_one_shot(tmp_path / "street.jpg")
 
 
 def test_a_damaged_a_missing_and_a_drawn_grey_image_are_refused(tmp_path: Path) -> None:

@@ -268,15 +268,17 @@ def test_the_summary_table_is_aligned_and_has_a_line_a_method(runs: list[Path], 
     ]
 
 
-def test_a_report_that_is_written_is_kept_and_another_one_is_not_put_in_its_place(
+def test_a_report_that_is_written_is_kept_and_gives_way_to_one_of_other_runs_only(
     runs: list[Path], tmp_path: Path
 ) -> None:
     report(runs=runs, output=tmp_path / "report")
     before = (tmp_path / "report" / "report.html").stat().st_mtime_ns
     report(runs=runs, output=tmp_path / "report")
     assert (tmp_path / "report" / "report.html").stat().st_mtime_ns == before
+    report(runs=runs[:2], output=tmp_path / "report")
+    assert len(json.loads((tmp_path / "report" / "report.json").read_text())["methods"][0]["seeds"]) == 2
     with pytest.raises(InputError, match="already holds something else"):
-        report(runs=runs[:2], output=tmp_path / "report")
+        report(runs=runs, output=runs[0])
 
 
 def replace_in(name: str, old: str, new: str) -> Callable[[Path], None]:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from datum.errors import InputError
 from datum.segmentation.images import (
     denormalise,
     fitted_size,
     normalise,
-    read_image,
-    read_label,
     resize_label,
     to_tensor,
 )
@@ -56,18 +50,3 @@ def test_labels_are_resized_without_new_values() -> None:
     label = np.random.default_rng(0).choice([0, 7, 255], size=(40, 60)).astype(np.uint8)
     resized = resize_label(label, (23, 31))
     assert resized.shape == (23, 31) and set(np.unique(resized)) <= {0, 7, 255}
-
-
-def test_a_truncated_image_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "a.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file)
-    file.write_bytes(file.read_bytes()[:2000])
-    with pytest.raises(InputError, match=r"a\.png: cannot be decoded"):
-        read_image(file)
-
-
-def test_a_colour_image_is_not_a_label(tmp_path: Path) -> None:
-    file = tmp_path / "label.png"
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(file)
-    with pytest.raises(InputError, match="mode RGB, expected a label image"):
-        read_label(file)
