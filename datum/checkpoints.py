@@ -8,11 +8,12 @@ states are kept, so a file damaged at rest costs one interval and not the traini
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import random
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ KEPT_STATES = 2
 """States that stay in the store."""
 
 _RECORD = re.compile(r"state-(\d{9})\.json")
+
+
+def own_place(state_uri: str, provenance: Mapping[str, Any]) -> str:
+    """A folder of one training's own under `state_uri`, so that none takes up another's state.
+
+    `provenance` is what its output is built with: stage, settings, inputs, seed.
+    """
+    digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
+    return f"{state_uri.rstrip('/')}/{provenance['stage']}-{digest[:16]}"
 
 
 class TrainingState:

@@ -6,7 +6,6 @@ images mixed from source and target, whose target half is labelled by a mean tea
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -33,7 +32,7 @@ from datum.adaptation.sampling import Batch, CropRules, TrainingSamples, batches
 from datum.adaptation.schedule import build_optimizer, learning_rate_factor, set_learning_rate
 from datum.adaptation.self_training import REFERENCE_CROP, Teacher, augment, mix, pixel_loss
 from datum.adaptation.validation import validate
-from datum.checkpoints import TrainingState
+from datum.checkpoints import TrainingState, own_place
 from datum.config import AdaptationSettings, EvaluationSettings, to_dict
 from datum.errors import InputError
 from datum.outputs import building, is_complete, replacing, sha256
@@ -121,7 +120,7 @@ def adapt(
             validation=validation_images,
             seed=seed,
             state=TrainingState(
-                open_store(_own_place(state_uri, provenance) if state_uri else folder / "state"),
+                open_store(own_place(state_uri, provenance) if state_uri else folder / "state"),
                 scratch=folder / "state",
             ),
             log_file=folder / "training.jsonl",
@@ -301,12 +300,6 @@ def _check(settings: AdaptationSettings) -> None:
     ):
         if getattr(settings, name) < 1:
             raise InputError(f"adaptation.{name}={getattr(settings, name)}: expected 1 or more")
-
-
-def _own_place(state_uri: str, provenance: dict[str, Any]) -> str:
-    """A folder of this training's own under `state_uri`, so that none takes up another's state."""
-    digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
-    return f"{state_uri.rstrip('/')}/adapt-{digest[:16]}"
 
 
 def _in_crop(pixels: float, crop: int) -> float:

@@ -10,9 +10,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -20,7 +18,7 @@ from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch.nn import functional as F
 
 from datum import __version__
-from datum.checkpoints import TrainingState
+from datum.checkpoints import TrainingState, own_place
 from datum.config import PersonalizationSettings, to_dict
 from datum.errors import InputError
 from datum.images import open_one_shot_image
@@ -70,7 +68,7 @@ def personalize(
     pipeline = load_base_model(settings.base_model)
     _check_crop(settings.crop, pipeline.vae_scale_factor)
     ids = prompt_ids(pipeline, settings.instance_prompt)
-    store = open_store(_own_place(state_uri, provenance)) if state_uri else None
+    store = open_store(own_place(state_uri, provenance)) if state_uri else None
     with building(output, provenance) as partial:
         run = _Run(pipeline, settings, partial, store)
         run.train(resize_short_side(photograph, settings.short_side), ids, seed)
@@ -229,12 +227,6 @@ class _Run:
     def _has_checkpoint(self, step: int) -> bool:
         folder = checkpoint_folder(self._folder, step)
         return folder.is_dir() or (self._store is not None and download_checkpoint(folder, self._store))
-
-
-def _own_place(state_uri: str, provenance: Mapping[str, Any]) -> str:
-    """A folder of this run's own under `state_uri`, so that no run takes up another's state."""
-    digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
-    return f"{state_uri.rstrip('/')}/personalize-{digest[:16]}"
 
 
 def _check(settings: PersonalizationSettings) -> None:
