@@ -52,14 +52,17 @@ def select_one_shot(
     one_shot: dsl.Output[dsl.Artifact],
 ):
     """Chooses the one-shot image of the seed at `position` from the target's unlabelled training images."""
+    import shutil
     from pathlib import Path
 
     from datum.cluster.tasks import task
     from datum.datasets.one_shot import one_shot_images
-    from datum.outputs import place
+    from datum.outputs import replacing
 
     # Numbers in lists arrive as floats.
     numbers = [int(seed) for seed in seeds]
     with task(one_shot.path, workspace, f"seed-{numbers[position]}/one_shot.png") as output:
         images = one_shot_images(Path(target), numbers, [Path(name) for name in named])
-        place(images[position].resolve(), output)
+        # A copy, not a link: the output folder shares nothing with the user's files.
+        with replacing(output) as temporary:
+            shutil.copyfile(images[position], temporary)
