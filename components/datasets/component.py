@@ -65,4 +65,4 @@ def select_one_shot(
         images = one_shot_images(Path(target), numbers, [Path(name) for name in named])
         # A copy, not a link: the output folder shares nothing with the user's files.
         with replacing(output) as temporary:
-            shutil.copyfile(images[position], temporary)
+            shutil.copy2(images[position], temporary)
