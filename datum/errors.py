@@ -11,6 +11,9 @@ BAD_INPUT = 2
 TEMPORARY_FAULT = 75
 """Exit status (EX_TEMPFAIL): a fault that may pass; a retry resumes."""
 
+INTERRUPTED = 130
+"""Exit status, as a shell gives it, of a command stopped from the keyboard."""
+
 
 class InputError(Exception):
     """The user's input is wrong: exit status 2.
@@ -29,7 +32,8 @@ class TemporaryFaultError(Exception):
 
 @contextlib.contextmanager
 def exit_status() -> Iterator[None]:
-    """Ends the process with one line and the right status where the block raises one of the two errors.
+    """Ends the process with one line and the right status where the block raises one of the two errors, or
+    is interrupted from the keyboard.
 
     Any other exception is a defect of ours and keeps its traceback (exit status 1).
     """
@@ -41,3 +45,6 @@ def exit_status() -> Iterator[None]:
     except TemporaryFaultError as error:
         print(f"datum: {error} (state is saved; the same command resumes)", file=sys.stderr, flush=True)
         sys.exit(TEMPORARY_FAULT)
+    except KeyboardInterrupt:
+        print("datum: interrupted; the same command goes on where this one was", file=sys.stderr, flush=True)
+        sys.exit(INTERRUPTED)
