@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from datum.errors import InputError
 from datum.images import image_header, read_label
-from datum.labels import CITYSCAPES_MAX_LABEL_ID, CLASSES, IGNORE
+from datum.labels import CLASSES, IGNORE
+from datum.segmentation.validation_set import ValidationImage, load_label
 from datum.telemetry import Progress
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -52,15 +52,6 @@ class SourceImage:
     """PNG of train ids, 255 for void, of the image's size."""
     class_pixels: Mapping[int, int]
     """Pixels of each class in the label, by train id, in the label's full size."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ValidationImage:
-    """One labelled image of the target domain."""
-
-    image: Path
-    label: Path
-    """PNG of Cityscapes label ids, of the image's size."""
 
 
 def find_source(benchmark: str, root: Path) -> list[SourceImage]:
@@ -159,52 +150,29 @@ METHODS = ("source-only", "daformer", "one-image")
 """Source labels alone; self-training on a folder of target images; the same on the one-shot image alone."""
 
 
-def find_validation(root: Path) -> list[ValidationImage]:
-    """The `val` split of a data set in Cityscapes' layout.
-
-    Raises `InputError` for a missing folder, an image without its label and sizes that differ.
-    """
-    image_folder, label_folder = root / "leftImg8bit" / "val", root / "gtFine" / "val"
-    for folder in (image_folder, label_folder):
-        if not folder.is_dir():
-            raise InputError(f"--validation {folder}: no such folder, expected Cityscapes' layout")
-    found = []
-    for image in _images_below(image_folder):
-        stem = image.stem.removesuffix("_leftImg8bit")
-        label = label_folder / image.relative_to(image_folder).with_name(f"{stem}_gtFine_labelIds.png")
-        if not label.is_file():
-            raise InputError(f"{image}: its label {label} is missing")
-        check_pair(image, label)
-        found.append(ValidationImage(image=image, label=label))
-    if not found:
-        raise InputError(f"--validation {image_folder}: holds no image, expected .png or .jpg files")
-    return found
-
-
 def check_labels(source: Sequence[SourceImage], validation: Sequence[ValidationImage]) -> None:
     """Reads every label; raises `InputError` for a damaged one and for ids outside the label space.
 
     An id that is none would be found when its image is drawn, hours into the training.
     """
-    known_train_ids = np.zeros(256, dtype=bool)
-    known_train_ids[[*(c.train_id for c in CLASSES), IGNORE]] = True
-    known_label_ids = np.arange(256) <= CITYSCAPES_MAX_LABEL_ID
-    tasks = [(entry.label, known_train_ids, "train ids 0 to 18 and 255") for entry in source]
-    tasks += [
-        (entry.label, known_label_ids, f"Cityscapes' label ids 0 to {CITYSCAPES_MAX_LABEL_ID}")
-        for entry in validation
-    ]
-    progress = Progress("check labels", len(tasks), unit="labels")
+    progress = Progress("check labels", len(source) + len(validation), unit="labels")
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(lambda task: _check_ids(*task), tasks):
+        checks = (
+            pool.map(lambda entry: _check_train_ids(entry.label), source),
+            pool.map(lambda entry: load_label(entry.label), validation),
+        )
+        for _ in itertools.chain(*checks):
             progress.advance()
 
 
-def _check_ids(label: Path, known: np.ndarray, expected: str) -> None:
+def _check_train_ids(label: Path) -> None:
     ids = read_label(label)
-    unknown = ids[~known[ids]]
+    unknown = ids[(ids >= len(CLASSES)) & (ids != IGNORE)]
     if unknown.size:
-        raise InputError(f"{label}: found id {unknown[0]}, expected {expected}; convert the data set again")
+        raise InputError(
+            f"{label}: found id {unknown[0]}, expected train ids 0 to {len(CLASSES) - 1} and {IGNORE}; "
+            "convert the data set again"
+        )
 
 
 def class_totals(source: Sequence[SourceImage]) -> dict[int, int]:

@@ -21,11 +21,9 @@ from datum import __version__
 from datum.adaptation.data import (
     BENCHMARKS,
     STATISTICS,
-    ValidationImage,
     check_labels,
     find_source,
     find_target,
-    find_validation,
 )
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.sampling import Batch, CropRules, TrainingSamples, batches
@@ -37,6 +35,7 @@ from datum.config import AdaptationSettings, EvaluationSettings, to_dict
 from datum.errors import InputError
 from datum.outputs import building, is_complete, replacing, sha256
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig, build_segmentor, save_segmentor
+from datum.segmentation.validation_set import ValidationImage, find_validation_images
 from datum.store import open_store
 from datum.telemetry import Progress, log
 
@@ -72,7 +71,7 @@ def adapt(
     _check(settings)
     source_images = find_source(benchmark, source)
     target_images, street_scale = find_target(method, target)
-    validation_images = find_validation(validation) if validation else []
+    validation_images = find_validation_images(validation, "--validation") if validation else []
     rules = CropRules(
         size=settings.crop,
         class_max_ratio=settings.cat_max_ratio,

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from datum.adaptation.data import ValidationImage
 from datum.config import EvaluationSettings
-from datum.images import read_image, read_label
-from datum.labels import LABEL_ID_TO_TRAIN_ID
+from datum.images import read_image
 from datum.segmentation.inference import predict_train_ids
 from datum.segmentation.metrics import confusion_matrix, miou
 from datum.segmentation.segmentor import Segmentor
+from datum.segmentation.validation_set import ValidationImage, load_label
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -36,7 +35,7 @@ def _equal_sized(images: Sequence[ValidationImage], most: int) -> Iterator[list[
     """Images and train ids, in runs of at most `most` of one size."""
     run: list[Pair] = []
     for entry in images:
-        pair = read_image(entry.image), LABEL_ID_TO_TRAIN_ID[read_label(entry.label)]
+        pair = read_image(entry.image), load_label(entry.label)
         if run and (len(run) == most or run[0][1].shape != pair[1].shape):
             yield run
             run = []

@@ -19,13 +19,13 @@ from PIL import Image
 import datum
 from datum.config import EvaluationSettings, to_dict
 from datum.errors import InputError
-from datum.evaluation.validation_set import ValidationImage, find_validation_images, load_label
 from datum.images import read_image
 from datum.labels import TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
 from datum.outputs import building, is_complete, sha256, write_json
 from datum.segmentation.inference import predict_train_ids
 from datum.segmentation.metrics import CLASS_COUNT, confusion_matrix, metrics
 from datum.segmentation.segmentor import Segmentor, load_segmentor
+from datum.segmentation.validation_set import ValidationImage, find_validation_images, load_label
 from datum.telemetry import Progress, log
 
 EXAMPLES = 4
@@ -74,7 +74,7 @@ def evaluate(
     if is_complete(output, provenance):
         log(f"{output}: already evaluated")
         return
-    entries = find_validation_images(dataset)
+    entries = find_validation_images(dataset, "--dataset")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     segmentor = load_segmentor(checkpoint).to(device)
     with ThreadPoolExecutor(workers) as pool:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datum.adaptation.data import find_source, find_target, find_validation
+from datum.adaptation.data import find_source, find_target
 from datum.errors import InputError
 
 MakeSource = Callable[[list[np.ndarray]], Path]
@@ -136,18 +136,3 @@ def test_a_text_file_is_not_an_image(tmp_path: Path) -> None:
     (tmp_path / "im_0.png").write_text("not an image")
     with pytest.raises(InputError, match=r"im_0\.png: cannot be read as an image"):
         find_target("daformer", tmp_path)
-
-
-def test_the_validation_set_is_the_val_split(scenes: Path, tmp_path: Path) -> None:
-    found = find_validation(scenes / "cityscapes")
-    assert len(found) == 4 and all("/val/" in str(v.image) and "_labelIds" in v.label.name for v in found)
-    with pytest.raises(InputError, match=r"--validation .*leftImg8bit/val: no such folder"):
-        find_validation(tmp_path)
-
-
-def test_a_validation_image_without_its_label_is_named(scenes: Path, tmp_path: Path) -> None:
-    root = shutil.copytree(scenes / "cityscapes", tmp_path / "cityscapes")
-    label = find_validation(root)[2].label
-    label.unlink()
-    with pytest.raises(InputError, match=f"{label.name} is missing"):
-        find_validation(root)

@@ -32,8 +32,8 @@ class ValidationImage:
     """Width and height of both, in pixels."""
 
 
-def find_validation_images(root: Path) -> list[ValidationImage]:
-    """All validation images below `root`, by city and name.
+def find_validation_images(root: Path, option: str) -> list[ValidationImage]:
+    """All validation images below `root`, by city and name; messages name the command line's `option`.
 
     Looks at names and sizes alone, not at pixels. Raises `InputError`
     for a missing or empty folder, a file name that cityscapesScripts cannot read, an image without its
@@ -41,11 +41,11 @@ def find_validation_images(root: Path) -> list[ValidationImage]:
     """
     folder = root / "leftImg8bit" / "val"
     if not folder.is_dir():
-        raise InputError(f"--dataset {root}: found no folder leftImg8bit/val, expected Cityscapes' layout")
+        raise InputError(f"{option} {root}: found no folder leftImg8bit/val, expected Cityscapes' layout")
     files = sorted(folder.glob(f"*/*{IMAGE_SUFFIX}"))
     if not files:
         raise InputError(
-            f"--dataset {root}: found no validation image, expected leftImg8bit/val/<city>/*{IMAGE_SUFFIX}"
+            f"{option} {root}: found no validation image, expected leftImg8bit/val/<city>/*{IMAGE_SUFFIX}"
         )
     found: dict[str, ValidationImage] = {}
     for file in files:
