@@ -56,8 +56,9 @@ def draw_scenes(folder: Path, *, count: int, workers: int) -> list[Path]:
     }
     missing = {file: seeds for file, seeds in shards.items() if not file.exists()}
     progress = Progress("scenes", count, unit="scenes", done=count - sum(map(len, missing.values())))
-    # Copies of this process start at once; fresh ones would import torch and diffusers again, each of them.
-    context = multiprocessing.get_context("fork")
+    # A server that imports everything once and is copied: copies of this process itself could wait for ever
+    # for a lock that one of its threads (torch has some) held at that moment.
+    context = multiprocessing.get_context("forkserver")
     with concurrent.futures.ProcessPoolExecutor(
         workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
     ) as pool:
