@@ -82,7 +82,8 @@ def draw_batch(images: Tensor, batch: int) -> Tensor:
     """`batch` images in [-1, 1], drawn from uint8 `images`: three quarters as they are, the rest altered."""
     index = torch.randint(len(images), (batch,), device=images.device)
     drawn = images[index].float() / 127.5 - 1
-    plain, altered = drawn.split([batch - batch // 4, batch // 4])
+    quarter = math.ceil(batch / 4)
+    plain, altered = drawn.split([batch - quarter, quarter])
     return torch.cat([plain, _textured(_recoloured(_moved(altered)))])
 
 
