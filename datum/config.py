@@ -339,6 +339,23 @@ def describe(settings: Any) -> list[tuple[str, Any, str]]:
     return documented
 
 
+def require_counts(stage: str, settings: Any) -> None:
+    """Raises `InputError` for a number of one stage's settings that is too small, wherever it comes from.
+
+    Whole numbers count something and are 1 or more, but for `MAY_BE_ZERO`; others are 0 or more.
+    """
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        _require_least(f"{stage}.{field.name}={value}", field.name, value)
+
+
+def _require_least(where: str, key: str, value: Any) -> None:
+    for number in value if isinstance(value, tuple) else (value,):
+        least = int(type(number) is int and key not in MAY_BE_ZERO)
+        if isinstance(number, (int, float)) and not number >= least:
+            raise InputError(f"{where}: expected {least} or more")
+
+
 def _override(settings: Settings, override: str) -> Settings:
     name, separator, text = override.partition("=")
     stage, dot, key = name.partition(".")
@@ -355,10 +372,7 @@ def _override(settings: Settings, override: str) -> Settings:
         value = _cast(yaml.safe_load(text) if text else "", expected)
     except (ValueError, TypeError, yaml.YAMLError):
         raise InputError(f"--set {name}: found {text!r}, expected {_type_name(expected)}") from None
-    for number in value if isinstance(value, tuple) else (value,):
-        least = int(type(number) is int and key not in MAY_BE_ZERO)
-        if isinstance(number, (int, float)) and not number >= least:
-            raise InputError(f"--set {name}={text}: expected {least} or more")
+    _require_least(f"--set {name}={text}", key, value)
     return dataclasses.replace(settings, **{stage: dataclasses.replace(section, **{key: value})})
 
 

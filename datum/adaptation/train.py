@@ -31,8 +31,7 @@ from datum.adaptation.schedule import build_optimizer, learning_rate_factor, set
 from datum.adaptation.self_training import REFERENCE_CROP, Teacher, augment, mix, pixel_loss
 from datum.adaptation.validation import validate
 from datum.checkpoints import TrainingState, own_place
-from datum.config import AdaptationSettings, EvaluationSettings, to_dict
-from datum.errors import InputError
+from datum.config import AdaptationSettings, EvaluationSettings, require_counts, to_dict
 from datum.outputs import building, is_complete, replacing, sha256
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig, build_segmentor, save_segmentor
 from datum.segmentation.validation_set import ValidationImage, find_validation_images
@@ -68,7 +67,7 @@ def adapt(
 
     Raises `InputError` before anything is written; see `datum.adaptation.data` for what is checked.
     """
-    _check(settings)
+    require_counts("adaptation", settings)
     source_images = find_source(benchmark, source)
     target_images, street_scale = find_target(method, target)
     validation_images = find_validation_images(validation, "--validation") if validation else []
@@ -285,20 +284,6 @@ class Training:
 
 _MIXING, _DROPOUT = 1, 2
 """Streams of random numbers of an iteration; each is seeded by (seed, iteration, stream)."""
-
-
-def _check(settings: AdaptationSettings) -> None:
-    for name in (
-        "iterations",
-        "batch_size",
-        "crop",
-        "head_channels",
-        "validate_every",
-        "log_every",
-        "save_every",
-    ):
-        if getattr(settings, name) < 1:
-            raise InputError(f"adaptation.{name}={getattr(settings, name)}: expected 1 or more")
 
 
 def _in_crop(pixels: float, crop: int) -> float:

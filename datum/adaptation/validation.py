@@ -9,7 +9,7 @@ import numpy as np
 from datum.config import EvaluationSettings
 from datum.images import read_image
 from datum.segmentation.inference import predict_train_ids
-from datum.segmentation.metrics import confusion_matrix, miou
+from datum.segmentation.metrics import CLASS_COUNT, confusion_matrix, miou
 from datum.segmentation.segmentor import Segmentor
 from datum.segmentation.validation_set import ValidationImage, load_label
 
@@ -19,7 +19,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 def validate(segmentor: Segmentor, images: Sequence[ValidationImage], settings: EvaluationSettings) -> float:
     """mIoU in percent over the classes that occur, 0 where none does. Leaves the network training."""
     segmentor.eval()
-    confusion = np.zeros((19, 19), dtype=np.int64)
+    confusion = np.zeros((CLASS_COUNT, CLASS_COUNT), dtype=np.int64)
     for pairs in _equal_sized(images, settings.batch_size):
         labels = np.stack([label for _, label in pairs])
         height, width = labels.shape[1:]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datum.datasets.streetscenes import EMPHASIZED, caption, draw_scene, random_domain
-from datum.labels import CLASSES, IGNORE
+from datum.labels import LABEL_ID_TO_TRAIN_ID
 from datum.outputs import replacing
 from datum.telemetry import Progress
 
@@ -30,9 +30,6 @@ CAPTIONS = 4
 """Captions of a scene."""
 HELD_OUT = 10_000_000
 """First seed of scenes that no network is trained on."""
-
-_TRAIN_IDS = np.full(256, IGNORE, np.uint8)
-_TRAIN_IDS[[entry.label_id for entry in CLASSES]] = [entry.train_id for entry in CLASSES]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,7 +95,7 @@ def draw_set(seeds: Sequence[int]) -> SceneSet:
         emphasis = EMPHASIZED[seed // 2 % len(EMPHASIZED)] if seed % 2 else None
         scene = draw_scene(seed, random_domain(rng), height=RESOLUTION, width=RESOLUTION, emphasis=emphasis)
         images.append(scene.image)
-        labels.append(_TRAIN_IDS[scene.label_ids])
+        labels.append(LABEL_ID_TO_TRAIN_ID[scene.label_ids])
         captions.append([caption(scene, rng) for _ in range(CAPTIONS)])
     return SceneSet(images=np.stack(images), labels=np.stack(labels), captions=captions)
 

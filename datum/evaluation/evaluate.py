@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import datum
-from datum.config import EvaluationSettings, to_dict
+from datum.config import EvaluationSettings, require_counts, to_dict
 from datum.errors import InputError
 from datum.images import read_image
 from datum.labels import TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
@@ -57,8 +57,7 @@ def evaluate(
     Raises `InputError`, before anything is written, where the checkpoint or any file of the validation set
     is missing, broken or of the wrong kind.
     """
-    if settings.batch_size < 1:
-        raise InputError(f"evaluation.batch_size={settings.batch_size}: expected 1 or more")
+    require_counts("evaluation", settings)
     if not checkpoint.is_file():
         raise InputError(
             f"--checkpoint {checkpoint}: no such file, expected a .safetensors file of `datum adapt`"

@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from datum import __version__
-from datum.config import GenerationSettings, to_dict
+from datum.config import GenerationSettings, require_counts, to_dict
 from datum.errors import InputError
 from datum.generation.manifest import (
     IMAGES,
@@ -153,9 +153,7 @@ def _write_image(picture: Image.Image, file: Path) -> None:
 
 
 def _check(settings: GenerationSettings, shard: tuple[int, int]) -> None:
-    for name in ("count", "inference_steps", "batch_size"):
-        if getattr(settings, name) < 1:
-            raise InputError(f"generation.{name}={getattr(settings, name)}: expected 1 or more")
+    require_counts("generation", settings)
     number, total = shard
     if not 1 <= number <= total:
         raise InputError(f"--shard {number}/{total}: expected I/K with I from 1 to K")

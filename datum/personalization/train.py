@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from datum import __version__
 from datum.checkpoints import TrainingState, own_place
-from datum.config import PersonalizationSettings, to_dict
+from datum.config import PersonalizationSettings, require_counts, to_dict
 from datum.errors import InputError
 from datum.images import open_one_shot_image
 from datum.outputs import building, is_complete, sha256
@@ -232,9 +232,7 @@ class _Run:
 def _check(settings: PersonalizationSettings) -> None:
     if settings.mixed_precision == "fp16" and not torch.cuda.is_available():
         raise InputError("personalization.mixed_precision=fp16: needs a GPU; on a CPU use no or bf16")
-    for name in ("steps", "checkpoint_every", "batch_size", "crop"):
-        if getattr(settings, name) < 1:
-            raise InputError(f"personalization.{name}={getattr(settings, name)}: expected 1 or more")
+    require_counts("personalization", settings)
     if settings.crop > settings.short_side:
         raise InputError(
             f"personalization.crop={settings.crop}: the image is resized to a short side of only "
