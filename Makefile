@@ -3,9 +3,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO ?= demo
+OVERLAY ?= default
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench base-model lock clean
+.PHONY: help demo test lint bench base-model lock clean doctor kfp deploy undeploy
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -35,6 +36,18 @@ lock: .venv/test ## Resolve the lock files anew from pyproject.toml
 	    --no-emit-find-links --no-emit-trusted-host --unsafe-package opencv-python --unsafe-package typing \
 	    $${extra:+--extra $$extra} --output-file requirements$${extra:+-$$extra}.lock pyproject.toml; \
 	done
+
+doctor: .venv/runtime ## Check the cluster of the current kube context: OVERLAY=default|minio|kind
+	$(BIN)/datum doctor --settings manifests/overlays/$(OVERLAY)/settings.env
+
+kfp: ## Install Kubeflow Pipelines 2.17.0 into a cluster that has none
+	manifests/deploy.sh kfp
+
+deploy: .venv/runtime ## Install into the cluster, or bring up to date: OVERLAY=default|minio|kind, SKIP_IMAGES=1
+	SKIP_IMAGES=$(SKIP_IMAGES) manifests/deploy.sh deploy $(OVERLAY)
+
+undeploy: .venv/runtime ## Remove from the cluster what deploy made: OVERLAY=...; data stays
+	manifests/deploy.sh undeploy $(OVERLAY)
 
 clean: ## Remove the environment and the demo's output
 	rm -rf .venv build $(DEMO)
