@@ -12,8 +12,12 @@ def adapt(
     benchmark: str,
     method: str,
     encoder: str,
+    pretrained_encoder: str,
     seed: int,
     run_name: str,
+    state: str,
+    resume_from: str,
+    store_endpoint: str,
     workspace: str,
     profile: str,
     overrides: list[str],
@@ -25,21 +29,27 @@ def adapt(
     from pathlib import Path
 
     from datum.adaptation.train import adapt
-    from datum.cluster.tasks import task
+    from datum.cluster.tasks import own_state, scratch, task
     from datum.config import load_settings
+    from datum.datasets.remote import fetch_validation
+    from datum.transfer import fetch
 
     target = generated or one_shot
-    with task(segmentor.path, workspace, f"{run_name}/segmentor") as output:
+    with task(segmentor.path, workspace, f"{run_name}/segmentor", store_endpoint) as output:
+        if pretrained_encoder:
+            pretrained = fetch(pretrained_encoder, scratch())
+            overrides = [*overrides, f"adaptation.pretrained_encoder={pretrained}"]
         settings = load_settings(profile, overrides)
         adapt(
             benchmark=benchmark,
             method=method,
             encoder=encoder,
-            source=Path(source),
+            source=fetch(source, scratch()),
             target=Path(target.path) if target else None,
-            validation=Path(validation),
+            validation=fetch_validation(validation, scratch()),
             output=output,
             settings=settings.adaptation,
             evaluation=settings.evaluation,
             seed=seed,
+            state_uri=own_state(state, resume_from),
         )

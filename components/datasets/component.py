@@ -1,4 +1,4 @@
-"""Ingest the source and target data sets, and choose the one-shot images."""
+"""Check a run's parameters, ingest the source and target data sets, and choose the one-shot images."""
 
 from kfp import dsl
 
@@ -6,40 +6,97 @@ from components.images import IMAGES
 
 
 @dsl.component(base_image=IMAGES["reporting"], install_kfp_package=False)
-def ingest_source(root: str, benchmark: str, workspace: str, profile: str, overrides: list[str]) -> str:
-    """Checks and converts the labelled source data set, or draws one; returns where it lies."""
-    from pathlib import Path
-
+def check_parameters(
+    benchmark: str,
+    method: str,
+    encoder: str,
+    profile: str,
+    overrides: list[str],
+    variants: list[str],
+    seeds: list[int],
+    named: list[str],
+    source: str,
+    target: str,
+    base_model: str,
+    pretrained_encoder: str,
+    datasets: str,
+    state: str,
+    images: list[str],
+    store_endpoint: str,
+    workspace: str,
+):
+    """Refuses a run whose parameters cannot work, before anything is downloaded and any GPU is asked for."""
+    from datum.cluster.parameters import check_parameters
     from datum.cluster.tasks import failing_with_status
-    from datum.config import load_settings
-    from datum.datasets.ingest import ingest_source
 
-    output = Path(workspace) / "datasets" / "source"
-    with failing_with_status():
-        settings = load_settings(profile, overrides).datasets
-        ingest_source(
-            "gta" if benchmark == "gta-to-cityscapes" else "synthia",
-            Path(root) if root else None,
-            output,
-            settings=settings,
+    with failing_with_status(store_endpoint):
+        check_parameters(
+            benchmark=benchmark,
+            method=method,
+            encoder=encoder,
+            profile=profile,
+            overrides=overrides,
+            variants=variants,
+            # Numbers in lists arrive as floats.
+            seeds=[int(seed) for seed in seeds],
+            named=named,
+            source=source,
+            target=target,
+            base_model=base_model,
+            inputs=[pretrained_encoder],
+            places=[] if workspace else [datasets, state],
+            images=images,
         )
-    return str(output)
 
 
 @dsl.component(base_image=IMAGES["reporting"], install_kfp_package=False)
-def ingest_target(root: str, workspace: str, profile: str, overrides: list[str]) -> str:
+def ingest_source(
+    root: str,
+    benchmark: str,
+    datasets: str,
+    store_endpoint: str,
+    workspace: str,
+    profile: str,
+    overrides: list[str],
+) -> str:
+    """Checks and converts the labelled source data set, or draws one; returns where it lies."""
+    from pathlib import Path
+
+    from datum.cluster.tasks import failing_with_status, scratch
+    from datum.config import load_settings
+    from datum.datasets.ingest import ingest_source
+    from datum.datasets.layouts import DatasetName
+    from datum.datasets.remote import ingest_source_uri
+
+    dataset: DatasetName = "gta" if benchmark == "gta-to-cityscapes" else "synthia"
+    with failing_with_status(store_endpoint):
+        settings = load_settings(profile, overrides).datasets
+        if not workspace:
+            return ingest_source_uri(dataset, root, datasets, scratch(), settings=settings)
+        output = Path(workspace) / "datasets" / "source"
+        ingest_source(dataset, Path(root) if root else None, output, settings=settings)
+        return str(output)
+
+
+@dsl.component(base_image=IMAGES["reporting"], install_kfp_package=False)
+def ingest_target(
+    root: str, datasets: str, store_endpoint: str, workspace: str, profile: str, overrides: list[str]
+) -> str:
     """Checks and converts the target data set, or draws one; returns where it lies."""
     from pathlib import Path
 
-    from datum.cluster.tasks import failing_with_status
+    from datum.cluster.tasks import failing_with_status, scratch
     from datum.config import load_settings
     from datum.datasets.ingest import ingest_target
+    from datum.datasets.remote import ingest_target_uri
 
-    output = Path(workspace) / "datasets" / "target"
-    with failing_with_status():
+    with failing_with_status(store_endpoint):
         settings = load_settings(profile, overrides).datasets
+        if not workspace:
+            return ingest_target_uri(root, datasets, scratch(), settings=settings)
+        output = Path(workspace) / "datasets" / "target"
         ingest_target(Path(root) if root else None, output, settings=settings)
-    return str(output)
+        return str(output)
 
 
 @dsl.component(base_image=IMAGES["reporting"], install_kfp_package=False)
@@ -48,21 +105,21 @@ def select_one_shot(
     seeds: list[int],
     position: int,
     named: list[str],
+    store_endpoint: str,
     workspace: str,
     one_shot: dsl.Output[dsl.Artifact],
 ):
     """Chooses the one-shot image of the seed at `position` from the target's unlabelled training images."""
     import shutil
-    from pathlib import Path
 
-    from datum.cluster.tasks import task
-    from datum.datasets.one_shot import one_shot_images
+    from datum.cluster.tasks import scratch, task
+    from datum.datasets.remote import one_shot_image
     from datum.outputs import replacing
 
     # Numbers in lists arrive as floats.
     numbers = [int(seed) for seed in seeds]
-    with task(one_shot.path, workspace, f"seed-{numbers[position]}/one_shot.png") as output:
-        images = one_shot_images(Path(target), numbers, [Path(name) for name in named])
+    with task(one_shot.path, workspace, f"seed-{numbers[position]}/one_shot.png", store_endpoint) as output:
+        image = one_shot_image(target, numbers, position, named, scratch())
         # A copy, not a link: the output folder shares nothing with the user's files.
         with replacing(output) as temporary:
-            shutil.copy2(images[position], temporary)
+            shutil.copy2(image, temporary)

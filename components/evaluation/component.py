@@ -16,6 +16,7 @@ def evaluate(
     seed: int,
     run_name: str,
     title: str,
+    store_endpoint: str,
     workspace: str,
     profile: str,
     overrides: list[str],
@@ -26,17 +27,18 @@ def evaluate(
     """Tests the best and the last checkpoint, and gathers the run's folder for the report."""
     from pathlib import Path
 
-    from datum.cluster.tasks import task
+    from datum.cluster.tasks import scratch, task
     from datum.config import load_settings
+    from datum.datasets.remote import fetch_validation
     from datum.evaluation.seed_run import evaluate_seed_run
 
-    with task(run.path, workspace, run_name) as output:
+    with task(run.path, workspace, run_name, store_endpoint) as output:
         miou = evaluate_seed_run(
             output=output,
             segmentor=Path(segmentor.path),
             one_shot=Path(one_shot.path),
             generated=Path(generated.path) if generated else None,
-            dataset=Path(dataset),
+            dataset=fetch_validation(dataset, scratch()),
             settings=load_settings(profile, overrides).evaluation,
             description={
                 "seed": seed,

@@ -11,12 +11,14 @@ def generate(
     seed: int,
     shard: int,
     shards: int,
+    variant: list[str],
+    run_name: str,
     workspace: str,
     profile: str,
     overrides: list[str],
     generated: dsl.Output[dsl.Dataset],
 ):
-    """Draws one shard of the images with class prompts."""
+    """Draws one shard of the images with class prompts; `variant` overrides settings for an ablation."""
     from pathlib import Path
 
     from datum.cluster.tasks import task
@@ -24,8 +26,8 @@ def generate(
     from datum.generation.generate import generate
 
     name = "generated" if shards == 1 else f"shards/{shard}-of-{shards}"
-    with task(generated.path, workspace, f"seed-{seed}/{name}") as output:
-        settings = load_settings(profile, overrides).generation
+    with task(generated.path, workspace, f"{run_name}/{name}") as output:
+        settings = load_settings(profile, [*overrides, *variant]).generation
         model = Path(personalized.path)
         generate(model=model, output=output, settings=settings, seed=seed, shard=(shard, shards))
 
@@ -34,7 +36,7 @@ def generate(
 def merge_shards(
     shard_1: dsl.Input[dsl.Dataset],
     shard_2: dsl.Input[dsl.Dataset],
-    seed: int,
+    run_name: str,
     workspace: str,
     generated: dsl.Output[dsl.Dataset],
     shard_3: dsl.Input[dsl.Dataset] = None,
@@ -51,5 +53,5 @@ def merge_shards(
     from datum.generation.manifest import merge_shards
 
     given = [shard_1, shard_2, shard_3, shard_4, shard_5, shard_6, shard_7, shard_8]
-    with task(generated.path, workspace, f"seed-{seed}/generated") as output:
+    with task(generated.path, workspace, f"{run_name}/generated") as output:
         merge_shards([Path(shard.path) for shard in given if shard], output)

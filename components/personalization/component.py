@@ -9,6 +9,10 @@ from components.images import IMAGES
 def personalize(
     one_shot: dsl.Input[dsl.Artifact],
     seed: int,
+    base_model: str,
+    state: str,
+    resume_from: str,
+    store_endpoint: str,
     workspace: str,
     profile: str,
     overrides: list[str],
@@ -17,10 +21,19 @@ def personalize(
     """Fine-tunes the base model on the one-shot image with DreamBooth."""
     from pathlib import Path
 
-    from datum.cluster.tasks import task
+    from datum.cluster.tasks import own_state, scratch, task
     from datum.config import load_settings
     from datum.personalization.train import personalize
+    from datum.transfer import fetch
 
-    with task(personalized.path, workspace, f"seed-{seed}/personalized") as output:
-        settings = load_settings(profile, overrides).personalization
-        personalize(image=Path(one_shot.path), output=output, settings=settings, seed=seed)
+    with task(personalized.path, workspace, f"seed-{seed}/personalized", store_endpoint) as output:
+        if base_model.startswith("s3://"):
+            base_model = str(fetch(base_model, scratch()))
+        chosen = [f"personalization.base_model={base_model}"] if base_model else []
+        personalize(
+            image=Path(one_shot.path),
+            output=output,
+            settings=load_settings(profile, [*overrides, *chosen]).personalization,
+            seed=seed,
+            state_uri=own_state(state, resume_from),
+        )

@@ -8,38 +8,41 @@ from components.images import IMAGES
 @dsl.component(base_image=IMAGES["reporting"], install_kfp_package=False)
 def report(
     run_1: dsl.Input[dsl.Artifact],
+    baselines: list[str],
+    reports: str,
+    store_endpoint: str,
     workspace: str,
     page: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Artifact],
     median_checkpoint: dsl.Output[dsl.Model],
     run_2: dsl.Input[dsl.Artifact] = None,
     run_3: dsl.Input[dsl.Artifact] = None,
-    source_only_1: dsl.Input[dsl.Artifact] = None,
-    source_only_2: dsl.Input[dsl.Artifact] = None,
-    source_only_3: dsl.Input[dsl.Artifact] = None,
-    one_image_1: dsl.Input[dsl.Artifact] = None,
-    one_image_2: dsl.Input[dsl.Artifact] = None,
-    one_image_3: dsl.Input[dsl.Artifact] = None,
+    run_4: dsl.Input[dsl.Artifact] = None,
+    run_5: dsl.Input[dsl.Artifact] = None,
+    run_6: dsl.Input[dsl.Artifact] = None,
+    run_7: dsl.Input[dsl.Artifact] = None,
+    run_8: dsl.Input[dsl.Artifact] = None,
+    run_9: dsl.Input[dsl.Artifact] = None,
+    run_10: dsl.Input[dsl.Artifact] = None,
+    run_11: dsl.Input[dsl.Artifact] = None,
+    run_12: dsl.Input[dsl.Artifact] = None,
 ):
-    """Writes the report of all seeds, beside the baselines, and copies the median checkpoint out."""
+    """Reports on all runs; `baselines` names, run by run, the baseline that each belongs to, or nothing."""
     from pathlib import Path
 
-    from datum.cluster.tasks import task
+    from datum.cluster.tasks import publish_report, task
     from datum.outputs import place
     from datum.reporting.report import report
 
-    runs = [Path(run.path).resolve() for run in (run_1, run_2, run_3) if run]
-    baselines = {
-        "source-only": [
-            Path(run.path).resolve() for run in (source_only_1, source_only_2, source_only_3) if run
-        ],
-        "one-image": [Path(run.path).resolve() for run in (one_image_1, one_image_2, one_image_3) if run],
-    }
+    given = [run_1, run_2, run_3, run_4, run_5, run_6, run_7, run_8, run_9, run_10, run_11, run_12]
+    groups: dict[str, list[Path]] = {}
+    for name, run in zip(baselines, given):
+        groups.setdefault(name, []).append(Path(run.path).resolve())
     folder = Path(page.path).with_name("report")
-    with task(str(folder), workspace, "report") as output:
-        report(
-            runs=runs, output=output, baselines={name: given for name, given in baselines.items() if given}
-        )
+    with task(str(folder), workspace, "report", store_endpoint) as output:
+        report(runs=groups.pop(""), output=output, baselines=groups)
+        if not workspace:
+            publish_report(output, reports)
     place(folder / "report.html", Path(page.path))
     place(folder / "report.json", Path(summary.path))
     place(folder / "median_checkpoint", Path(median_checkpoint.path))

@@ -91,22 +91,18 @@ def _check(
     Labels are read in the first run into `output` alone; the data sets' working copies vouch for them later.
     Returns the one-shot images, where they are known by now: drawn scenes are yet to be drawn.
     """
-    from datum.base_model.resolve import base_model_path
+    from datum.cluster.parameters import check_settings, require_both
     from datum.datasets.check import check_dataset, check_labels
     from datum.datasets.layouts import DatasetName
     from datum.datasets.one_shot import one_shot_images
-    from datum.generation.prompts import build_prompts
     from datum.images import open_one_shot_image
-    from pipelines.reproduction import MAX_SEEDS, MAX_SHARDS
+    from pipelines.reproduction import MAX_SEEDS
+    from pipelines.tasks import MAX_SHARDS
 
     require_room(output)
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output}: is a file, expected a folder or nothing; name another")
-    if (source is None) != (target is None):
-        missing = "--target" if target is None else "--source"
-        raise InputError(
-            f"{missing}: not given; give both --source and --target, or neither for drawn scenes"
-        )
+    require_both(source, target)
     seeds = settings.run.seeds
     if not 1 <= len(seeds) <= MAX_SEEDS or len(set(seeds)) != len(seeds):
         raise InputError(f"run.seeds: found {list(seeds)}, expected 1 to {MAX_SEEDS} different seeds")
@@ -116,9 +112,7 @@ def _check(
         raise InputError(
             f"--one-shot: found {len(one_shots)} images, expected one for each seed of {list(seeds)}"
         )
-    base_model_path(settings.personalization.base_model)
-    _check_checkpoint_step(settings)
-    build_prompts(settings.generation)
+    check_settings(settings)
     if source and target:
         dataset: DatasetName = "gta" if settings.run.benchmark == "gta-to-cityscapes" else "synthia"
         check_dataset(dataset, source)
@@ -157,17 +151,6 @@ def _flat(description: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     return {
         f"{stage}.{key}": value for stage, section in description.items() for key, value in section.items()
     }
-
-
-def _check_checkpoint_step(settings: Settings) -> None:
-    step, training = settings.generation.checkpoint_step, settings.personalization
-    written = {*range(training.checkpoint_every, training.steps + 1, max(1, training.checkpoint_every))}
-    if step not in written | {training.steps}:
-        raise InputError(
-            f"generation.checkpoint_step={step}: personalization writes no such checkpoint, expected "
-            f"personalization.steps ({training.steps}) or a multiple of personalization.checkpoint_every "
-            f"({training.checkpoint_every}) up to it"
-        )
 
 
 def _run_pipeline(

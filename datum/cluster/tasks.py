@@ -1,4 +1,4 @@
-"""What every KFP component shares: where a task builds its output, and how it fails.
+"""What every KFP component shares: where a task builds its output, what it reaches, and how it fails.
 
 Components run in images that hold one stage's dependencies, so nothing heavy is imported here.
 """
@@ -18,16 +18,25 @@ STATUS_FILE = "DATUM_TASK_STATUS_FILE"
 
 kfp.local says only that a task failed; `datum run` sets this to end with the task's own status."""
 
+SCRATCH = "DATUM_SCRATCH"
+"""Environment variable that names the folder that data sets and models are fetched to; `/scratch`, which the
+pipelines mount, where it is not set."""
+
+RUN_ID = "DATUM_RUN_ID"
+"""Environment variable with the id of the pipeline run, on a cluster."""
+
 
 @contextlib.contextmanager
-def task(artifact: str, workspace: str, name: str) -> Iterator[Path]:
+def task(artifact: str, workspace: str, name: str, store_endpoint: str = "") -> Iterator[Path]:
     """Yields the path that a task builds its output at, and makes the artifact's path lead there.
 
     On a cluster `workspace` is empty and the output is built at the artifact's own path. On one machine
     it is built at `<workspace>/<name>`, which stays the same from run to run, so that a run started again
     finds what is finished; the artifact's path becomes a link to it.
+
+    `store_endpoint` is the S3 endpoint that `s3://` URIs lead to, if the task reads or writes any.
     """
-    with failing_with_status():
+    with failing_with_status(store_endpoint):
         if not workspace:
             yield Path(artifact)
             return
@@ -40,8 +49,10 @@ def task(artifact: str, workspace: str, name: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def failing_with_status() -> Iterator[None]:
+def failing_with_status(store_endpoint: str = "") -> Iterator[None]:
     """Ends a failing task with the exit status of `datum.errors`, kept in the status file if one is named."""
+    if store_endpoint:
+        os.environ["S3_ENDPOINT"] = store_endpoint
     try:
         with exit_status():
             yield
@@ -52,6 +63,35 @@ def failing_with_status() -> Iterator[None]:
         traceback.print_exc()
         _keep_status(1)
         raise SystemExit(1) from None
+
+
+def scratch() -> Path:
+    """The folder that data sets and models are fetched to."""
+    return Path(os.environ.get(SCRATCH, "/scratch"))
+
+
+def own_state(state: str, resume_from: str) -> str | None:
+    """URI below which a task of this run keeps what it resumes from; None where no `state` is kept.
+
+    A retried task is of the same run and finds its state there. `resume_from` names an earlier run whose
+    state is taken over.
+    """
+    run_id = resume_from or os.environ.get(RUN_ID, "")
+    return f"{state.rstrip('/')}/{run_id}" if state and run_id else None
+
+
+def publish_report(folder: Path, reports: str) -> None:
+    """Copies a report to `<reports>/<run id>/`, where `datum submit` and `datum runs` find it.
+
+    `report.json` goes last: with it there, all is there.
+    """
+    from datum.store import open_store
+
+    store = open_store(f"{reports.rstrip('/')}/{os.environ[RUN_ID]}")
+    last = folder / "report.json"
+    files = [file for file in folder.rglob("*") if file.is_file() and file != last]
+    for file in [*sorted(files), last]:
+        store.put(file, file.relative_to(folder).as_posix())
 
 
 def _keep_status(code: object) -> None:

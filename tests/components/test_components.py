@@ -17,7 +17,7 @@ from components.images import IMAGES, STAGES
 from components.personalization.component import personalize
 from components.reporting.component import report
 from datum.base_model.resolve import base_model_path
-from datum.cluster.tasks import STATUS_FILE
+from datum.cluster.tasks import RUN_ID, STATUS_FILE
 from datum.outputs import sha256
 
 OVERRIDES = [
@@ -38,6 +38,8 @@ OVERRIDES = [
     "evaluation.scale=[64, 64]",
 ]
 BENCHMARK = "gta-to-cityscapes"
+NO_STORE = {"store_endpoint": ""}
+NO_STATE = {"state": "", "resume_from": "", **NO_STORE}
 
 
 class Chain:
@@ -58,7 +60,9 @@ class Chain:
         adapt.python_func(
             source=str(self.workspace / "datasets" / "source"),
             validation=str(self.workspace / "datasets" / "target"),
+            pretrained_encoder="",
             segmentor=segmentor,
+            **NO_STATE,
             **shared,
             **images,
         )
@@ -69,6 +73,7 @@ class Chain:
             title="Drawn street scenes",
             metrics=metrics,
             run=run,
+            **NO_STORE,
             **shared,
             **{"one_shot": one_shot, **images},
         )
@@ -79,8 +84,9 @@ class Chain:
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     """Both data sets, drawn."""
     chain = Chain(tmp_path_factory.mktemp("chain"))
-    source = ingest_source.python_func(root="", benchmark=BENCHMARK, **chain.settings)
-    target = ingest_target.python_func(root="", **chain.settings)
+    shared = {"root": "", "datasets": "", **NO_STORE, **chain.settings}
+    source = ingest_source.python_func(benchmark=BENCHMARK, **shared)
+    target = ingest_target.python_func(**shared)
     assert (source, target) == tuple(
         str(chain.workspace / "datasets" / name) for name in ("source", "target")
     )
@@ -101,6 +107,7 @@ def select(chain: Chain, position: int) -> Any:
         named=[],
         workspace=str(chain.workspace),
         one_shot=artifact,
+        **NO_STORE,
     )
     return artifact
 
@@ -112,11 +119,22 @@ def generated(chain: Chain) -> Any:
     shards = [chain.artifact(f"shard_{number}", dsl.Dataset) for number in (1, 2)]
     for number, shard in enumerate(shards, start=1):
         generate.python_func(
-            personalized=model, seed=5, shard=number, shards=2, generated=shard, **chain.settings
+            personalized=model,
+            seed=5,
+            shard=number,
+            shards=2,
+            variant=[],
+            run_name="seed-5",
+            generated=shard,
+            **chain.settings,
         )
     merged = chain.artifact("generated", dsl.Dataset)
     merge_shards.python_func(
-        shard_1=shards[0], shard_2=shards[1], seed=5, workspace=str(chain.workspace), generated=merged
+        shard_1=shards[0],
+        shard_2=shards[1],
+        run_name="seed-5",
+        workspace=str(chain.workspace),
+        generated=merged,
     )
     return merged
 
@@ -167,25 +185,41 @@ def test_baselines_train_without_generated_images_and_are_reported_beside(
     median = chain.artifact(f"{method}/median", dsl.Model)
     report.python_func(
         run_1=run[0],
+        run_2=baseline,
+        baselines=["", method],
+        reports="",
         workspace=str(chain.workspace / f"beside-{method}"),
         page=page,
         summary=summary,
         median_checkpoint=median,
-        **{f"{method.replace('-', '_')}_1": baseline},
+        **NO_STORE,
     )
     assert method in Path(page.path).read_text(encoding="utf-8")
     assert json.loads(Path(summary.path).read_text())
     assert (Path(median.path) / "metrics.json").is_file()
 
 
-def test_on_a_cluster_the_outputs_are_the_artifacts_themselves(
-    chain: Chain, one_shot: Any, run: Any, tmp_path: Path
+def test_on_a_cluster_the_outputs_are_the_artifacts_and_the_report_is_published_by_run_id(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(RUN_ID, "run-7")
     page, summary, median = (dsl.Artifact(uri=str(tmp_path / name)) for name in ("page", "json", "median"))
-    report.python_func(run_1=run[0], workspace="", page=page, summary=summary, median_checkpoint=median)
+    report.python_func(
+        run_1=run[0],
+        baselines=[""],
+        reports=f"file://{tmp_path / 'reports'}",
+        workspace="",
+        page=page,
+        summary=summary,
+        median_checkpoint=median,
+        **NO_STORE,
+    )
     assert not any(Path(artifact.path).is_symlink() for artifact in (page, summary, median))
     checkpoint = next(Path(median.path).glob("*.safetensors"))
     assert checkpoint.is_file() and not checkpoint.is_symlink()
+    published = tmp_path / "reports" / "run-7"
+    assert (published / "report.json").read_bytes() == Path(summary.path).read_bytes()
+    assert (published / "median_checkpoint" / checkpoint.name).read_bytes() == checkpoint.read_bytes()
 
 
 def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status_file(
@@ -196,7 +230,9 @@ def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status
         personalize.python_func(
             one_shot=dsl.Artifact(uri=str(tmp_path / "missing.png")),
             seed=5,
+            base_model="",
             personalized=dsl.Model(uri=str(tmp_path / "personalized")),
+            **NO_STATE,
             **chain.settings,
         )
     assert end.value.code == 2

@@ -1,9 +1,12 @@
-"""The compiled pipeline: its golden file, and the shape of the DAG."""
+"""The compiled pipelines: their golden files, and the shape of the DAGs."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +14,22 @@ import pytest
 import yaml
 from kfp import compiler
 
+from components.images import STAGES
+from pipelines.ablation import ablation, variants
+from pipelines.baselines import baselines
 from pipelines.compile import compile_all
 from pipelines.reproduction import reproduction
 
 GOLDEN = Path(__file__).parent / "golden"
 
+Tasks = dict[str, dict[str, Any]]
+
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Tasks:
     """Display name -> task, of two seeds in three shards beside the baselines."""
-    file = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-    compiler.Compiler().compile(reproduction(seeds=(4, 2), shards=3, baselines=True), str(file))
-    specification = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return _by_display_name(specification["root"]["dag"]["tasks"])
+    folder = tmp_path_factory.mktemp("compiled")
+    return _tasks(reproduction(seeds=(4, 2), shards=3, baselines=True), folder)
 
 
 def test_the_compiled_pipelines_are_the_golden_files(tmp_path: Path) -> None:
@@ -37,17 +43,17 @@ def test_the_compiled_pipelines_are_the_golden_files(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {file.name for file in GOLDEN.iterdir()}
 
 
-def test_every_task_has_a_name_that_a_person_can_read(tasks: dict[str, dict[str, Any]]) -> None:
+def test_every_task_has_a_name_that_a_person_can_read(tasks: Tasks) -> None:
     seed = ["select one-shot image", "personalize", "generate 1/3", "generate 2/3", "generate 3/3"]
     seed += ["merge shards", "adapt", "evaluate", "source-only · adapt", "source-only · evaluate"]
     seed += ["one-image · adapt", "one-image · evaluate"]
-    names = {"ingest source", "ingest target", "report"}
+    names = {"check parameters", "ingest source", "ingest target", "report"}
     names |= {f"seed {number} · {name}" for number in (4, 2) for name in seed}
     assert set(tasks) == names
 
 
 @pytest.mark.parametrize("seed", [4, 2])
-def test_a_seed_goes_from_its_photograph_to_its_scores(tasks: dict[str, dict[str, Any]], seed: int) -> None:
+def test_a_seed_goes_from_its_photograph_to_its_scores(tasks: Tasks, seed: int) -> None:
     def before(name: str) -> set[str]:
         return _before(tasks, f"seed {seed} · {name}")
 
@@ -71,11 +77,11 @@ def test_a_seed_goes_from_its_photograph_to_its_scores(tasks: dict[str, dict[str
         ) | {"ingest target"}
 
 
-def test_the_report_waits_for_every_evaluation(tasks: dict[str, dict[str, Any]]) -> None:
+def test_the_report_waits_for_every_evaluation(tasks: Tasks) -> None:
     assert _before(tasks, "report") == {name for name in tasks if name.endswith("evaluate")}
 
 
-def test_seeds_and_shards_are_constants_of_their_tasks(tasks: dict[str, dict[str, Any]]) -> None:
+def test_seeds_and_shards_are_constants_of_their_tasks(tasks: Tasks) -> None:
     for name, task in tasks.items():
         found = re.fullmatch(r"seed (\d) · generate (\d)/(\d)", name)
         if found:
@@ -87,29 +93,93 @@ def test_seeds_and_shards_are_constants_of_their_tasks(tasks: dict[str, dict[str
 
 
 def test_without_shards_and_baselines_a_seed_is_five_tasks(tmp_path: Path) -> None:
-    compiler.Compiler().compile(reproduction(seeds=(1,)), str(tmp_path / "pipeline.yaml"))
-    specification = yaml.safe_load((tmp_path / "pipeline.yaml").read_text(encoding="utf-8"))
-    names = list(_by_display_name(specification["root"]["dag"]["tasks"]))
+    names = list(_tasks(reproduction(seeds=(1,)), tmp_path))
     assert sum(name.startswith("seed 1 · ") for name in names) == 5
-    assert len(names) == 8
+    assert len(names) == 9
 
 
-def test_every_component_runs_in_an_image_of_its_own_stage() -> None:
-    specification = yaml.safe_load((GOLDEN / "reproduction.yaml").read_text(encoding="utf-8"))
-    images = {
-        name.rstrip("-0123456789"): executor["container"]["image"]
-        for name, executor in specification["deploymentSpec"]["executors"].items()
-    }
-    assert images["exec-personalize"].startswith("datum/personalization-python:")
-    assert images["exec-generate"].startswith("datum/generation-python:")
-    assert images["exec-adapt"].startswith("datum/adaptation-python:")
-    assert images["exec-evaluate"].startswith("datum/evaluation-python:")
-    assert images["exec-report"].startswith("datum/reporting-python:")
-    # The images hold kfp: nothing is installed when a task starts.
-    assert "pip install" not in json.dumps(specification["deploymentSpec"])
+@pytest.mark.parametrize("name", ["reproduction", "ingest", "ablation", "baselines"])
+def test_nothing_is_moved_and_no_gpu_is_asked_for_before_the_parameters_are_checked(name: str) -> None:
+    tasks = _by_display_name(_specification(name)["root"]["dag"]["tasks"])
+    first = {task for task in tasks if not tasks[task]["before"]}
+    assert first == {"check parameters"}
 
 
-def _by_display_name(tasks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def test_the_baselines_draw_nothing_and_are_reported_side_by_side(tmp_path: Path) -> None:
+    tasks = _tasks(baselines(seeds=(1, 2)), tmp_path)
+    assert not any("personalize" in name or "generate" in name for name in tasks)
+    shown = _constant(tasks["report"], "baselines")
+    assert shown == ["source-only", "", "source-only", ""]
+
+
+@pytest.mark.parametrize("profile", ["paper", "demo"])
+def test_each_variant_of_the_ablation_changes_one_setting_and_draws_from_the_same_model(
+    profile: Any, tmp_path: Path
+) -> None:
+    tasks = _tasks(ablation(profile=profile, shards=2), tmp_path)
+    changes = variants(profile)
+    assert {name.partition(" ")[2] for name in changes} == {"steps", "images", "prompt"}
+    assert sum("personalize" in name for name in tasks) == 1
+    for name, change in changes.items():
+        for shard in ("1/2", "2/2"):
+            assert _constant(tasks[f"{name} · generate {shard}"], "variant") == [change]
+            assert _before(tasks, f"{name} · generate {shard}") == {"seed 1 · personalize"}
+        assert f"{name} · merge shards" in _before(tasks, f"{name} · adapt")
+    assert _constant(tasks["seed 1 · generate 1/2"], "variant") == []
+    assert _constant(tasks["check parameters"], "variants") == list(changes.values())
+    assert _constant(tasks["report"], "baselines") == ["", *changes]
+
+
+def test_the_paper_s_ablation_covers_every_checkpoint_that_datum_saves() -> None:
+    steps = {name for name in variants("paper") if name.endswith("steps")}
+    assert steps == {"400 steps", "600 steps", "800 steps", "1000 steps"}
+
+
+def test_nothing_is_installed_when_a_task_starts() -> None:
+    for file in GOLDEN.iterdir():
+        specification = next(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+        assert "pip install" not in json.dumps(specification["deploymentSpec"])
+
+
+def test_the_command_compiles_with_recorded_images_and_refuses_a_file_that_names_too_few(
+    tmp_path: Path,
+) -> None:
+    def run(images: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "images.json").write_text(json.dumps(images))
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "pipelines.compile", "--output", str(tmp_path / "out")),
+                *("--images", str(tmp_path / "images.json"), "--profile", "demo", "--data-volume", "gta"),
+            ],
+            capture_output=True,
+            text=True,
+        )
+
+    few = run({"reporting": "x@sha256:1"})
+    assert few.returncode == 2 and "names no image of personalization" in few.stderr
+    assert run({stage: f"r/{stage}@sha256:{'0' * 64}" for stage in STAGES}).returncode == 0
+    text = (tmp_path / "out" / "reproduction.yaml").read_text(encoding="utf-8")
+    specification, platform = yaml.safe_load_all(text)
+    parameters = specification["root"]["inputDefinitions"]["parameters"]
+    assert parameters["adaptation_image"]["defaultValue"] == f"r/adaptation@sha256:{'0' * 64}"
+    assert (parameters["profile"]["defaultValue"], parameters["gpu_count"]["defaultValue"]) == ("demo", "0")
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors["exec-adapt"]["pvcMount"][0]["mountPath"] == "/data"
+
+
+def _tasks(pipeline: Any, folder: Path) -> Tasks:
+    compiler.Compiler().compile(pipeline, str(folder / "pipeline.yaml"))
+    specification = next(yaml.safe_load_all((folder / "pipeline.yaml").read_text(encoding="utf-8")))
+    return _by_display_name(specification["root"]["dag"]["tasks"])
+
+
+def _specification(name: str) -> dict[str, Any]:
+    specification = next(yaml.safe_load_all((GOLDEN / f"{name}.yaml").read_text(encoding="utf-8")))
+    assert isinstance(specification, dict)
+    return specification
+
+
+def _by_display_name(tasks: Tasks) -> Tasks:
     named = {
         task["taskInfo"]["name"]: {
             **task,
@@ -121,7 +191,7 @@ def _by_display_name(tasks: dict[str, dict[str, Any]]) -> dict[str, dict[str, An
     return named
 
 
-def _before(tasks: dict[str, dict[str, Any]], name: str) -> set[str]:
+def _before(tasks: Tasks, name: str) -> set[str]:
     return set(tasks[name]["before"])
 
 

@@ -1,0 +1,41 @@
+"""The baselines alone: what the same training reaches without any drawn image.
+
+`source-only` never sees the new place; `one-image` trains itself on the one-shot image. The report shows
+one-image, and source-only beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from pipelines.parameters import DIFFUSION, HUB, pipeline, training_parameters
+from pipelines.placement import Cluster
+from pipelines.reproduction import train_baselines
+from pipelines.tasks import Tasks
+
+
+def baselines(*, seeds: Sequence[int] = (1, 2, 3), cluster: Cluster | None = None) -> Any:
+    """The pipeline over `seeds` (1 to 3 of them)."""
+
+    def body(p: SimpleNamespace) -> None:
+        tasks = Tasks(p, seeds=seeds, cluster=cluster)
+        data = tasks.ingest(tasks.check())
+        runs = []
+        for seed in seeds:
+            runs += train_baselines(tasks, seed, data, tasks.select(seed, data[1]))
+        tasks.report([("" if name == "one-image" else name, run) for name, run in runs])
+
+    return pipeline(
+        "datum-baselines",
+        "Training on the source alone and on the one-shot image alone, without drawn images.",
+        {
+            name: parameter
+            for name, parameter in training_parameters(
+                cluster, ("adaptation", "evaluation", "reporting")
+            ).items()
+            if name not in {*DIFFUSION, *HUB}
+        },
+        body,
+    )

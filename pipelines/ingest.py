@@ -1,0 +1,26 @@
+"""Ingest alone: both data sets checked, converted and kept where every later run finds them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from components.images import IMAGES
+from pipelines.parameters import DATA, STORE, WORKSPACE, images, pipeline
+from pipelines.placement import Cluster
+from pipelines.tasks import Tasks
+
+
+def ingest(*, cluster: Cluster | None = None) -> Any:
+    """The pipeline that ingests the source and the target data set."""
+
+    def body(p: SimpleNamespace) -> None:
+        tasks = Tasks(p, seeds=(), cluster=cluster)
+        tasks.ingest(tasks.check())
+
+    return pipeline(
+        "datum-ingest",
+        "Check and convert the source and the target data set.",
+        {**DATA, **STORE, **images(cluster.images if cluster else IMAGES, ["reporting"]), **WORKSPACE},
+        body,
+    )
