@@ -4,9 +4,18 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO ?= demo
 OVERLAY ?= default
+SETTINGS := manifests/overlays/$(OVERLAY)/settings.env
+REGISTRY ?= $(shell sed -n 's/^REGISTRY=//p' $(SETTINGS))
+TAG ?= $(shell sed -n 's/^TAG=//p' $(SETTINGS))
+ENGINE ?=
+PLATFORM_BASE ?=
+IMAGES ?= build/images.json
+BUILD = $(PYTHON) images/build.py --engine "$(ENGINE)" --registry "$(REGISTRY)" --tag "$(TAG)" \
+  --base "$(PLATFORM_BASE)" --output $(IMAGES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench base-model lock clean doctor kfp deploy undeploy
+.PHONY: help demo test lint bench base-model lock clean images push pin-bases sbom test-images \
+  doctor kfp deploy undeploy
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -21,6 +30,8 @@ lint: .venv/test ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy datum components pipelines
+	$(BIN)/mypy images/*.py
+	$(BIN)/hadolint images/*/Dockerfile
 
 bench: .venv/test ## Measure the speed of what is meant to be fast
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
@@ -28,14 +39,36 @@ bench: .venv/test ## Measure the speed of what is meant to be fast
 base-model: .venv/runtime ## Make the demo's base model anew (15 minutes on a GPU, hours without); resumable
 	$(BIN)/python -m datum.base_model.train --work build/base-model --output datum/base_model/streetscenes
 
-lock: .venv/test ## Resolve the lock files anew from pyproject.toml
-	@# opencv-python needs a display's libraries, its headless twin does not; `typing` is in Python itself.
+# opencv-python needs a display's libraries, its headless twin does not; `typing` is in Python itself.
+LOCK = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-annotate --no-emit-index-url \
+  --no-emit-find-links --no-emit-trusted-host --unsafe-package opencv-python --unsafe-package typing \
+  --unsafe-package datum
+
+lock: .venv/test ## Resolve the lock files anew from pyproject.toml, the images' among them
 	$(BIN)/pip install --quiet pip-tools==7.6.2
-	@for extra in "" test; do \
-	  $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-annotate --no-emit-index-url \
-	    --no-emit-find-links --no-emit-trusted-host --unsafe-package opencv-python --unsafe-package typing \
-	    $${extra:+--extra $$extra} --output-file requirements$${extra:+-$$extra}.lock pyproject.toml; \
-	done
+	$(LOCK) --extra all --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra test --output-file requirements-test.lock pyproject.toml
+	$(MAKE) .venv/test
+	$(BIN)/python images/lock.py
+
+images: ## Build the five images: REGISTRY= TAG= ENGINE=docker|podman|buildah PLATFORM_BASE=
+	$(BUILD) build
+
+push: ## Push the images to REGISTRY; build/images.json keeps the digests that pipelines are compiled with
+	$(BUILD) push
+
+pin-bases: ## Write the digest of the Dockerfiles' Python image, as its registry gives it, into them
+	$(BUILD) pin-bases
+
+sbom: ## List what each image holds, as CycloneDX, in build/sbom
+	$(BUILD) sbom
+
+# A registry is not needed: without PLATFORM_BASE, debootstrap makes a base.
+test-images: IMAGES = build/test-images.json
+test-images: .venv/test ## Build the images with buildah and run the whole pipeline in them, with podman
+	$(BIN)/python tests/images/base.py
+	. build/test-images.env && $(MAKE) images ENGINE=buildah REGISTRY=localhost TAG=test IMAGES=$(IMAGES)
+	. build/test-images.env && $(BIN)/python -m pytest tests/images
 
 doctor: .venv/runtime ## Check the cluster of the current kube context: OVERLAY=default|minio|kind
 	$(BIN)/datum doctor --settings manifests/overlays/$(OVERLAY)/settings.env
