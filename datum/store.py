@@ -10,10 +10,12 @@ where the endpoint wants one, `AWS_REGION`.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -33,9 +35,31 @@ DENIED_CODES = frozenset(
 )
 """S3 error codes that no retry mends: the secret or the bucket is wrong."""
 
+BUSY_STATUSES = (429, 500, 502, 503, 504)
+"""HTTP statuses of a server that is busy or restarting (S3's SlowDown is a 503): the request is repeated."""
+
+CONNECTIONS = 16
+"""Connections that one store keeps open, so many threads may share it."""
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
+
+_CHUNK = 2**20
+"""Bytes that are read from a connection at once."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A file in a store, as its listing shows it."""
+
+    key: str
+    size: int
+    """Bytes."""
+    version: str
+    """Changes when the content does: the ETag in S3, the modification time in a folder."""
+
 
 class Store(Protocol):
-    """Files by key. A key is a relative path with `/` between its parts.
+    """Files by key. A key is a relative path with `/` between its parts. Threads may share a store.
 
     A write is whole or absent. Reading a key that is not there raises `KeyError`; a store out of reach
     raises `TemporaryFaultError`, a wrong secret or bucket `InputError`.
@@ -59,6 +83,9 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> list[str]:
         """All keys that start with `prefix`, sorted."""
 
+    def entries(self, prefix: str = "") -> Sequence[Entry]:
+        """The same with sizes and versions."""
+
     def delete(self, key: str) -> None:
         """Removes `key`, if it is there."""
 
@@ -76,6 +103,8 @@ def open_store(uri: str | Path) -> Store:
         case "file":
             return FolderStore(Path(unquote(parts.path)))
         case "s3":
+            if not _BUCKET.fullmatch(parts.netloc):
+                raise InputError(f"{text}: {parts.netloc!r} cannot be a bucket, expected s3://bucket/prefix")
             return S3Store(_client(text), parts.netloc, parts.path.strip("/"))
         case scheme:
             raise InputError(
@@ -109,9 +138,16 @@ class FolderStore:
         return (self._folder / key).is_file()
 
     def list(self, prefix: str = "") -> list[str]:
-        files = (file for file in self._folder.rglob("*") if file.is_file())
-        keys = (file.relative_to(self._folder).as_posix() for file in files)
-        return sorted(key for key in keys if key.startswith(prefix))
+        return [entry.key for entry in self.entries(prefix)]
+
+    def entries(self, prefix: str = "") -> Sequence[Entry]:
+        found = {}
+        for file in self._folder.rglob("*"):
+            key = file.relative_to(self._folder).as_posix()
+            if key.startswith(prefix) and file.is_file():
+                status = file.stat()
+                found[key] = Entry(key=key, size=status.st_size, version=str(status.st_mtime_ns))
+        return [found[key] for key in sorted(found)]
 
     def delete(self, key: str) -> None:
         (self._folder / key).unlink(missing_ok=True)
@@ -143,17 +179,13 @@ class S3Store:
             self._client.fput_object(self._bucket, self._prefix + key, str(file))
 
     def get(self, key: str, file: Path) -> None:
-        with self._errors(key), replacing(file) as temporary:
-            self._client.fget_object(self._bucket, self._prefix + key, str(temporary))
+        with self._errors(key), replacing(file) as temporary, temporary.open("wb") as stream:
+            for chunk in self._chunks(key):
+                stream.write(chunk)
 
     def read_bytes(self, key: str) -> bytes:
         with self._errors(key):
-            response = self._client.get_object(self._bucket, self._prefix + key)
-            try:
-                return response.read()
-            finally:
-                response.close()
-                response.release_conn()
+            return b"".join(self._chunks(key))
 
     def write_bytes(self, key: str, data: bytes) -> None:
         with self._errors(key):
@@ -168,13 +200,31 @@ class S3Store:
         return True
 
     def list(self, prefix: str = "") -> list[str]:
+        return [entry.key for entry in self.entries(prefix)]
+
+    def entries(self, prefix: str = "") -> Sequence[Entry]:
         with self._errors(prefix):
-            objects = self._client.list_objects(self._bucket, self._prefix + prefix, recursive=True)
-            return sorted(item.object_name.removeprefix(self._prefix) for item in objects if item.object_name)
+            found = {
+                item.object_name.removeprefix(self._prefix): item
+                for item in self._client.list_objects(self._bucket, self._prefix + prefix, recursive=True)
+                if item.object_name
+            }
+        return [
+            Entry(key=key, size=found[key].size or 0, version=found[key].etag or "") for key in sorted(found)
+        ]
 
     def delete(self, key: str) -> None:
         with self._errors(key):
             self._client.remove_object(self._bucket, self._prefix + key)
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        """The content of `key`, piece by piece."""
+        response = self._client.get_object(self._bucket, self._prefix + key)
+        try:
+            yield from response.stream(_CHUNK)
+        finally:
+            response.close()
+            response.release_conn()
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
@@ -213,8 +263,19 @@ def _client(uri: str) -> Minio:
         secret_key=secret_key,
         secure=parts.scheme == "https",
         region=os.environ.get("AWS_REGION"),
-        # Three quick tries here; longer outages are left to the task's own retry, which resumes.
+        # A few quick tries, and more of them where the server asks for patience (0.4 to 6.4 s apart); longer
+        # outages are left to the task's own retry, which resumes.
         http_client=PoolManager(
-            timeout=Timeout(connect=5, read=60), retries=Retry(total=3, backoff_factor=0.2)
+            maxsize=CONNECTIONS,
+            timeout=Timeout(connect=5, read=60),
+            retries=Retry(
+                total=6,
+                connect=3,
+                read=3,
+                status_forcelist=BUSY_STATUSES,
+                raise_on_status=False,
+                backoff_factor=0.2,
+                backoff_jitter=0.2,
+            ),
         ),
     )

@@ -38,12 +38,13 @@ def ingest_source(
     settings: DatasetSettings,
     seed: int = 0,
     workers: int = DEFAULT_WORKERS,
+    recorded_root: Path | None = None,
 ) -> None:
     """Makes `output` a root of the labelled source data set, with train ids and the three JSON files.
 
     `root` is the user's data set in the layout of `benchmark_dataset`; without one, `settings.source_scenes`
     street scenes are drawn in GTA's layout from `seed` (0 or more). The JSON files name the labels below
-    the absolute path of `output`.
+    `recorded_root`, or below the absolute path of `output`.
 
     Raises `InputError` for what `datum.datasets.convert.convert` does not accept; `output` is then absent.
     """
@@ -78,7 +79,7 @@ def ingest_source(
             pairs,
             root or partial,
             partial,
-            recorded_root=output.absolute(),
+            recorded_root=recorded_root or output.absolute(),
             workers=workers,
         )
 
@@ -90,6 +91,7 @@ def ingest_target(
     settings: DatasetSettings,
     seed: int = 0,
     workers: int = DEFAULT_WORKERS,
+    recorded_root: Path | None = None,
 ) -> None:
     """Makes `output` a root of the target data set in Cityscapes' layout, with train ids of its val split.
 
@@ -129,7 +131,12 @@ def ingest_target(
         else:
             _link(root, files, partial)
         convert_pairs(
-            "cityscapes", pairs, root or partial, partial, recorded_root=output.absolute(), workers=workers
+            "cityscapes",
+            pairs,
+            root or partial,
+            partial,
+            recorded_root=recorded_root or output.absolute(),
+            workers=workers,
         )
 
 
@@ -148,12 +155,12 @@ def _provenance(
 ) -> dict[str, Any]:
     drawn = {"settings": to_dict(settings), "seed": seed}
     linked = (
-        {"inputs": {"root": str(root.resolve()), "files_sha256": _fingerprint(root, files)}} if root else {}
+        {"inputs": {"root": str(root.resolve()), "files_sha256": fingerprint(root, files)}} if root else {}
     )
     return {"stage": stage, "datum_version": datum.__version__, **(linked or drawn)}
 
 
-def _fingerprint(root: Path, files: Sequence[str]) -> str:
+def fingerprint(root: Path, files: Sequence[str]) -> str:
     """SHA-256 over names, sizes and modification times, so that a changed data set is converted anew."""
     digest = hashlib.sha256()
     for file in files:

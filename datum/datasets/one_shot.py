@@ -31,26 +31,42 @@ def one_shot_images(target_root: Path, seeds: Sequence[int], named: Sequence[Pat
 
 
 def _named_images(target_root: Path, seeds: Sequence[int], named: Sequence[Path]) -> list[Path]:
+    require_one_a_seed(seeds, named)
+    return [named_image(target_root, image) for image in named]
+
+
+def named_image(target_root: Path, image: Path) -> Path:
+    """The image that the user named: relative to `leftImg8bit/train` if there is one, else any file."""
+    inside = target_root / TRAIN_IMAGES / image
+    return inside if inside.is_file() else image
+
+
+def require_one_a_seed(seeds: Sequence[int], named: Sequence[object]) -> None:
+    """Raises `InputError` where there is another number of named images than of seeds."""
     if len(named) != len(seeds):
         raise InputError(
             f"one-shot images: found {len(named)} named images for {len(seeds)} seeds, expected one a seed; "
             "name as many images as seeds"
         )
-    below = [target_root / TRAIN_IMAGES / image for image in named]
-    return [inside if inside.is_file() else image for inside, image in zip(below, named)]
 
 
 def _drawn_images(target_root: Path, seeds: Sequence[int]) -> list[Path]:
     images = find_images("cityscapes", target_root, split="train")
+    return [target_root / image for image in draw_images(images, seeds, target_root)]
+
+
+def draw_images(images: Sequence[str], seeds: Sequence[int], target: object) -> list[str]:
+    """The image of every seed, out of the names of a target's training images, as `one_shot_images` draws
+    them; raises `InputError`, which names `target`, where there are fewer images than seeds."""
     if len(images) < len(seeds):
         raise InputError(
-            f"{target_root / TRAIN_IMAGES}: found {len(images)} images, expected at least {len(seeds)}, "
+            f"{target}/{TRAIN_IMAGES}: found {len(images)} images, expected at least {len(seeds)}, "
             "one a seed; add images or run fewer seeds"
         )
     drawn: list[str] = []
     for seed in seeds:
         drawn.append(min((image for image in images if image not in drawn), key=lambda i: _rank(seed, i)))
-    return [target_root / image for image in drawn]
+    return drawn
 
 
 def _rank(seed: int, image: str) -> str:
