@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from datum import __version__
+from datum.cluster.commands import add_cluster_commands
 from datum.config import PROFILES, EncoderName, Settings, describe, load_settings
 from datum.errors import BAD_INPUT, exit_status
 
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_report(commands)
     _add_run(commands)
+    add_cluster_commands(commands)
     return parser
 
 
@@ -96,6 +98,7 @@ def _add_generate(commands: Any) -> None:
         "--shard", type=_shard, default=(1, 1), metavar="I/K", help="draw part I of K (default: 1/1, all)"
     )
     _seed(command)
+    _state(command)
 
 
 def _add_adapt(commands: Any) -> None:
@@ -223,6 +226,7 @@ def _generate(options: argparse.Namespace) -> None:
         settings=settings,
         seed=options.seed,
         shard=options.shard,
+        state_uri=options.state,
     )
 
 

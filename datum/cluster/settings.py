@@ -45,6 +45,8 @@ class ClusterSettings:
     """Where ingested data sets are kept."""
     state: str = "s3://mlpipeline/datum/state"
     """Where training keeps what it resumes from."""
+    reports: str = "s3://mlpipeline/datum/reports"
+    """Where each run leaves its report and median checkpoint, in a folder named by the run's id."""
     pipeline_root: str = ""
     """Where KFP keeps artifacts, such as minio://bucket/folder; empty takes KFP's default."""
     hub_secret: str = "datum-hub"

@@ -1,0 +1,275 @@
+"""KFP's API as the commands use it: a time-out on every call, retries where they do no harm, and one line
+with a remedy for every failure.
+
+This is kfp's own generated client (`kfp_server_api`), not the `kfp.Client` around it, which sets no
+time-outs, calls the server from its constructor and prints links of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from datum.cluster.settings import ClusterSettings
+from datum.errors import InputError, TemporaryFaultError
+
+TIMEOUT = (5.0, 30.0)
+"""Seconds that a call waits for the connection and for an answer."""
+DELAYS = (0.5, 1.0, 2.0, 4.0)
+"""Seconds between the tries of a call that failed for a reason that may pass."""
+PAGE_SIZE = 100
+"""Entries asked for at once; KFP allows 200."""
+TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH"
+"""KFP's own environment variable: names the file with the token of a multi-user installation."""
+POD_TOKEN_PATH = "/var/run/secrets/kubeflow/pipelines/token"
+"""Where that file is in a pod, by KFP's convention."""
+NOT_FOUND_CODE = 5
+"""gRPC's code in the body of a 404 that is about an object; another 404 is no KFP API's."""
+
+
+class MissingError(InputError):
+    """What was asked for is not there."""
+
+
+class ConflictError(InputError):
+    """What was to be made is there already."""
+
+
+class UnansweredError(TemporaryFaultError):
+    """Nobody knows whether a request was carried out: it may have been sent, and no answer came."""
+
+
+class Kfp:
+    """The KFP API of an installation.
+
+    Calls are the generated functions that end in `_with_http_info`, as `kfp.runs.run_service_get_run_with_http_info`.
+    They raise `InputError` where the server refuses (401, 403, 404, 409, 400) and `TemporaryFaultError` where it
+    is out of reach or fails.
+    """  # noqa: E501 - the name of a function
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        import kfp_server_api as api
+
+        self.settings = settings
+        self._configuration = _configuration(settings)
+        client = api.ApiClient(self._configuration)
+        self.pipelines = api.PipelineServiceApi(client)
+        self.uploads = api.PipelineUploadServiceApi(client)
+        self.experiments = api.ExperimentServiceApi(client)
+        self.runs = api.RunServiceApi(client)
+        self.recurring_runs = api.RecurringRunServiceApi(client)
+        self._health = api.HealthzServiceApi(client)
+
+    @cached_property
+    def namespace(self) -> dict[str, str]:
+        """The argument `namespace` of a multi-user installation; none where KFP is standalone."""
+        health = self.read(self._health.healthz_service_get_healthz_with_http_info)
+        return {"namespace": self.settings.namespace} if health.multi_user else {}
+
+    def page(self, path: str) -> str:
+        """URL of a page of KFP's web interface; without `kfp_host`, as `kubectl port-forward` serves it."""
+        return f"{self.settings.kfp_host.rstrip('/') or 'http://localhost:8080'}/#/{path}"
+
+    def hint(self) -> str:
+        """What makes the URLs of `page` work, or nothing where they do."""
+        if self.settings.kfp_host:
+            return ""
+        return (
+            "the URLs work after: kubectl port-forward "
+            f"--namespace {self.settings.kfp_namespace} service/ml-pipeline-ui 8080:80"
+        )
+
+    def read(self, call: Callable[..., Any], **arguments: Any) -> Any:
+        """The answer of a call that may be made twice: one that reads, or one that sets a state."""
+        for delay in DELAYS:
+            try:
+                return self._once(call, arguments)
+            except TemporaryFaultError:
+                time.sleep(delay)
+        return self._once(call, arguments)
+
+    def find(self, call: Callable[..., Any], **arguments: Any) -> Any:
+        """The answer of a call that reads, or None where the object is not there."""
+        try:
+            return self.read(call, **arguments)
+        except MissingError:
+            return None
+
+    def delete(self, call: Callable[..., Any], **arguments: Any) -> None:
+        """Makes a call that deletes; what is gone already is as good."""
+        self.find(call, **arguments)
+
+    def entries(self, call: Callable[..., Any], field: str, **arguments: Any) -> Iterator[Any]:
+        """All entries of a list, page by page; `field` is the list's name in the answer."""
+        token = ""
+        while True:
+            answer = self.read(call, page_token=token, page_size=PAGE_SIZE, **arguments)
+            yield from getattr(answer, field) or ()
+            token = answer.next_page_token
+            if not token:
+                return
+
+    def create(
+        self, call: Callable[..., Any], find: Callable[[], Any], *, unique: bool, **arguments: Any
+    ) -> Any:
+        """What a call that creates made, once, whatever the network does.
+
+        After a failure `find` looks for what was to be made. Where the server itself holds names unique, the
+        call is then made again. Otherwise it is made again only if the first one surely did nothing; if the
+        request may still be under way, only `find` is tried on, and `UnansweredError` ends it.
+        """
+        unanswered = False
+        for delay in (*DELAYS, None):
+            try:
+                if not unanswered or unique:
+                    return self._once(call, arguments)
+            except ConflictError:
+                if found := find():
+                    return found
+                raise
+            except TemporaryFaultError as error:
+                unanswered = unanswered or isinstance(error, UnansweredError)
+                fault = error
+            if found := find():
+                return found
+            if delay is None:
+                break
+            time.sleep(delay)
+        raise fault
+
+    def _once(self, call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        from kfp_server_api import ApiException
+        from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+
+        host = self._configuration.host
+        try:
+            answer, _, headers = call(_request_timeout=TIMEOUT, **arguments)
+        except ApiException as error:
+            raise self._explained(error) from None
+        except (NewConnectionError, ConnectTimeoutError) as error:
+            raise TemporaryFaultError(
+                f"KFP at {host} is out of reach ({_reason(error)}); check kfp_host and the network"
+            ) from None
+        except HTTPError as error:
+            raise UnansweredError(
+                f"KFP at {host} gave no answer ({_reason(error)}); check `datum doctor`"
+            ) from None
+        content = headers.get("Content-Type", "no content type")
+        if "json" not in content:
+            raise InputError(
+                f"{host}: found {content}, expected JSON of the KFP API; "
+                f"set kfp_host to it, or {TOKEN_PATH} where a login page is in front"
+            )
+        return answer
+
+    def _explained(self, error: Any) -> Exception:
+        """One of our errors for an answer that is none of 200 to 299."""
+        host, namespace = self._configuration.host, self.settings.namespace
+        message, code = _body(error)
+        match error.status:
+            case 0:
+                return InputError(f"{host}: {message}; check the certificate that this machine trusts")
+            case 401 | 301 | 302 | 303 | 307:
+                return InputError(
+                    f"KFP at {host} knows nobody by this login ({error.status}); name a file with a token in "
+                    f"{TOKEN_PATH}: kubectl create token datum-runner --namespace {namespace} "
+                    "--audience pipelines.kubeflow.org"
+                )
+            case 403:
+                return InputError(
+                    f"KFP at {host} forbids it in namespace {namespace} (403: {message}); "
+                    "ask for the role kubeflow-edit there, or set another namespace"
+                )
+            case 404 if code == NOT_FOUND_CODE:
+                return MissingError(f"KFP at {host}: {message}")
+            case 404:
+                return InputError(
+                    f"{host}: found no KFP API there (404); set kfp_host to the URL of ml-pipeline or its UI"
+                )
+            case 409:
+                return ConflictError(f"KFP at {host}: {message} (409); choose another name")
+            case 502 | 504:
+                return UnansweredError(f"KFP at {host}: {error.status} {message}; check `datum doctor`")
+            case status if status == 429 or status >= 500:
+                return TemporaryFaultError(f"KFP at {host}: {status} {message}; check `datum doctor`")
+        return InputError(f"KFP at {host} refused the request ({error.status}): {message}")
+
+
+def name_filter(name: str) -> str:
+    """KFP's filter for one display name."""
+    predicate = {"operation": "EQUALS", "key": "display_name", "string_value": name}
+    return json.dumps({"predicates": [predicate]})
+
+
+def _body(error: Any) -> tuple[str, int | None]:
+    """The message and the gRPC code in the body of KFP's error, in one line."""
+    try:
+        body = json.loads(error.body)
+    except (TypeError, ValueError):
+        return str(error.reason), None
+    if not isinstance(body, dict):
+        return str(error.reason), None
+    text = body.get("message") or body.get("error_message") or body.get("error") or error.reason
+    return " ".join(str(text).split()), body.get("code")
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the connection that urllib3 puts before it."""
+    return str(error).partition(": ")[2] or str(error)
+
+
+def _configuration(settings: ClusterSettings) -> Any:
+    """Where the API is and how to log in: `kfp_host`, else the Kubernetes API's proxy, else KFP's service."""
+    import kfp_server_api
+
+    configuration = kfp_server_api.Configuration()
+    # Retries are ours: urllib3's own would repeat calls that must not be made twice.
+    configuration.retries = False
+    if settings.kfp_host:
+        if not settings.kfp_host.startswith(("http://", "https://")):
+            raise InputError(
+                f"kfp_host: found {settings.kfp_host!r}, expected a URL such as http://localhost:8888"
+            )
+        configuration.host = settings.kfp_host.rstrip("/")
+        _log_in(configuration)
+        return configuration
+    return _kubernetes_configuration(configuration, settings.kfp_namespace)
+
+
+def _kubernetes_configuration(configuration: Any, namespace: str) -> Any:
+    from kubernetes import config
+
+    try:
+        config.load_kube_config(client_configuration=configuration)
+    except config.ConfigException as error:
+        if "KUBERNETES_SERVICE_HOST" not in os.environ:
+            raise InputError(
+                f"kfp_host: not set, and there is no usable kubeconfig ({error}); set kfp_host or KUBECONFIG"
+            ) from None
+        configuration.host = f"http://ml-pipeline.{namespace}.svc.cluster.local:8888"
+        _log_in(configuration)
+        return configuration
+    proxy = f"api/v1/namespaces/{namespace}/services/ml-pipeline:http/proxy"
+    configuration.host = f"{configuration.host.rstrip('/')}/{proxy}"
+    return configuration
+
+
+def _log_in(configuration: Any) -> None:
+    """Sends the token of the file that `TOKEN_PATH` names, read anew for each call: kubelet renews it."""
+    file = Path(os.environ.get(TOKEN_PATH, POD_TOKEN_PATH))
+    if not file.exists():
+        if TOKEN_PATH in os.environ:
+            raise InputError(f"{TOKEN_PATH}={file}: no such file; name the file with the token")
+        return
+
+    def read_token(configuration: Any) -> None:
+        configuration.api_key["authorization"] = file.read_text(encoding="utf-8").strip()
+
+    configuration.api_key_prefix["authorization"] = "Bearer"
+    configuration.refresh_api_key_hook = read_token
+    read_token(configuration)

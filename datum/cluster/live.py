@@ -1,0 +1,76 @@
+"""The DAG of a watched run on a terminal: a box a seed, side by side where they fit."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from datum.cluster.watch import STATES, Task, Watched, duration
+
+MARKS = {
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "bold red"),
+    "running": ("●", "bold cyan"),
+    "starting": ("◌", "cyan"),
+    "pending": ("◌", "cyan"),
+    "waiting": ("·", "dim"),
+}
+"""How a state looks; the others (skipped, left out, cancelled) are dim dashes."""
+
+
+def live_view(watched: Watched) -> AbstractContextManager[Any]:
+    """Draws `watched` again and again on standard error, so that durations run on, while the block lasts."""
+    console = Console(stderr=True, highlight=False)
+    return Live(get_renderable=lambda: render(watched), console=console, refresh_per_second=4)
+
+
+def render(watched: Watched) -> Group:
+    """The heading with totals, and a box for each group of tasks."""
+    groups: dict[str, list[Task]] = {}
+    for task in watched.tasks:
+        groups.setdefault(task.group, []).append(task)
+    shared = groups.pop("", [])
+    boxes = [_box("all seeds", shared)] if shared else []
+    boxes += [_box(name, tasks) for name, tasks in sorted(groups.items())]
+    return Group(_heading(watched), Columns(boxes), _footer(watched))
+
+
+def _heading(watched: Watched) -> Text:
+    state = STATES.get(watched.state, watched.state.lower())
+    mark, style = MARKS.get(state, ("–", "dim"))
+    done, total = watched.count("succeeded", "skipped"), len(watched.tasks)
+    return Text.assemble(
+        (f"{mark} ", style),
+        (watched.name, "bold"),
+        (f"  {state}", style),
+        f"  {duration(watched.seconds())}  ·  {done} of {total} tasks done",
+        f", {watched.count('running', 'starting', 'pending')} at work" if not watched.final else "",
+        (f", {watched.count('failed')} failed" if watched.count("failed") else "", "bold red"),
+    )
+
+
+def _footer(watched: Watched) -> Text:
+    if watched.trouble:
+        return Text(f"KFP does not answer, trying on: {watched.trouble}", style="yellow")
+    return Text(watched.page, style="dim", no_wrap=True, overflow="fold")
+
+
+def _box(title: str, tasks: list[Task]) -> Panel:
+    table = Table.grid(padding=(0, 1))
+    table.add_column()
+    table.add_column(min_width=24, no_wrap=True)
+    table.add_column(justify="right", min_width=6)
+    for task in tasks:
+        mark, style = MARKS.get(task.state, ("–", "dim"))
+        name = task.name.removeprefix(f"{task.group} · ")
+        shown = duration(task.seconds()) if task.started else ""
+        table.add_row(Text(mark, style), Text(name, "dim" if style == "dim" else ""), Text(shown, "dim"))
+    done = sum(task.state in ("succeeded", "skipped") for task in tasks)
+    return Panel(table, title=f"{title}  {done}/{len(tasks)}", title_align="left", border_style="dim")

@@ -1,0 +1,86 @@
+"""What runs have published: `<reports>/<run id>/` with report.html, median_checkpoint/ and report.json.
+
+It is read from the store itself: through KFP's API no artifact can be had in one piece. The endpoint and the
+keys come from the environment, as `datum.store` says; the one of the settings is what pods see.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datum.cluster.settings import ClusterSettings
+from datum.errors import InputError, TemporaryFaultError
+from datum.outputs import building, is_complete, require_room, sha256
+from datum.store import Store, open_store
+from datum.telemetry import log
+
+SUMMARY = "report.json"
+"""File that is published last: with it there, all is there."""
+
+
+def require_fetchable(settings: ClusterSettings, output: Path) -> None:
+    """Raises what `fetch_report` would in hours: `output` holds something, or the store cannot be read."""
+    require_room(output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"--output {output}: holds something already; name another folder, or remove it")
+    _open(settings, "").exists(SUMMARY)
+
+
+def fetch_report(settings: ClusterSettings, run_id: str, output: Path) -> None:
+    """Copies the report and the median checkpoint of a run into `output`, whole or not at all.
+
+    Raises `InputError` where the run has published none, and `TemporaryFaultError` for a checkpoint that
+    arrives damaged.
+    """
+    provenance = {"stage": "submit", "run": run_id}
+    if is_complete(output, provenance):
+        return
+    store = _open(settings, run_id)
+    keys = store.list()
+    if SUMMARY not in keys:
+        raise InputError(
+            f"run {run_id}: has no report at {settings.reports}/{run_id}; it is there when the run's task "
+            "'report' has succeeded"
+        )
+    with building(output, provenance) as folder:
+        for key in keys:
+            file = folder / key
+            file.parent.mkdir(parents=True, exist_ok=True)
+            store.get(key, file)
+        checkpoint = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["median_checkpoint"]
+        if sha256(folder / checkpoint["file"]) != checkpoint["sha256"]:
+            raise TemporaryFaultError(f"{checkpoint['file']}: arrived with another SHA-256 than published")
+
+
+def published_miou(settings: ClusterSettings, run_ids: Sequence[str]) -> dict[str, str]:
+    """mIoU of the median checkpoint in percent, as text, by the ids of the runs that have published one.
+
+    Where the store cannot be read it is empty, and one line says why.
+    """
+    found: dict[str, str] = {}
+    if not run_ids:
+        return found
+    try:
+        store = _open(settings, "")
+        for run_id in run_ids:
+            try:
+                summary: dict[str, Any] = json.loads(store.read_bytes(f"{run_id}/{SUMMARY}"))
+            except KeyError:
+                continue
+            found[run_id] = f"{summary['median_checkpoint']['miou']:.1f}"
+    except (InputError, TemporaryFaultError) as error:
+        log(f"mIoU is not shown: {error}")
+    return found
+
+
+def _open(settings: ClusterSettings, run_id: str) -> Store:
+    try:
+        return open_store(f"{settings.reports}/{run_id}")
+    except InputError as error:
+        raise InputError(
+            f"{error}; S3_ENDPOINT is {settings.store_endpoint} to pods and may need a port-forward from "
+            f"here, the keys are in the secret {settings.store_secret}"
+        ) from None

@@ -1,0 +1,58 @@
+"""The runs of the settings' experiment, and one of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from datum.cluster.client import Kfp
+from datum.cluster.published import published_miou, require_fetchable
+from datum.cluster.settings import ClusterSettings
+from datum.cluster.submit import find_experiment
+from datum.cluster.table import print_table
+from datum.cluster.watch import FINAL, STATES, duration, finish
+from datum.telemetry import log
+
+
+def list_runs(settings: ClusterSettings, limit: int) -> None:
+    """Prints the `limit` latest runs, with the mIoU of those that have published a report."""
+    kfp = Kfp(settings)
+    experiment = find_experiment(kfp)
+    runs = _latest(kfp, experiment.experiment_id, limit) if experiment else []
+    if not runs:
+        log("no runs; `datum submit` starts one")
+        return
+    miou = published_miou(settings, [run.run_id for run in runs if run.state == "SUCCEEDED"])
+    heading = ("NAME", "STATE", "STARTED", "DURATION", "mIoU", "ID", "URL")
+    print_table(heading, [_row(kfp, run, miou) for run in runs], kfp.hint())
+
+
+def show_run(settings: ClusterSettings, run_id: str, output: Path | None) -> None:
+    """Shows a run until it ends, and fetches its report into `output`, as `datum submit --wait` does."""
+    if output:
+        require_fetchable(settings, output)
+    finish(Kfp(settings), run_id, output)
+
+
+def _latest(kfp: Kfp, experiment_id: str, limit: int) -> list[Any]:
+    answer = kfp.read(
+        kfp.runs.run_service_list_runs_with_http_info,
+        experiment_id=experiment_id,
+        sort_by="created_at desc",
+        page_size=limit,
+    )
+    return list(answer.runs or ())
+
+
+def _row(kfp: Kfp, run: Any, miou: dict[str, str]) -> tuple[str, ...]:
+    end = run.finished_at if run.state in FINAL else datetime.now(UTC)
+    return (
+        run.display_name,
+        STATES.get(run.state, "pending"),
+        f"{run.created_at.astimezone():%Y-%m-%d %H:%M}",
+        duration((end - run.created_at).total_seconds()),
+        miou.get(run.run_id, "–"),
+        run.run_id,
+        kfp.page(f"runs/details/{run.run_id}"),
+    )

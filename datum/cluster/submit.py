@@ -1,0 +1,135 @@
+"""Starting a run of an uploaded pipeline."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from datum.cluster.arguments import parameter_types, run_arguments, without_cache
+from datum.cluster.client import Kfp, UnansweredError, name_filter
+from datum.cluster.published import require_fetchable
+from datum.cluster.settings import ClusterSettings
+from datum.cluster.upload import latest_version
+from datum.cluster.watch import finish
+from datum.errors import InputError
+from datum.telemetry import log
+
+
+def submit(
+    settings: ClusterSettings,
+    pipeline: str,
+    parameters: Sequence[str],
+    *,
+    name: str | None,
+    cache: bool,
+    wait: bool,
+    output: Path | None,
+) -> None:
+    """Starts a run of the latest version of `pipeline`; prints its id and page.
+
+    With `wait` or `output` it shows the run until it ends; into `output` go the report and the median
+    checkpoint. Raises `InputError` before anything is started where the input is wrong, and where KFP did not
+    say whether it started the run. Ends the process with status 1 where the run fails.
+    """
+    kfp = Kfp(settings)
+    version = latest_version(kfp, pipeline)
+    values = run_arguments(settings, version.pipeline_spec, parameters)
+    if output:
+        _require_report(pipeline, version)
+        require_fetchable(settings, output)
+    name = name or f"{pipeline} {datetime.now():%Y-%m-%d %H:%M:%S}"
+    run = _create(kfp, name, run_request(kfp, version, values, cache))
+    log(f"{name}: started, version {version.display_name}")
+    print(f"{run.run_id}  {kfp.page(f'runs/details/{run.run_id}')}", flush=True)
+    if hint := kfp.hint():
+        log(hint)
+    if wait or output:
+        finish(kfp, run.run_id, output)
+
+
+def run_request(kfp: Kfp, version: Any, values: dict[str, Any], cache: bool) -> dict[str, Any]:
+    """What a run and a recurring run have in common in a request to KFP.
+
+    Without `cache` the pipeline itself is sent, with caching switched off: KFP has no such switch for a run
+    of an uploaded version.
+    """
+    import kfp_server_api as api
+
+    reference = api.V2beta1PipelineVersionReference(
+        pipeline_id=version.pipeline_id, pipeline_version_id=version.pipeline_version_id
+    )
+    source = (
+        {"pipeline_version_reference": reference}
+        if cache
+        else {"pipeline_spec": without_cache(version.pipeline_spec)}
+    )
+    settings = kfp.settings
+    return {
+        **source,
+        "experiment_id": experiment_id(kfp),
+        "service_account": settings.service_account,
+        "runtime_config": api.V2beta1RuntimeConfig(
+            parameters=values, pipeline_root=settings.pipeline_root or None
+        ),
+    }
+
+
+def experiment_id(kfp: Kfp) -> str:
+    """Id of the experiment of the settings, which is created where it is missing."""
+    import kfp_server_api as api
+
+    name = kfp.settings.experiment
+    experiment = find_experiment(kfp) or kfp.create(
+        kfp.experiments.experiment_service_create_experiment_with_http_info,
+        lambda: find_experiment(kfp),
+        unique=True,
+        experiment=api.V2beta1Experiment(display_name=name, **kfp.namespace),
+    )
+    return str(experiment.experiment_id)
+
+
+def find_experiment(kfp: Kfp) -> Any:
+    """KFP's experiment of the settings, or None."""
+    answer = kfp.read(
+        kfp.experiments.experiment_service_list_experiments_with_http_info,
+        filter=name_filter(kfp.settings.experiment),
+        **kfp.namespace,
+    )
+    return next(iter(answer.experiments or ()), None)
+
+
+def _create(kfp: Kfp, name: str, request: dict[str, Any]) -> Any:
+    import kfp_server_api as api
+
+    # Names of runs may repeat; this tells the run of this command from all others.
+    description = f"datum submit {uuid.uuid4()}"
+
+    def find() -> Any:
+        answer = kfp.read(
+            kfp.runs.run_service_list_runs_with_http_info,
+            experiment_id=request["experiment_id"],
+            filter=name_filter(name),
+            sort_by="created_at desc",
+        )
+        return next((run for run in answer.runs or () if run.description == description), None)
+
+    try:
+        return kfp.create(
+            kfp.runs.run_service_create_run_with_http_info,
+            find,
+            unique=False,
+            run=api.V2beta1Run(display_name=name, description=description, **request),
+        )
+    except UnansweredError as error:
+        raise InputError(
+            f"{error}; whether the run {name!r} was started is unknown: look with `datum runs` before you "
+            "submit it again"
+        ) from None
+
+
+def _require_report(pipeline: str, version: Any) -> None:
+    if "reports" not in parameter_types(version.pipeline_spec):
+        raise InputError(f"--output: {pipeline} writes no report; leave out --output")

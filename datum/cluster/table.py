@@ -1,0 +1,16 @@
+"""Tables as plain text, for a person and for `grep`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datum.telemetry import log
+
+
+def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]], hint: str = "") -> None:
+    """Prints `rows` under `heading` in aligned columns; a `hint` goes to standard error."""
+    widths = [max(map(len, column)) for column in zip(heading, *rows)]
+    for row in (heading, *rows):
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
+    if hint:
+        log(hint)

@@ -1,0 +1,163 @@
+"""Uploading the pipelines to KFP, each as a new version, and removing them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datum import __version__
+from datum.cluster.client import Kfp, name_filter
+from datum.cluster.commands import PIPELINES
+from datum.cluster.settings import ClusterSettings
+from datum.cluster.table import print_table
+from datum.errors import InputError
+from datum.outputs import sha256
+
+BUILT_IMAGES = Path("build/images.json")
+"""Where `make images` and `make push` leave the names of the images."""
+SUFFIX = ".upload"
+"""Stands between the name of a version and how often that content was uploaded."""
+
+
+def upload(settings: ClusterSettings, images: Path | None) -> None:
+    """Compiles the pipelines and uploads each that differs from its latest version; prints them all.
+
+    `images` is a JSON object of image names by stage. Without it, the file that `make images` left is taken,
+    else the images are `<registry>/datum-<stage>:<tag>`. Raises `InputError` for a file that is none.
+    """
+    from pipelines.compile import compile_all
+
+    kfp = Kfp(settings)
+    named = _images(settings, images)
+    with tempfile.TemporaryDirectory(prefix="datum-") as folder:
+        files = compile_all(
+            Path(folder), images=named, data_volume=settings.data_volume, profile=settings.profile
+        )
+        rows = [_upload_pipeline(kfp, file) for file in files]
+    print_table(("PIPELINE", "VERSION", "", "URL"), rows, kfp.hint())
+
+
+def remove_pipelines(settings: ClusterSettings) -> None:
+    """Deletes the pipelines that `upload` made, with all their versions; prints what was deleted."""
+    kfp = Kfp(settings)
+    for name in PIPELINES:
+        pipeline = find_pipeline(kfp, kfp_name(name))
+        if not pipeline:
+            continue
+        versions = list(
+            kfp.entries(
+                kfp.pipelines.pipeline_service_list_pipeline_versions_with_http_info,
+                "pipeline_versions",
+                pipeline_id=pipeline.pipeline_id,
+            )
+        )
+        # One by one: KFP before 2.15 deletes no pipeline that has versions, later ones only on request.
+        for version in versions:
+            kfp.delete(
+                kfp.pipelines.pipeline_service_delete_pipeline_version_with_http_info,
+                pipeline_id=pipeline.pipeline_id,
+                pipeline_version_id=version.pipeline_version_id,
+            )
+        kfp.delete(
+            kfp.pipelines.pipeline_service_delete_pipeline_with_http_info, pipeline_id=pipeline.pipeline_id
+        )
+        print(f"{kfp_name(name)}: deleted with {len(versions)} version{'s' * (len(versions) != 1)}")
+
+
+def kfp_name(name: str) -> str:
+    """Name in KFP of the pipeline called `name` in commands."""
+    return f"datum-{name}"
+
+
+def find_pipeline(kfp: Kfp, name: str) -> Any:
+    """KFP's pipeline `name`, or None."""
+    return kfp.find(
+        kfp.pipelines.pipeline_service_get_pipeline_by_name_with_http_info, name=name, **kfp.namespace
+    )
+
+
+def latest_version(kfp: Kfp, name: str) -> Any:
+    """The version of the pipeline called `name` in commands that was uploaded last.
+
+    Raises `InputError` where there is none.
+    """
+    pipeline = find_pipeline(kfp, kfp_name(name))
+    version = _latest_version(kfp, pipeline.pipeline_id) if pipeline else None
+    if not version:
+        raise InputError(f"{name}: KFP has no version of {kfp_name(name)}; run `datum upload` first")
+    return version
+
+
+def _images(settings: ClusterSettings, file: Path | None) -> Mapping[str, str]:
+    from components.images import STAGES
+    from pipelines.compile import read_images
+
+    if file or BUILT_IMAGES.exists():
+        return read_images(file or BUILT_IMAGES)
+    registry = f"{settings.registry.rstrip('/')}/" if settings.registry else ""
+    return {stage: f"{registry}datum-{stage}:{settings.tag}" for stage in STAGES}
+
+
+def _upload_pipeline(kfp: Kfp, file: Path) -> tuple[str, ...]:
+    """A row of the table: the name of the pipeline, its version, whether that is new, its page."""
+    name = kfp_name(file.stem)
+    pipeline = find_pipeline(kfp, name) or _create_pipeline(kfp, name)
+    version, state = _upload_version(kfp, pipeline.pipeline_id, file)
+    page = kfp.page(f"pipelines/details/{pipeline.pipeline_id}/version/{version.pipeline_version_id}")
+    return name, version.display_name, state, page
+
+
+def _create_pipeline(kfp: Kfp, name: str) -> Any:
+    import kfp_server_api as api
+
+    pipeline = api.V2beta1Pipeline(name=name, display_name=name, **kfp.namespace)
+    return kfp.create(
+        kfp.pipelines.pipeline_service_create_pipeline_with_http_info,
+        lambda: find_pipeline(kfp, name),
+        unique=True,
+        pipeline=pipeline,
+    )
+
+
+def _upload_version(kfp: Kfp, pipeline_id: str, file: Path) -> tuple[Any, str]:
+    """The version that holds `file`, and whether it was uploaded now."""
+    content = f"{__version__}-{sha256(file)[:12]}"
+    latest = _latest_version(kfp, pipeline_id)
+    if latest and latest.display_name.partition(SUFFIX)[0] == content:
+        return latest, "unchanged"
+    # Content that was uploaded before a later version has to become the latest again, under a new name.
+    name, repetition = content, 1
+    while _find_version(kfp, pipeline_id, name):
+        repetition += 1
+        name = f"{content}{SUFFIX}{repetition}"
+    version = kfp.create(
+        kfp.uploads.upload_pipeline_version_with_http_info,
+        lambda: _find_version(kfp, pipeline_id, name),
+        unique=True,
+        uploadfile=str(file),
+        name=name,
+        pipelineid=pipeline_id,
+    )
+    return version, "uploaded"
+
+
+def _latest_version(kfp: Kfp, pipeline_id: str) -> Any:
+    """The version that was uploaded last, or None. Only one is asked for: each carries its whole pipeline."""
+    answer = kfp.read(
+        kfp.pipelines.pipeline_service_list_pipeline_versions_with_http_info,
+        pipeline_id=pipeline_id,
+        page_size=1,
+        sort_by="created_at desc",
+    )
+    return next(iter(answer.pipeline_versions or ()), None)
+
+
+def _find_version(kfp: Kfp, pipeline_id: str, name: str) -> Any:
+    answer = kfp.read(
+        kfp.pipelines.pipeline_service_list_pipeline_versions_with_http_info,
+        pipeline_id=pipeline_id,
+        filter=name_filter(name),
+    )
+    return next(iter(answer.pipeline_versions or ()), None)
