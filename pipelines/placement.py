@@ -69,7 +69,9 @@ PAPER: Mapping[str, Needs] = types.MappingProxyType(
             store=True,
             hub=True,
         ),
-        "generate": Needs(image="generation", cpu="2", disk="20Gi", shared_memory="1Gi", hours=24, gpu=True),
+        "generate": Needs(
+            image="generation", cpu="2", disk="20Gi", shared_memory="1Gi", hours=24, gpu=True, store=True
+        ),
         "merge": Needs(image="generation", cpu="1", memory="4Gi", disk="20Gi", hours=2),
         "adapt": Needs(
             image="adaptation", cpu="8", disk="120Gi", shared_memory="8Gi", hours=96, gpu=True, store=True

@@ -107,6 +107,7 @@ class Tasks:
         variant: Sequence[str] = (),
     ) -> Any:
         """All images that the personalized model draws, in `shards` tasks (1 to 8)."""
+        p = self._parameters
         parts = {}
         for shard in range(1, shards + 1):
             task = generate(
@@ -116,6 +117,9 @@ class Tasks:
                 shards=shards,
                 variant=list(variant),
                 run_name=run_name,
+                state=p.state,
+                resume_from=p.resume_from,
+                **self._store,
                 **self._settings,
             )
             parts[f"shard_{shard}"] = self._placed(
@@ -123,7 +127,7 @@ class Tasks:
             ).output
         if shards == 1:
             return parts["shard_1"]
-        merged = merge_shards(run_name=run_name, workspace=self._parameters.workspace, **parts)
+        merged = merge_shards(run_name=run_name, workspace=p.workspace, **parts)
         return self._placed(merged, "merge", f"{name} · merge shards").output
 
     def train_and_evaluate(

@@ -13,6 +13,9 @@ def generate(
     shards: int,
     variant: list[str],
     run_name: str,
+    state: str,
+    resume_from: str,
+    store_endpoint: str,
     workspace: str,
     profile: str,
     overrides: list[str],
@@ -21,15 +24,20 @@ def generate(
     """Draws one shard of the images with class prompts; `variant` overrides settings for an ablation."""
     from pathlib import Path
 
-    from datum.cluster.tasks import task
+    from datum.cluster.tasks import own_state, task
     from datum.config import load_settings
     from datum.generation.generate import generate
 
     name = "generated" if shards == 1 else f"shards/{shard}-of-{shards}"
-    with task(generated.path, workspace, f"{run_name}/{name}") as output:
-        settings = load_settings(profile, [*overrides, *variant]).generation
-        model = Path(personalized.path)
-        generate(model=model, output=output, settings=settings, seed=seed, shard=(shard, shards))
+    with task(generated.path, workspace, f"{run_name}/{name}", store_endpoint) as output:
+        generate(
+            model=Path(personalized.path),
+            output=output,
+            settings=load_settings(profile, [*overrides, *variant]).generation,
+            seed=seed,
+            shard=(shard, shards),
+            state_uri=own_state(state, resume_from),
+        )
 
 
 @dsl.component(base_image=IMAGES["generation"], install_kfp_package=False)

@@ -16,6 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from datum import __version__
+from datum.checkpoints import own_place
 from datum.config import GenerationSettings, require_counts, to_dict
 from datum.errors import InputError
 from datum.generation.manifest import (
@@ -28,7 +29,9 @@ from datum.generation.manifest import (
 )
 from datum.generation.model import Painter, find_pipeline, model_digest
 from datum.generation.prompts import build_prompts
+from datum.generation.state import KeptImages
 from datum.outputs import building, is_complete, replacing, sha256
+from datum.store import open_store
 from datum.telemetry import Progress, log
 
 MOST_DRAWS = 10
@@ -37,7 +40,13 @@ street images, so ten in a row mean that something else is wrong."""
 
 
 def generate(
-    *, model: Path, output: Path, settings: GenerationSettings, seed: int, shard: tuple[int, int] = (1, 1)
+    *,
+    model: Path,
+    output: Path,
+    settings: GenerationSettings,
+    seed: int,
+    shard: tuple[int, int] = (1, 1),
+    state_uri: str | None = None,
 ) -> None:
     """Draws the images of shard (I, K), I from 1 to K, into `output/images/im_<index>_p<prompt>.png`.
 
@@ -45,7 +54,8 @@ def generate(
     indices, from block I - 1 on; `merge_shards` joins shards to what one unsharded run writes. `model` is a
     pipeline folder or a personalization output.
 
-    A run that was killed keeps the images whose digest is right and draws the others.
+    A run that was killed keeps the images whose digest is right and draws the others. `state_uri` names a
+    store that every image is copied to, so that a run can go on on another machine.
 
     Raises `InputError` for an unusable model, setting or shard, before anything is written, and where the
     safety checker rejects one image `MOST_DRAWS` times.
@@ -66,8 +76,11 @@ def generate(
         log(f"{output} is complete already")
         return
     painter = Painter(folder, settings, prompts)
+    kept = KeptImages(open_store(own_place(state_uri, provenance))) if state_uri else None
     with building(output, provenance) as partial:
         (partial / IMAGES).mkdir(exist_ok=True)
+        if kept:
+            kept.take_up(partial)
         images = surviving_images(partial)
         write_manifest(partial, images)
         present = {image.index for image in images}
@@ -94,6 +107,8 @@ def generate(
                         redrawn=redrawn,
                     )
                     append_image(partial / MANIFEST, image)
+                    if kept:
+                        kept.keep(partial, image)
                 progress.advance(len(missing))
         write_manifest(partial, surviving_images(partial))
 

@@ -126,6 +126,7 @@ def generated(chain: Chain) -> Any:
             variant=[],
             run_name="seed-5",
             generated=shard,
+            **NO_STATE,
             **chain.settings,
         )
     merged = chain.artifact("generated", dsl.Dataset)

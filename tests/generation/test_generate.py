@@ -40,7 +40,11 @@ def killed_at_the_fourth_image(manifest, image):
 generate.append_image = killed_at_the_fourth_image
 settings = GenerationSettings(**arguments["settings"])
 generate.generate(
-    model=Path(arguments["model"]), output=Path(arguments["output"]), settings=settings, seed=1
+    model=Path(arguments["model"]),
+    output=Path(arguments["output"]),
+    settings=settings,
+    seed=1,
+    state_uri=arguments.get("state"),
 )
 """
 
@@ -118,14 +122,7 @@ def test_a_killed_run_started_again_gives_the_same_bytes(
     finished: Path, model: Path, settings: GenerationSettings, tmp_path: Path
 ) -> None:
     output, partial = tmp_path / "output", tmp_path / "output.partial"
-    arguments = {"model": str(model), "output": str(output), "settings": dataclasses.asdict(settings)}
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED_RUN, json.dumps(arguments)],
-        # The same number of threads as here: sums round by it.
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-        capture_output=True,
-    )
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    run_and_kill(model, settings, output)
     assert not output.exists()
     assert len((partial / "manifest.jsonl").read_text().splitlines()) == 3
     assert len(list((partial / "images").iterdir())) == 4
@@ -138,6 +135,40 @@ def test_a_killed_run_started_again_gives_the_same_bytes(
     assert contents(output) == contents(finished)
     assert (output / "images/im_0_p0.png").stat().st_mtime_ns == kept
     assert not partial.exists()
+
+
+def test_a_killed_run_goes_on_on_another_machine_from_the_images_in_the_store(
+    finished: Path, model: Path, settings: GenerationSettings, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    run_and_kill(model, settings, tmp_path / "first machine" / "output", state=state.as_uri())
+    kept = {file: file.stat().st_mtime_ns for file in state.rglob("*.png")}
+    assert len(kept) == 3
+    # Worse than the kill alone: one that is damaged is drawn again.
+    damaged = kept.popitem()[0]
+    damaged.write_bytes(b"damaged")
+    output = tmp_path / "second machine" / "output"
+    generate(model=model, output=output, settings=settings, seed=1, state_uri=state.as_uri())
+    assert contents(output) == contents(finished)
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert damaged.read_bytes() == (output / "images" / damaged.name).read_bytes()
+
+
+def run_and_kill(model: Path, settings: GenerationSettings, output: Path, state: str | None = None) -> None:
+    """Starts the generation in a process of its own, which is killed at the fourth image."""
+    arguments = {
+        "model": str(model),
+        "output": str(output),
+        "settings": dataclasses.asdict(settings),
+        "state": state,
+    }
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED_RUN, json.dumps(arguments)],
+        # The same number of threads as here: sums round by it.
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        capture_output=True,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
 
 
 def test_a_complete_output_is_left_alone_and_another_runs_output_is_refused(
