@@ -9,9 +9,10 @@ REGISTRY ?= $(shell sed -n 's/^REGISTRY=//p' $(SETTINGS))
 TAG ?= $(shell sed -n 's/^TAG=//p' $(SETTINGS))
 ENGINE ?=
 PLATFORM_BASE ?=
+STAGES ?= personalization,generation,adaptation,evaluation,reporting
 IMAGES ?= build/images.json
 BUILD = $(PYTHON) images/build.py --engine "$(ENGINE)" --registry "$(REGISTRY)" --tag "$(TAG)" \
-  --base "$(PLATFORM_BASE)" --output $(IMAGES)
+  --base "$(PLATFORM_BASE)" --stages $(STAGES) --output $(IMAGES)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench base-model lock clean images push pin-bases sbom test-images \
@@ -51,7 +52,7 @@ lock: .venv/test ## Resolve the lock files anew from pyproject.toml, the images'
 	$(MAKE) .venv/test
 	$(BIN)/python images/lock.py
 
-images: ## Build the five images: REGISTRY= TAG= ENGINE=docker|podman|buildah PLATFORM_BASE=
+images: ## Build the five images: REGISTRY= TAG= ENGINE=docker|podman|buildah PLATFORM_BASE= STAGES=
 	$(BUILD) build
 
 push: ## Push the images to REGISTRY; build/images.json keeps the digests that pipelines are compiled with
@@ -66,9 +67,9 @@ sbom: ## List what each image holds, as CycloneDX, in build/sbom
 # A registry is not needed: without PLATFORM_BASE, debootstrap makes a base.
 test-images: IMAGES = build/test-images.json
 test-images: .venv/test ## Build the images with buildah and run the whole pipeline in them, with podman
-	$(BIN)/python tests/images/base.py
+	$(BIN)/python tests/images/containers/base.py
 	. build/test-images.env && $(MAKE) images ENGINE=buildah REGISTRY=localhost TAG=test IMAGES=$(IMAGES)
-	. build/test-images.env && $(BIN)/python -m pytest tests/images
+	. build/test-images.env && $(BIN)/python -m pytest tests/images/containers
 
 doctor: .venv/runtime ## Check the cluster of the current kube context: OVERLAY=default|minio|kind
 	$(BIN)/datum doctor --settings manifests/overlays/$(OVERLAY)/settings.env

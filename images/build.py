@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--registry", default="", help="registry and path that the images' names begin with")
     parser.add_argument("--tag", default="", help="tag of the images; our version")
     parser.add_argument("--base", default="", help="Python image that is built on; what the Dockerfiles name")
+    parser.add_argument("--stages", default=",".join(STAGES), help="which images, with commas between them")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "images.json", help="stage -> image")
     arguments = parser.parse_args()
     try:
@@ -182,13 +183,23 @@ def _names(arguments: argparse.Namespace) -> dict[str, str]:
     """Stage -> name of its image."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     prefix = f"{arguments.registry.rstrip('/')}/" if arguments.registry else ""
-    return {stage: f"{prefix}datum-{stage}:{arguments.tag or version}" for stage in STAGES}
+    return {stage: f"{prefix}datum-{stage}:{arguments.tag or version}" for stage in _stages(arguments)}
+
+
+def _stages(arguments: argparse.Namespace) -> list[str]:
+    stages = arguments.stages.split(",")
+    unknown = set(stages) - set(STAGES)
+    if unknown:
+        _stop(f"STAGES: found {', '.join(sorted(unknown))}, expected some of {', '.join(STAGES)}")
+    return stages
 
 
 def _write(file: Path, names: dict[str, str]) -> None:
+    """Writes the images to `file`, beside those of other stages that it holds."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(names, indent=2) + "\n", encoding="utf-8")
-    print(f"{file}: {len(names)} images")
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    file.write_text(json.dumps({**kept, **names}, indent=2) + "\n", encoding="utf-8")
+    print(f"{file}: {', '.join(names.values())}")
 
 
 def _git(*words: str) -> str:

@@ -1,0 +1,100 @@
+"""The reproduction, each task in its own image, as a cluster would run it: artifacts by files, then by S3."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kfp import compiler
+
+from pipelines.placement import Cluster as Placement
+from pipelines.reproduction import reproduction
+from tests.images.containers.cluster import Cluster, FolderArtifacts, StoredArtifacts, Task
+
+SMALL = {
+    "datasets.source_scenes": 8,
+    "datasets.target_train_scenes": 3,
+    "datasets.target_val_scenes": 4,
+    "personalization.steps": 4,
+    "personalization.checkpoint_every": 2,
+    "generation.checkpoint_step": 2,
+    "generation.count": 4,
+    "generation.inference_steps": 2,
+    "adaptation.iterations": 10,
+    "adaptation.validate_every": 10,
+    "adaptation.save_every": 5,
+    "adaptation.workers": 1,
+}
+"""The demo profile, with fewer of everything."""
+SECRETS = {"mlpipeline-minio-artifact": {"accesskey": "tests", "secretkey": "not-a-secret"}}
+
+
+@pytest.fixture(scope="session")
+def pipeline(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled reproduction over one seed in two shards, with the images under test as defaults."""
+    file = tmp_path_factory.mktemp("compiled") / "reproduction.yaml"
+    placement = Placement(images=images, profile="demo")
+    compiler.Compiler().compile(reproduction(seeds=(1,), shards=2, cluster=placement), str(file))
+    return file
+
+
+def arguments(data: str, **changed: Any) -> dict[str, Any]:
+    overrides = [f"{name}={value}" for name, value in SMALL.items()]
+    places = {name: f"{data}/{name}" for name in ("datasets", "state", "reports")}
+    return {"overrides": overrides, **places, **changed}
+
+
+def note(table: list[str], how: str, tasks: Mapping[str, Task]) -> None:
+    table.append(f"{how}: {sum(task.seconds for task in tasks.values()):.0f} s")
+    table.extend(f"  {name:32} {task.seconds:6.1f} s  {task.image}" for name, task in tasks.items())
+
+
+def check(tasks: Mapping[str, Task], images: Mapping[str, str], root: Path) -> None:
+    """Every image was used, and the report that came out is whole."""
+    assert {task.image for task in tasks.values()} == set(images.values())
+    outputs = {
+        name: root / artifact["artifacts"][0]["uri"].removeprefix("minio://")
+        for name, artifact in tasks["report"].artifacts.items()
+    }
+    summary = json.loads(outputs["summary"].read_text(encoding="utf-8"))
+    assert len(summary["runs"]) == 1
+    assert "<html" in outputs["page"].read_text(encoding="utf-8")
+    assert next(outputs["median_checkpoint"].glob("*.safetensors")).stat().st_size > 100_000
+
+
+def test_the_reproduction_runs_in_its_images_with_artifacts_passed_by_files(
+    images: dict[str, str], pipeline: Path, tmp_path: Path, table: list[str]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o777)
+    artifacts = FolderArtifacts(tmp_path / "minio")
+    cluster = Cluster(artifacts=artifacts, folder=tmp_path / "pods", secrets=SECRETS, volumes={"/data": data})
+    # No endpoint: no task has a network.
+    tasks = cluster.run(pipeline, arguments("file:///data", store_endpoint=""))
+    note(table, "artifacts by files", tasks)
+    check(tasks, images, artifacts.folder)
+
+
+def test_the_reproduction_runs_in_its_images_with_artifacts_and_data_sets_in_a_store(
+    images: dict[str, str], pipeline: Path, tmp_path: Path, table: list[str], s3_bucket: str
+) -> None:
+    from minio import Minio
+
+    endpoint = os.environ["S3_ENDPOINT"]
+    keys = SECRETS["mlpipeline-minio-artifact"]
+    client = Minio(endpoint.removeprefix("http://"), keys["accesskey"], keys["secretkey"], secure=False)
+    artifacts = StoredArtifacts(client, tmp_path / "minio")
+    cluster = Cluster(artifacts=artifacts, folder=tmp_path / "pods", secrets=SECRETS, bucket=s3_bucket)
+    tasks = cluster.run(pipeline, arguments(f"s3://{s3_bucket}/datum", store_endpoint=endpoint))
+    note(table, "artifacts and data sets by S3", tasks)
+    assert tasks["ingest source"].parameters["Output"].startswith(f"s3://{s3_bucket}/datum/datasets/")
+    # What another pod would get.
+    with artifacts.of_task(
+        [item["artifacts"][0]["uri"].removeprefix("minio://") for item in tasks["report"].artifacts.values()]
+    ) as fetched:
+        check(tasks, images, fetched)

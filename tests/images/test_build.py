@@ -1,0 +1,103 @@
+"""`images/build.py`: what it refuses, and how it asks a registry for a digest."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGEST = "sha256:" + "5e" * 32
+
+
+def run(*words: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(root / "images" / "build.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+class Registry(http.server.BaseHTTPRequestHandler):
+    """Answers as the distribution specification says, to who has a token."""
+
+    def do_GET(self) -> None:
+        self._answer(200, {}, b'{"token": "of-a-reader"}')
+
+    def do_HEAD(self) -> None:
+        if self.headers["Authorization"] != "Bearer of-a-reader":
+            realm = f"http://{self.headers['Host']}/token"
+            challenge = f'Bearer realm="{realm}",service="tests",scope="repository:team/python:pull"'
+            self._answer(401, {"WWW-Authenticate": challenge})
+        elif self.path == "/v2/team/python/manifests/3.11-slim" and "image.index" in self.headers["Accept"]:
+            self._answer(200, {"Docker-Content-Digest": DIGEST})
+        else:
+            self._answer(404, {})
+
+    def _answer(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    threading.Thread(target=server.serve_forever).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A repository of our own, whose Dockerfiles may be changed."""
+    shutil.copytree(ROOT / "images", tmp_path / "images", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def dockerfiles(root: Path) -> list[str]:
+    return [file.read_text(encoding="utf-8") for file in sorted(root.glob("images/*/Dockerfile"))]
+
+
+def test_a_base_is_pinned_in_every_dockerfile_to_the_digest_that_its_registry_gives(
+    copy: Path, registry: str
+) -> None:
+    base = f"{registry}/team/python:3.11-slim"
+    for _ in range(2):  # What is pinned is pinned anew.
+        ended = run("pin-bases", "--base", base, root=copy)
+        assert ended.returncode == 0, ended.stderr
+    texts = dockerfiles(copy)
+    assert len(texts) == 5
+    assert all(text.count(f"\nARG PYTHON_BASE={base}@{DIGEST}\n") == 1 for text in texts)
+
+
+@pytest.mark.parametrize("base", ["{registry}/team/python:no-such-tag", "127.0.0.1:9/python:3.11-slim"])
+def test_no_digest_is_written_where_the_registry_gives_none(copy: Path, registry: str, base: str) -> None:
+    before = dockerfiles(copy)
+    ended = run("pin-bases", "--base", base.format(registry=registry), root=copy)
+    assert ended.returncode == 2
+    assert "nothing was pinned" in ended.stderr and len(ended.stderr.splitlines()) == 1
+    assert dockerfiles(copy) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["build", "--engine", "kaniko"], "ENGINE=kaniko: not found on this machine"),
+        (["push", "--registry", ""], "REGISTRY: not given"),
+        (["push", "--registry", "r.example.org", "--stages", "adaption"], "STAGES: found adaption"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line(words: list[str], message: str) -> None:
+    ended = run(*words)
+    assert ended.returncode == 2
+    assert message in ended.stderr and len(ended.stderr.splitlines()) == 1

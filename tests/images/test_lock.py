@@ -1,0 +1,50 @@
+"""The images' lock files: cut from requirements.lock, each with its stage's packages alone."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = sorted((ROOT / "images").rglob("*.lock"))
+
+
+def entries(text: str) -> set[str]:
+    """`name==version` and all its hashes, of each package in a lock file."""
+    return set(re.findall(r"^[a-z0-9._-]+==(?:.*\\\n)+.*\n", text, re.MULTILINE))
+
+
+def test_the_lock_files_are_what_the_script_writes(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "requirements.lock", "images/lock.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    for lock in LOCKS:
+        (tmp_path / lock.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+    subprocess.run([sys.executable, "images/lock.py"], cwd=tmp_path, check=True)
+    written = sorted(tmp_path.rglob("images/**/*.lock"))
+    assert [file.relative_to(tmp_path) for file in written] == [lock.relative_to(ROOT) for lock in LOCKS]
+    for file, lock in zip(written, LOCKS, strict=True):
+        assert file.read_text(encoding="utf-8") == lock.read_text(encoding="utf-8"), (
+            f"{lock}: run `make lock`"
+        )
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
+def test_versions_and_hashes_are_those_that_everything_was_tested_with(lock: Path) -> None:
+    whole = entries((ROOT / "requirements.lock").read_text(encoding="utf-8"))
+    part = entries(lock.read_text(encoding="utf-8"))
+    assert part and part <= whole
+    assert all("--hash=sha256:" in entry for entry in part)
+
+
+def test_the_four_images_with_torch_are_built_alike_up_to_its_layer() -> None:
+    """Otherwise each would have a layer of 6 GB of its own."""
+    stages = ("personalization", "generation", "adaptation", "evaluation")
+    texts = {(ROOT / "images" / stage / "Dockerfile").read_text(encoding="utf-8") for stage in stages}
+    heads = {text.partition("FROM tools AS packages")[0].partition("ARG")[2] for text in texts}
+    assert len(texts) == 4
+    assert len(heads) == 1 and "torch.lock" in heads.pop()
