@@ -38,17 +38,20 @@ store_namespace() { # where the minio overlay's store is: the second label of it
 }
 
 share_store_keys() { # the tasks and the store have one pair of keys: the one that is there, or a random one
-  local name keys="" namespace access secret
+  local runs store name keys access secret namespace
+  runs=$(setting NAMESPACE)
+  store=$(store_namespace)
   name=$(setting STORE_SECRET)
-  local namespaces=("$(setting NAMESPACE)" "$(store_namespace)")
-  for namespace in "${namespaces[@]}"; do
-    keys=${keys:-$(read_keys "$namespace" "$name")}
-  done
+  if [[ -z $(kubectl get namespace "$runs" --ignore-not-found -o name) ]]; then
+    return # the doctor says so
+  fi
+  if [[ -z $(kubectl get namespace "$store" --ignore-not-found -o name) ]]; then
+    kubectl create -f - <<<"{apiVersion: v1, kind: Namespace, metadata: {name: $store}}"
+  fi
+  keys=$(read_keys "$runs" "$name")
+  keys=${keys:-$(read_keys "$store" "$name")}
   read -r access secret <<<"${keys:-$(random 10) $(random 20)}"
-  for namespace in "${namespaces[@]}"; do
-    if [[ -z $(kubectl get namespace "$namespace" --ignore-not-found -o name) ]]; then
-      kubectl create namespace "$namespace"
-    fi
+  for namespace in "$runs" "$store"; do
     if [[ -z $(read_keys "$namespace" "$name") ]]; then
       create_secret "$namespace" "$name" "$access" "$secret"
     fi

@@ -1,0 +1,249 @@
+"""`manifests/deploy.sh`: kubectl itself talks to a server; `datum`, make and kind only tell that they ran."""
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+RECORDER = """#!{python}
+import os, pathlib, sys, urllib.request
+words = [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]
+urllib.request.urlopen("{url}/record", data=" ".join(words).encode())
+sys.exit(int(os.environ.get("DOCTOR", 0)) if "doctor" in words else 0)
+"""
+STAGES = ["adaptation", "evaluation", "generation", "personalization", "reporting"]
+
+Deploy = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what the script reads, whose settings a test may change."""
+    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    for stage in STAGES:
+        (tmp_path / "images" / stage).mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def deploy(checkout: Path, api_server: Any) -> Deploy:
+    """Function: runs the script with the given arguments and environment in the copy."""
+    url = f"http://127.0.0.1:{api_server.server_address[1]}"
+    tools = checkout / "tools"
+    tools.mkdir()
+    for name in ("datum", "make", "kind"):
+        (tools / name).write_text(RECORDER.format(python=sys.executable, url=url))
+        (tools / name).chmod(0o755)
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "laptop", "cluster": {"server": url}}],
+        "contexts": [{"name": "kind-laptop", "context": {"cluster": "laptop", "user": "me"}}],
+        "users": [{"name": "me", "user": {}}],
+        "current-context": "kind-laptop",
+    }
+    (checkout / "kubeconfig").write_text(yaml.safe_dump(config))
+    environment = {
+        "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(checkout),
+        "KUBECONFIG": str(checkout / "kubeconfig"),
+        "DATUM": "datum",
+    }
+
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [checkout / "manifests/deploy.sh", *arguments],
+            env=environment | changes,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def _settings(overlay: str) -> str:
+    return f"--settings manifests/overlays/{overlay}/settings.env"
+
+
+def _set(checkout: Path, overlay: str, key: str, value: str) -> None:
+    file = checkout / "manifests/overlays" / overlay / "settings.env"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(f"{key}={value}" if line.startswith(f"{key}=") else line for line in lines))
+
+
+def _steps(writes: list[str]) -> list[str]:
+    """What was done, in order, with the server-side apply of a whole overlay as one step."""
+    steps = ["apply" if write.startswith("PATCH") else write for write in writes]
+    return [
+        step for step, before in zip(steps, ["", *steps], strict=False) if step != "apply" or step != before
+    ]
+
+
+def _keys(api_server: Any, namespace: str, name: str) -> Mapping[str, str]:
+    data = api_server.objects[f"api/v1/namespaces/{namespace}/secrets/{name}"]["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def test_deploy_checks_builds_pushes_applies_uploads_and_schedules(
+    deploy: Deploy, checkout: Path, api_server: Any
+) -> None:
+    _set(checkout, "default", "REGISTRY", "registry.example.org/team")
+    run = deploy("deploy", "default")
+    assert run.returncode == 0, run.stderr
+    assert "cluster kind-laptop" in run.stdout
+    assert _steps(api_server.writes) == [
+        f"datum doctor {_settings('default')}",
+        "make images push REGISTRY=registry.example.org/team TAG=0.1.0",
+        "apply",
+        f"datum upload {_settings('default')}",
+        f"datum schedule {_settings('default')} --apply",
+    ]
+
+
+def test_deploy_applies_every_resource_of_the_overlay(
+    deploy: Deploy, api_server: Any, render: Any, overlay: str
+) -> None:
+    assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
+    kept = {
+        (item["kind"], item["metadata"]["name"]) for item in api_server.objects.values() if "kind" in item
+    }
+    assert kept >= {(item["kind"], item["metadata"]["name"]) for item in render(overlay)}
+
+
+def test_deploying_again_changes_nothing(deploy: Deploy, api_server: Any, overlay: str) -> None:
+    assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
+    before = yaml.safe_dump(api_server.objects)
+    run = deploy("deploy", overlay, SKIP_IMAGES="1")
+    assert run.returncode == 0, run.stderr
+    assert yaml.safe_dump(api_server.objects) == before
+
+
+def test_a_problem_that_the_doctor_finds_stops_before_anything_is_made(
+    deploy: Deploy, api_server: Any
+) -> None:
+    run = deploy("deploy", "default", SKIP_IMAGES="1", DOCTOR="2")
+    assert run.returncode == 2
+    assert api_server.writes == [f"datum doctor {_settings('default')}"]
+
+
+def test_a_missing_registry_is_told_before_anything_is_done(deploy: Deploy, api_server: Any) -> None:
+    run = deploy("deploy", "default")
+    assert run.returncode == 2
+    assert "settings.env: REGISTRY is empty" in run.stderr and "SKIP_IMAGES=1" in run.stderr
+    assert api_server.writes == []
+
+
+def test_kind_gets_its_images_loaded_and_none_pushed(deploy: Deploy, api_server: Any) -> None:
+    run = deploy("deploy", "kind")
+    assert run.returncode == 0, run.stderr
+    loads = [f"kind load docker-image datum-{stage}:0.1.0 --name laptop" for stage in STAGES]
+    assert _steps(api_server.writes)[1:-2] == ["make images TAG=0.1.0", *loads, "apply"]
+
+
+def test_the_own_store_gets_random_keys_that_it_shares_with_the_tasks(
+    deploy: Deploy, api_server: Any
+) -> None:
+    run = deploy("deploy", "minio", SKIP_IMAGES="1")
+    assert run.returncode == 0, run.stderr
+    keys = _keys(api_server, "kubeflow", "datum-store")
+    assert keys == _keys(api_server, "datum-store", "datum-store")
+    assert (len(keys["accesskey"]), len(keys["secretkey"])) == (20, 40)
+    assert not any(value in run.stdout + run.stderr for value in keys.values())
+
+    for path in [path for path in api_server.objects if path.endswith("/secrets/datum-store")]:
+        del api_server.objects[path]
+    assert deploy("deploy", "minio", SKIP_IMAGES="1").returncode == 0
+    others = _keys(api_server, "kubeflow", "datum-store")
+    assert not set(others.values()) & set(keys.values())
+
+
+@pytest.mark.parametrize("namespace", ["kubeflow", "datum-store"])
+def test_keys_that_are_there_already_are_kept(deploy: Deploy, api_server: Any, namespace: str) -> None:
+    keys = {"accesskey": "somebody", "secretkey": "chosen by somebody"}
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
+    secret = {"kind": "Secret", "apiVersion": "v1", "data": encoded}
+    api_server.put(f"api/v1/namespaces/{namespace}/secrets/datum-store", secret)
+    assert deploy("deploy", "minio", SKIP_IMAGES="1").returncode == 0
+    for place in ("kubeflow", "datum-store"):
+        assert _keys(api_server, place, "datum-store") == keys
+
+
+def test_kfps_settings_of_artifacts_gain_one_key_and_lose_it_again(deploy: Deploy, api_server: Any) -> None:
+    path = "api/v1/namespaces/kubeflow/configmaps/kfp-launcher"
+    api_server.put(
+        path, {"kind": "ConfigMap", "apiVersion": "v1", "data": {"defaultPipelineRoot": "s3://a/b"}}
+    )
+    assert deploy("deploy", "minio", SKIP_IMAGES="1").returncode == 0
+    assert set(api_server.objects[path]["data"]) == {"defaultPipelineRoot", "providers"}
+    assert deploy("undeploy", "minio").returncode == 0
+    assert api_server.objects[path]["data"] == {"defaultPipelineRoot": "s3://a/b"}
+
+
+def test_undeploy_removes_what_deploy_made_and_leaves_data(
+    deploy: Deploy, api_server: Any, overlay: str
+) -> None:
+    api_server.put("api/v1/namespaces/kubeflow/secrets/mlpipeline-minio-artifact", {"kind": "Secret"})
+    assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
+    api_server.writes.clear()
+    for _ in range(2):
+        run = deploy("undeploy", overlay)
+        assert run.returncode == 0, run.stderr
+    assert api_server.writes[:2] == [
+        f"datum schedule {_settings(overlay)} --remove",
+        f"datum upload {_settings(overlay)} --remove",
+    ]
+    kinds = {item["kind"] for item in api_server.objects.values()}
+    assert kinds == {"Namespace", "Secret"} | ({"ConfigMap"} if overlay == "minio" else set())
+    assert "api/v1/namespaces/kubeflow/secrets/mlpipeline-minio-artifact" in api_server.objects
+
+
+@pytest.mark.parametrize("arguments", [("deploy", "nowhere"), ("deploy",), ("undeploy", "nowhere")])
+def test_an_unknown_overlay_is_told_with_those_that_there_are(
+    deploy: Deploy, api_server: Any, arguments: tuple[str, ...]
+) -> None:
+    run = deploy(*arguments)
+    assert run.returncode == 2
+    assert "default kind minio" in run.stderr
+    assert api_server.writes == []
+
+
+def test_kfp_is_installed_once_with_random_keys_of_its_store(
+    deploy: Deploy, checkout: Path, api_server: Any
+) -> None:
+    """In place of KFP's manifests, which are fetched, a few resources of the same kinds and names."""
+    folder = checkout / "manifests/kfp"
+    crds = [
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": name},
+        }
+        for name in ("workflows.argoproj.io", "scheduledworkflows.kubeflow.org")
+    ]
+    server = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "ml-pipeline", "namespace": "kubeflow"},
+        "spec": {"template": {"spec": {"containers": [{"name": "a", "image": "kfp-api-server:2.17.0"}]}}},
+    }
+    for place, content in ((folder / "cluster-scoped", crds), (folder, [server])):
+        (place / "resources.yaml").write_text(yaml.safe_dump_all(content))
+        (place / "kustomization.yaml").write_text("resources: [resources.yaml]")
+
+    run = deploy("kfp")
+
+    assert run.returncode == 0, run.stderr
+    assert set(_keys(api_server, "kubeflow", "mlpipeline-minio-artifact")) == {"accesskey", "secretkey"}
+    before = list(api_server.writes)
+    again = deploy("kfp")
+    assert again.returncode == 0
+    assert "KFP is there already" in again.stdout and "kubeflow: kfp-api-server:2.17.0" in again.stdout
+    assert api_server.writes == before

@@ -1,0 +1,223 @@
+"""Every overlay renders, is valid Kubernetes, and takes its names from its settings.env alone."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from datum.cluster.settings import ClusterSettings, load_cluster_settings
+
+ROOT = Path(__file__).parents[2]
+MANIFESTS = ROOT / "manifests"
+TOOLS = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize("version", ["1.30", "1.36"])
+def test_every_resource_is_valid(resources: list[dict[str, Any]], version: str) -> None:
+    assert resources
+    for resource in resources:
+        # Raises also for a kind that it has no schema of.
+        kubernetes_validate.validate(resource, version, strict=True)
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"apiVersion": "example.org/v1", "kind": "Unknown", "metadata": {"name": "a"}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}, "sepc": {}},
+    ],
+    ids=["unknown kind", "unknown field"],
+)
+def test_what_is_no_kubernetes_is_not_taken_for_valid(resource: dict[str, Any]) -> None:
+    with pytest.raises((kubernetes_validate.SchemaNotFoundError, kubernetes_validate.ValidationError)):
+        kubernetes_validate.validate(resource, "1.36", strict=True)
+
+
+def test_the_settings_of_an_overlay_load(overlay: str) -> None:
+    settings = load_cluster_settings(_settings_file(MANIFESTS, overlay))
+    assert settings.overlay == overlay
+
+
+def test_kind_runs_the_demo_profile_on_processors_with_images_of_no_registry() -> None:
+    settings = load_cluster_settings(_settings_file(MANIFESTS, "kind"))
+    assert (settings.profile, settings.gpu_count, settings.registry) == ("demo", 0, "")
+
+
+def test_names_are_those_of_the_settings(resources: list[dict[str, Any]], overlay: str) -> None:
+    _assert_named(resources, load_cluster_settings(_settings_file(MANIFESTS, overlay)))
+
+
+def test_names_follow_a_change_of_the_settings_alone(render: Any, overlay: str, tmp_path: Path) -> None:
+    manifests = tmp_path / "manifests"
+    shutil.copytree(MANIFESTS, manifests)
+    file = _settings_file(manifests, overlay)
+    text = file.read_text()
+    changes = {
+        "NAMESPACE": "profile-of-ada",
+        "KFP_NAMESPACE": "pipelines-server",
+        "SERVICE_ACCOUNT": "ada-runner",
+        "STORE_SECRET": "ada-store",
+        "STORE_ENDPOINT": "http://minio.ada-objects.svc:9000",
+        "PIPELINE_ROOT": "minio://ada-bucket/some/where",
+    }
+    for key, value in changes.items():
+        text = re.sub(rf"^{key}=.*$", f"{key}={value}", text, flags=re.MULTILINE)
+    file.write_text(text)
+
+    resources = render(overlay, manifests)
+
+    settings = load_cluster_settings(file)
+    assert settings.namespace == "profile-of-ada"
+    _assert_named(resources, settings)
+    words = set(re.findall(r"[\w-]+", yaml.safe_dump(resources)))
+    assert not words & {"kubeflow", "datum-store"}
+
+
+def _assert_named(resources: list[dict[str, Any]], settings: ClusterSettings) -> None:
+    """That every name which settings.env gives stands where it belongs, and no placeholder is left."""
+    store = settings.store_endpoint.split(".")[1] if settings.overlay == "minio" else settings.namespace
+    assert _namespaces(resources) == {settings.namespace, store}
+    runner = _one(resources, "ServiceAccount")
+    assert runner["metadata"]["name"] == settings.service_account
+    assert runner["metadata"]["namespace"] == settings.namespace
+    assert _one(resources, "RoleBinding")["subjects"] == [
+        {"kind": "ServiceAccount", "name": settings.service_account, "namespace": settings.namespace}
+    ]
+    secrets = next(rule for rule in _one(resources, "Role")["rules"] if rule["resources"] == ["secrets"])
+    assert secrets["resourceNames"][0] == settings.store_secret
+    peers = re.findall(r"kubernetes.io/metadata.name: (\S+)", yaml.safe_dump(resources))
+    ours = {settings.namespace, store} if settings.overlay == "minio" else set()
+    assert set(peers) == {"kube-system", settings.kfp_namespace} | ours
+    if settings.overlay == "minio":
+        _assert_store_named(resources, settings)
+
+
+def _assert_store_named(resources: list[dict[str, Any]], settings: ClusterSettings) -> None:
+    bucket = settings.pipeline_root.split("/")[2]
+    (server,) = _one(resources, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    keys = {item["name"]: item["valueFrom"]["secretKeyRef"] for item in server["env"] if "valueFrom" in item}
+    assert keys == {
+        "MINIO_ROOT_USER": {"name": settings.store_secret, "key": "accesskey"},
+        "MINIO_ROOT_PASSWORD": {"name": settings.store_secret, "key": "secretkey"},
+    }
+    job = _one(resources, "Job")["spec"]["template"]["spec"]
+    values = {item["name"]: item["value"] for item in job["containers"][0]["env"]}
+    assert (values["STORE_ENDPOINT"], values["BUCKET"]) == (settings.store_endpoint, bucket)
+    assert job["volumes"][0]["secret"]["secretName"] == settings.store_secret
+    launcher = _one(resources, "ConfigMap")
+    assert launcher["metadata"] == {"name": "kfp-launcher", "namespace": settings.namespace}
+    providers = yaml.safe_load(launcher["data"]["providers"])["minio"]
+    assert providers["default"]["endpoint"] == f"http://seaweedfs.{settings.kfp_namespace}.svc:8333"
+    (override,) = providers["overrides"]
+    assert (override["bucketName"], override["endpoint"]) == (bucket, settings.store_endpoint)
+    assert override["credentials"]["secretRef"]["secretName"] == settings.store_secret
+
+
+def test_the_stores_of_an_overlays_settings_are_one(overlay: str) -> None:
+    settings = load_cluster_settings(_settings_file(MANIFESTS, overlay))
+    buckets = {uri.split("/")[2] for uri in (settings.datasets, settings.state)}
+    root = settings.pipeline_root.split("/")[2] if settings.pipeline_root else "mlpipeline"
+    assert buckets == {root}
+
+
+RUNNER_RULES = [
+    {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kfp-launcher"], "verbs": ["get"]},
+    {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]},
+]
+
+
+@pytest.mark.parametrize(
+    ("overlay", "secrets"),
+    [
+        ("default", ["mlpipeline-minio-artifact"]),
+        ("kind", ["mlpipeline-minio-artifact"]),
+        ("minio", ["datum-store", "mlpipeline-minio-artifact"]),
+    ],
+)
+def test_the_runner_may_do_what_kfp_does_with_it_and_no_more(
+    render: Any, overlay: str, secrets: list[str]
+) -> None:
+    role = _one(render(overlay), "Role")
+    named = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": secrets, "verbs": ["get"]}
+    assert role["rules"] == [RUNNER_RULES[0], named, RUNNER_RULES[1]]
+    kinds = {item["kind"] for item in render(overlay)}
+    assert not kinds & {"ClusterRole", "ClusterRoleBinding"}
+
+
+def test_an_overlay_holds_no_secret(resources: list[dict[str, Any]]) -> None:
+    assert "Secret" not in {item["kind"] for item in resources}
+    for name, value in _environment(resources):
+        assert not re.search("KEY|PASSWORD|TOKEN|SECRET|USER", name) or value is None, name
+    text = yaml.safe_dump(resources)
+    assert not re.search("minioadmin|minio123|changeme", text)
+
+
+def test_undeploying_by_label_leaves_namespaces_and_what_is_kfps(resources: list[dict[str, Any]]) -> None:
+    left = {
+        (item["kind"], item["metadata"]["name"])
+        for item in resources
+        if item["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") != "datum"
+    }
+    assert {kind for kind, _ in left} <= {"Namespace", "ConfigMap"}
+    assert {name for kind, name in left if kind == "ConfigMap"} <= {"kfp-launcher"}
+
+
+def test_the_stores_volume_outlives_the_store(render: Any) -> None:
+    store = _one(render("minio"), "StatefulSet")["spec"]
+    assert store["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    assert "PersistentVolumeClaim" not in {item["kind"] for item in render("minio")}
+
+
+def test_manifests_and_scripts_are_clean() -> None:
+    for command in (
+        [TOOLS / "yamllint", "--strict", "manifests"],
+        [TOOLS / "shellcheck", *MANIFESTS.rglob("*.sh")],
+    ):
+        run = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_a_kustomization_refers_to_its_neighbours_by_paths_that_exist() -> None:
+    """Also the ones that fetch KFP, which render with a network only."""
+    files = list(MANIFESTS.rglob("kustomization.yaml"))
+    assert MANIFESTS / "kfp/kustomization.yaml" in files
+    for file in files:
+        text = yaml.safe_load(file.read_text())
+        for resource in text.get("resources", []) + text.get("components", []):
+            if resource.startswith("https://"):
+                assert resource.endswith("?ref=2.17.0"), resource
+            else:
+                assert (file.parent / resource).exists(), (file, resource)
+
+
+def _settings_file(manifests: Path, overlay: str) -> Path:
+    return manifests / "overlays" / overlay / "settings.env"
+
+
+def _one(resources: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """The only resource of a kind."""
+    (resource,) = (item for item in resources if item["kind"] == kind)
+    return resource
+
+
+def _namespaces(resources: list[dict[str, Any]]) -> set[str]:
+    return {
+        item["metadata"]["name"] if item["kind"] == "Namespace" else item["metadata"]["namespace"]
+        for item in resources
+    }
+
+
+def _environment(value: Any) -> list[tuple[str, Any]]:
+    """Every environment variable with its literal value, or None where it has none."""
+    if isinstance(value, list):
+        return [pair for item in value for pair in _environment(item)]
+    if not isinstance(value, dict):
+        return []
+    own = [(item["name"], item.get("value")) for item in value.get("env") or ()]
+    return own + [pair for item in value.values() for pair in _environment(item)]
