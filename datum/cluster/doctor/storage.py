@@ -1,0 +1,62 @@
+"""Volumes: a default StorageClass where the overlay makes a claim, and the claim that holds data sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datum.cluster.doctor.checks import Finding, listed, ok, problem, timeout
+from datum.cluster.settings import ClusterSettings
+
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+"""Annotation of the StorageClass that claims without one get."""
+
+
+def storage_class(client: Any, settings: ClusterSettings) -> Finding:
+    """Whether claims get a volume without naming a class; only the overlay `minio` makes one."""
+    from kubernetes.client import StorageV1Api
+
+    if settings.overlay != "minio":
+        return ok(f"not needed: the overlay {settings.overlay} makes no volume")
+    classes = StorageV1Api(client).list_storage_class(_request_timeout=timeout()).items
+    defaults = [
+        item.metadata.name
+        for item in classes
+        if (item.metadata.annotations or {}).get(DEFAULT_CLASS) == "true"
+    ]
+    if defaults:
+        return ok(f"{defaults[0]} is the default")
+    names = [item.metadata.name for item in classes]
+    first = names[0] if names else "NAME"
+    return problem(
+        f"none of the StorageClasses ({listed(names) or 'there are none'}) is the default",
+        ("" if names else "install a volume provisioner, then ")
+        + f"kubectl annotate storageclass {first} {DEFAULT_CLASS}=true",
+    )
+
+
+def data_volume(client: Any, settings: ClusterSettings) -> Finding:
+    """Whether the claim with data sets is there and bound."""
+    from kubernetes.client import ApiException, CoreV1Api
+
+    claim = settings.data_volume
+    if not claim:
+        return ok("not needed: data_volume is empty")
+    try:
+        found = CoreV1Api(client).read_namespaced_persistent_volume_claim(
+            claim, settings.namespace, _request_timeout=timeout()
+        )
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        return problem(
+            f"there is no PersistentVolumeClaim {claim} in {settings.namespace}",
+            f"make it and fill it with the data sets, or set data_volume to one of: kubectl -n "
+            f"{settings.namespace} get persistentvolumeclaims",
+        )
+    if found.status.phase != "Bound":
+        return problem(
+            f"PersistentVolumeClaim {claim} is {found.status.phase}, expected Bound",
+            f"kubectl -n {settings.namespace} describe persistentvolumeclaim {claim} says why",
+        )
+    size = (found.status.capacity or {}).get("storage", "size unknown")
+    return ok(f"{claim} is bound, {size}, {', '.join(found.status.access_modes or ())}")
