@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ACCESS_KEY, SECRET_KEY = "tests", "not-a-secret"
 STARTUP_SECONDS = 30
+SHUTDOWN_SECONDS = 8
 
 
 def _free_port() -> int:
@@ -30,10 +32,9 @@ def _free_port() -> int:
             return port
 
 
-@pytest.fixture(scope="session")
-def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A SeaweedFS server with one user, on loopback; yields its S3 endpoint."""
-    folder = tmp_path_factory.mktemp("seaweedfs")
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[str]:
+    """A SeaweedFS server with one user, on loopback, that keeps its data in `folder`; yields its endpoint."""
     user = {
         "name": "tests",
         "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
@@ -69,7 +70,12 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield endpoint
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(timeout=STARTUP_SECONDS)
+        try:
+            server.wait(timeout=SHUTDOWN_SECONDS)
+        except subprocess.TimeoutExpired:
+            # Now and then it gives its volumes half a minute to stop.
+            server.kill()
+            server.wait()
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -81,6 +87,13 @@ def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None
             continue
         return
     raise RuntimeError(f"SeaweedFS did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The S3 endpoint of a SeaweedFS server that all tests of a process share."""
+    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
