@@ -7,6 +7,7 @@ import json
 import typing
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from kfp import compiler
 
@@ -29,14 +30,22 @@ def compile_all(
     images: Mapping[str, str] | None = None,
     data_volume: str = "",
     profile: Profile = "paper",
+    defaults: Mapping[str, Any] | None = None,
+    says_non_root: bool = True,
 ) -> list[Path]:
     """Writes one YAML a pipeline into `output`, and returns the files.
 
     `images` maps each stage to its image (default: the tags that `make images` builds). With `data_volume`,
-    a PersistentVolumeClaim, data sets may be paths below /data. Defaults of the form and what tasks ask of
-    the cluster are those of `profile`.
+    a PersistentVolumeClaim, data sets may be paths below /data. What tasks ask of the cluster is for
+    `profile`; `defaults` fill the form. `says_non_root` is for KFP 2.16 and newer.
     """
-    cluster = Cluster(images=images or IMAGES, data_volume=data_volume, profile=profile)
+    cluster = Cluster(
+        images=images or IMAGES,
+        data_volume=data_volume,
+        profile=profile,
+        defaults=defaults or {},
+        says_non_root=says_non_root,
+    )
     pipelines = {
         "reproduction": reproduction(shards=SHARDS[profile], baselines=False, cluster=cluster),
         "baselines": baselines(cluster=cluster),

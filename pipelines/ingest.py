@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from components.images import IMAGES
-from pipelines.parameters import DATA, STORE, WORKSPACE, images, pipeline
+from pipelines.parameters import DATA, STORE, WORKSPACE, images, pipeline, with_defaults
 from pipelines.placement import Cluster
 from pipelines.tasks import Tasks
 
@@ -18,9 +18,10 @@ def ingest(*, cluster: Cluster | None = None) -> Any:
         tasks = Tasks(p, seeds=(), cluster=cluster)
         tasks.ingest(tasks.check())
 
+    named = images(cluster.images if cluster else IMAGES, ["reporting"])
     return pipeline(
         "datum-ingest",
         "Check and convert the source and the target data set.",
-        {**DATA, **STORE, **images(cluster.images if cluster else IMAGES, ["reporting"]), **WORKSPACE},
+        with_defaults({**DATA, **STORE, **named, **WORKSPACE}, cluster.defaults if cluster else {}),
         body,
     )

@@ -123,11 +123,19 @@ def training_parameters(cluster: Cluster | None, stages: Sequence[str] = STAGES)
     """All parameters of a pipeline that trains, in the order of the form, with the defaults of `cluster`."""
     named = images(cluster.images if cluster else IMAGES, stages)
     parameters = {**DATA, **METHOD, **DIFFUSION, **STORE, **STATE, **HUB, **GPU, **named, **WORKSPACE}
+    smaller = {"profile": "demo", "encoder": DEMO.run.encoder, "gpu_count": "0", "gpu_memory": "3Gi"}
     if cluster and cluster.profile == "demo":
-        smaller = {"profile": "demo", "encoder": DEMO.run.encoder, "gpu_count": "0", "gpu_memory": "3Gi"}
-        for name, value in smaller.items():
-            parameters[name] = dataclasses.replace(parameters[name], default=value)
-    return parameters
+        parameters = with_defaults(parameters, smaller)
+    return with_defaults(parameters, cluster.defaults if cluster else {})
+
+
+def with_defaults(parameters: Mapping[str, Parameter], defaults: Mapping[str, Any]) -> dict[str, Parameter]:
+    """`parameters` with other defaults; those of a name that is no parameter are passed over."""
+    changed = dict(parameters)
+    for name, value in defaults.items():
+        if name in changed:
+            changed[name] = dataclasses.replace(changed[name], default=changed[name].kind(value))
+    return changed
 
 
 def pipeline(

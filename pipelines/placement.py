@@ -119,6 +119,8 @@ class Cluster:
     """Profile that the defaults and the tables are for."""
     data_volume: str = ""
     """PersistentVolumeClaim with data sets, mounted at /data; empty mounts none."""
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the form is filled with, by the names of the parameters; others keep their own defaults."""
     says_non_root: bool = True
     """Whether tasks say that they do not run as root, which Pod Security *restricted* asks for. KFP 2.15
     refuses a pipeline that says so, later ones do not."""

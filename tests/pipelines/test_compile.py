@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ import yaml
 from kfp import compiler
 
 from components.images import STAGES
+from datum.cluster.settings import load_cluster_settings
 from pipelines.ablation import ablation, variants
 from pipelines.baselines import baselines
 from pipelines.compile import compile_all
@@ -165,6 +167,26 @@ def test_the_command_compiles_with_recorded_images_and_refuses_a_file_that_names
     assert (parameters["profile"]["defaultValue"], parameters["gpu_count"]["defaultValue"]) == ("demo", "0")
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert executors["exec-adapt"]["pvcMount"][0]["mountPath"] == "/data"
+
+
+def test_the_form_is_filled_with_what_the_installation_says(tmp_path: Path) -> None:
+    settings = load_cluster_settings(
+        None, ["gpu_count=2", 'node_selector={"gpu": "a"}', "store_secret=mine", "source=s3://b/gta"]
+    )
+    compile_all(tmp_path, defaults=dataclasses.asdict(settings))
+    for file in tmp_path.iterdir():
+        specification = next(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+        form = specification["root"]["inputDefinitions"]["parameters"]
+        assert form["store_secret"]["defaultValue"] == "mine"
+        assert form["source"]["defaultValue"] == "s3://b/gta"
+        if file.stem != "ingest":
+            assert form["gpu_count"]["defaultValue"] == "2"
+            assert form["node_selector"]["defaultValue"] == {"gpu": "a"}
+
+
+def test_for_kfp_2_15_no_task_says_what_that_refuses(tmp_path: Path) -> None:
+    compile_all(tmp_path, says_non_root=False)
+    assert not any("runAsNonRoot" in file.read_text(encoding="utf-8") for file in tmp_path.iterdir())
 
 
 def _tasks(pipeline: Any, folder: Path) -> Tasks:
