@@ -338,17 +338,18 @@ def _is_file_name(part: str) -> bool:
 def _enough_space(uri: str, needed: int, scratch: Path) -> Iterator[None]:
     """Raises `InputError` where `needed` bytes do not fit into `scratch`, before the block or in it."""
     free = shutil.disk_usage(scratch).free
-    message = (
-        f"{uri}: needs {_gigabytes(needed)}, found {_gigabytes(free)} free in {scratch}; give the scratch "
-        "volume a larger size, or make room"
-    )
+    remedy = "give the scratch volume a larger size, or make room"
     if needed > free:
-        raise InputError(message)
+        raise InputError(
+            f"{uri}: needs {_gigabytes(needed)}, found {_gigabytes(free)} free in {scratch}; {remedy}"
+        )
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(message) from None
+            raise InputError(
+                f"{scratch}: is full, while {_gigabytes(needed)} of {uri} are fetched; {remedy}"
+            ) from None
         raise
 
 

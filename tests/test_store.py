@@ -1,5 +1,6 @@
 """One interface over a folder and a real S3 server."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,24 @@ def test_keys_are_listed_by_prefix_and_can_be_deleted(store: Store) -> None:
     assert store.list("b/") == ["b/2"]
 
 
+def test_entries_tell_sizes_and_change_with_the_content(store: Store) -> None:
+    store.write_bytes("folder/a", b"12345")
+    store.write_bytes("folder/b c", b"")
+    before = {entry.key: entry for entry in store.entries("folder/")}
+    assert {key: entry.size for key, entry in before.items()} == {"folder/a": 5, "folder/b c": 0}
+    store.write_bytes("folder/a", b"54321")
+    after = {entry.key: entry for entry in store.entries()}
+    assert after["folder/a"].version != before["folder/a"].version
+    assert after["folder/b c"] == before["folder/b c"]
+
+
+def test_more_keys_than_one_answer_holds_are_all_listed(store: Store) -> None:
+    keys = [f"many/{index:04d}" for index in range(1100)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: store.write_bytes(key, b""), keys))
+    assert store.list("many/") == keys
+
+
 def test_a_key_that_is_not_there_raises_key_error(store: Store, tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         store.read_bytes("missing")
@@ -52,6 +71,12 @@ def test_writing_a_key_again_replaces_it(store: Store) -> None:
 def test_a_plain_path_is_a_folder_store(tmp_path: Path) -> None:
     open_store(tmp_path / "folder with spaces").write_bytes("key", b"data")
     assert (tmp_path / "folder with spaces" / "key").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:///key", "s3://a b/key", "s3://x"])
+def test_what_cannot_be_a_bucket_is_bad_input(s3_environment: str, uri: str) -> None:
+    with pytest.raises(InputError, match="cannot be a bucket, expected s3://bucket/prefix"):
+        open_store(uri)
 
 
 def test_an_unknown_scheme_is_bad_input() -> None:
