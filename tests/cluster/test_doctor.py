@@ -22,6 +22,8 @@ from datum.cluster.doctor import Check, access, doctor, show
 from datum.cluster.settings import ClusterSettings
 from datum.store import open_store
 from datum.transfer import publish
+from tests.cluster.kfp_api import KfpApi
+from tests.cluster.kfp_api import serving as serving_kfp
 from tests.cluster.kubernetes_api import TOKEN, KfpHealth, KubernetesApi, Registry, serving
 from tests.conftest import ACCESS_KEY, SECRET_KEY
 
@@ -188,7 +190,7 @@ def test_that_a_fit_cluster_has_neither_problem_nor_warning(examine: Doctor) -> 
         "Pod Security",
         "your permissions",
         "service account",
-        "its permissions",
+        "task permissions",
         "KFP",
         "GPU nodes",
         "StorageClass",
@@ -219,7 +221,9 @@ def test_that_credentials_that_the_api_server_refuses_are_one_problem(
     assert problems(rows) == ["Kubernetes API"]
     assert "401" in rows["Kubernetes API"].found
     assert "log in" in rows["Kubernetes API"].remedy
-    unchecked = [name for name, check in rows.items() if check.found.startswith("not checked: it needs Kub")]
+    unchecked = [
+        name for name, check in rows.items() if check.found.startswith("not checked: Kubernetes API comes")
+    ]
     assert {"namespace", "KFP", "GPU nodes", "store secret", "store"} <= set(unchecked)
     assert rows["images"].status == "ok", "what needs no cluster is checked all the same"
 
@@ -249,7 +253,7 @@ def test_that_a_missing_namespace_is_named(examine: Doctor, cluster: KubernetesA
     rows = examine()
     assert rows["namespace"].found == "there is no namespace kubeflow"
     assert "make kfp" in rows["namespace"].remedy
-    assert rows["store"].found == "not checked: it needs namespace"
+    assert rows["store"].found == "not checked: namespace comes first"
     assert rows["GPU nodes"].status == "ok"
 
 
@@ -370,16 +374,16 @@ def test_that_a_service_account_that_deploy_makes_is_a_warning(
     cluster.denied_runner = {("create", "workflowtaskresults")}
     rows = examine()
     assert problems(rows) == []
-    assert rows["service account"].status == rows["its permissions"].status == "warning"
-    assert rows["its permissions"].found == "datum-runner may not create workflowtaskresults"
-    assert "make deploy" in rows["its permissions"].remedy
+    assert rows["service account"].status == rows["task permissions"].status == "warning"
+    assert rows["task permissions"].found == "datum-runner may not create workflowtaskresults"
+    assert "make deploy" in rows["task permissions"].remedy
 
 
 def test_that_who_may_not_ask_about_others_is_told_how_an_administrator_can(
     examine: Doctor, cluster: KubernetesApi
 ) -> None:
     cluster.faults["/apis/authorization.k8s.io/v1/subjectaccessreviews"] = 403
-    row = examine()["its permissions"]
+    row = examine()["task permissions"]
     assert row.status == "warning"
     assert "kubectl auth can-i --list --as=system:serviceaccount:kubeflow:datum-runner" in row.remedy
 
@@ -432,6 +436,20 @@ def test_that_a_login_page_is_not_taken_for_kfp(examine: Doctor, kfp: KfpHealth)
     row = examine(kfp_host=kfp.url)["KFP"]
     assert row.status == "problem"
     assert "login page" in row.found
+
+
+def test_that_kfp_that_hides_its_version_is_a_warning(examine: Doctor, cluster: KubernetesApi) -> None:
+    with serving_kfp(KfpApi()) as cluster.kfp_url:
+        row = examine()["KFP"]
+    assert row.status == "warning"
+    assert "get deployment ml-pipeline" in row.remedy
+
+
+def test_that_an_address_that_is_no_url_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
+    assert examine(kfp_host="localhost:8888")["KFP"].remedy.startswith("expected a URL")
+    for endpoint in ("seaweedfs:8333", "http://", "http://seaweedfs:port"):
+        row = examine(store_endpoint=endpoint, source="s3://b/gta", target="s3://b/cityscapes")["store"]
+        assert (row.status, row.found) == ("problem", f"store_endpoint is {endpoint}")
 
 
 @pytest.mark.parametrize(("status", "remedy"), [(401, "create token"), (403, "kubeflow-edit"), (500, "logs")])
@@ -571,7 +589,7 @@ def test_that_a_store_secret_is_there_and_whole(examine: Doctor, cluster: Kubern
     )
     rows = examine(store_secret="absent")
     assert rows["store secret"].found == "there is no secret absent in kubeflow"
-    assert rows["store"].found == "not checked: it needs store secret"
+    assert rows["store"].found == "not checked: store secret comes first"
 
 
 @pytest.mark.parametrize(

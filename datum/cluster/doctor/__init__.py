@@ -37,7 +37,7 @@ def doctor(settings: ClusterSettings) -> list[Check]:
     check("Pod Security", runs, lambda: namespace.pod_security(client, settings))
     check("your permissions", cluster, lambda: access.your_permissions(client, settings))
     check("service account", runs, lambda: namespace.service_account(client, settings))
-    check("its permissions", runs, lambda: access.runner_permissions(client, settings))
+    check("task permissions", runs, lambda: access.runner_permissions(client, settings))
     check("KFP", () if settings.kfp_host else cluster, lambda: kfp.pipelines_api(client, settings))
     check("GPU nodes", cluster, lambda: nodes.gpu_nodes(client, settings))
     check("StorageClass", cluster, lambda: storage.storage_class(client, settings))

@@ -139,8 +139,9 @@ def your_permissions(client: Any, settings: ClusterSettings) -> Finding:
         what = listed(f"{'/'.join(verbs)} {name}" for name, verbs in denied.items())
         return problem(
             f"you may not {what}",
-            f"ask an administrator for the role admin in namespace {settings.namespace}: kubectl create "
-            f"rolebinding datum-admin --clusterrole=admin --user=YOU --namespace={settings.namespace}",
+            "have a cluster administrator run `make deploy`, or ask for these rights; those inside of "
+            f"{settings.namespace} come with: kubectl -n {settings.namespace} create rolebinding datum-admin "
+            "--clusterrole=admin --user=YOU",
         )
     return ok(f"you may make what the overlay {settings.overlay} holds, and reach KFP")
 

@@ -70,7 +70,7 @@ class Examination:
         """Adds what `examine` finds, or the fault of the server that it asked."""
         failed = [need for need in needs if need in self._failed]
         if failed:
-            self.add(name, warning(f"not checked: it needs {failed[0]}", f"mend {failed[0]} first"))
+            self.add(name, Finding("warning", f"not checked: {failed[0]} comes first"))
             self._failed.add(name)
             return
         try:

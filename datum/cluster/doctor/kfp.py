@@ -43,19 +43,20 @@ def pipelines_api(client: Any, settings: ClusterSettings) -> Finding:
     """Whether KFP answers, its version, whether it runs where we say, and lets you see runs."""
     from urllib3.exceptions import HTTPError
 
+    if settings.kfp_host and not settings.kfp_host.startswith(("http://", "https://")):
+        return problem(f"kfp_host is {settings.kfp_host}", "expected a URL such as http://localhost:8888")
     try:
         health = _ask(client, settings, HEALTH)
         if health.status != 200:
             return _refused(health, settings)
-        try:
-            fields = json.loads(health.body)
-            version, multi_user = str(fields["tag_name"]), bool(fields.get("multi_user", False))
-        except (ValueError, KeyError, TypeError):
+        fields = _fields(health.body)
+        if "multi_user" not in fields and "tag_name" not in fields:
             return problem(
                 f"{_where(settings)} answers, but not as KFP's API does (a login page?)",
                 f"kubectl -n {settings.kfp_namespace} port-forward service/ml-pipeline 8888 & datum doctor "
                 "--set kfp_host=http://localhost:8888",
             )
+        version, multi_user = str(fields.get("tag_name", "unknown")), bool(fields.get("multi_user"))
         finding = _judge(version, multi_user, settings)
         if finding.status == "problem":
             return finding
@@ -69,6 +70,15 @@ def pipelines_api(client: Any, settings: ClusterSettings) -> Finding:
             "check kfp_host; empty goes through the API server",
         )
     return finding if listing.status == 200 else _refused(listing, settings)
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`; empty where it holds none."""
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _judge(version: str, multi_user: bool, settings: ClusterSettings) -> Finding:

@@ -71,6 +71,10 @@ def store_secret(client: Any, settings: ClusterSettings, secret: StoreSecret) ->
 
 def store(client: Any, settings: ClusterSettings, secret: StoreSecret) -> Finding:
     """Whether data sets and state can be written, read and removed with the secret's keys."""
+    if not _is_url(settings.store_endpoint):
+        return problem(
+            f"store_endpoint is {settings.store_endpoint}", "expected http://host:port or https://"
+        )
     places = [uri for uri in (settings.datasets, settings.state) if uri.startswith("s3://")]
     if secret.keys is None:
         return warning("not checked: its secret could not be read", "see the row store secret")
@@ -94,7 +98,7 @@ def dataset(settings: ClusterSettings, secret: StoreSecret, name: str) -> Findin
         return ok("drawn street scenes: nothing to check")
     if not uri.startswith("s3://"):
         return _on_volume(settings, name, uri)
-    if secret.keys is None or _unreachable(settings.store_endpoint):
+    if secret.keys is None or not _is_url(settings.store_endpoint) or _unreachable(settings.store_endpoint):
         return warning(f"not checked: {uri} lies in the store, which was not reached", "see the row store")
     names: tuple[DatasetName, ...] = ("gta", "synthia") if name == "source" else ("cityscapes",)
     try:
@@ -250,13 +254,21 @@ def _seen_from_inside(client: Any, settings: ClusterSettings, why: str) -> Findi
     )
 
 
+def _is_url(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _unreachable(endpoint: str) -> str:
     """Why no connection to `endpoint` can be made from here; empty where one can."""
     parts = urlsplit(endpoint)
     try:
         address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
         socket.create_connection(address, timeout=CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         return str(error)
     return ""
 
