@@ -93,8 +93,8 @@ class KubernetesApi(_Server):
         """Verb and resource that the user may not."""
         self.denied_runner: set[tuple[str, str]] = set()
         """The same of the service account."""
-        self.reviewed: list[Any] = []
-        """Resource attributes of every access review."""
+        self.requests: list[str] = []
+        """Path of every request."""
         self.kfp_url = ""
         """Where the service ml-pipeline is served; empty: nowhere."""
         self.page: bytes = b""
@@ -136,6 +136,7 @@ class _ClusterHandler(_Handler):
 
     def route(self) -> None:
         api, path, body = self.server, urlsplit(self.path).path, self.body()
+        api.requests.append(path)
         if api.page:
             self.answer(200, api.page, Content_Type="text/html")
             return
@@ -187,7 +188,6 @@ class _ClusterHandler(_Handler):
 
     def review(self, request: Any, of_self: bool) -> None:
         attributes = request["spec"]["resourceAttributes"]
-        self.server.reviewed.append(attributes)
         denied = self.server.denied if of_self else self.server.denied_runner
         subresource = attributes.get("subresource")
         resource = attributes["resource"] + (f"/{subresource}" if subresource else "")

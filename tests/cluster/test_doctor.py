@@ -288,6 +288,7 @@ def test_that_an_api_server_that_does_not_answer_is_waited_for_once(
     rows = examine()
     assert problems(rows) == ["Kubernetes API"]
     assert "timed out" in rows["Kubernetes API"].found
+    assert cluster.requests == ["/version/"]
     assert "kubectl config view" in rows["Kubernetes API"].remedy
 
 
