@@ -12,19 +12,22 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[3]
 BASE = "localhost/datum-test-base:bookworm"
-TOOLS = {"podman": "podman", "buildah": "buildah", "runc": "runc", "debootstrap": "debootstrap"}
-"""Command -> Debian package."""
+TOOLS = ("podman", "buildah", "runc", "debootstrap", "docker-registry")
+"""Commands; Debian's packages have the same names."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def main() -> None:
     """Ends with status 2 and one line where a tool is missing."""
-    missing = [package for command, package in TOOLS.items() if not shutil.which(command)]
-    if missing or os.geteuid() != 0:
-        sys.exit(f"test-images: needs root and {' '.join(missing)}; run `apt-get install {' '.join(TOOLS)}`")
+    missing = [command for command in TOOLS if not shutil.which(command)]
+    if missing:
+        stop(f"not found: {', '.join(missing)}; run `apt-get install {' '.join(TOOLS)}`")
+    if os.geteuid():
+        stop("needs root, which debootstrap and the user of the containers ask for; run it as root")
     environment = {
         # Without systemd, and nested in another container, these are what runs.
         "CONTAINERS_CONF": os.environ.get(
@@ -57,13 +60,18 @@ def make_base() -> None:
             check=False,
         )
         if made.returncode:
-            sys.exit(f"test-images: debootstrap failed: {made.stdout[-2000:]}")
+            stop(f"debootstrap failed: {made.stdout[-2000:]}")
         # Packages are installed through whatever this machine trusts, such as a company's mirror.
         shutil.copyfile(CERTIFICATES, folder + str(CERTIFICATES))
         packed = subprocess.Popen(["tar", "-C", folder, "-c", "."], stdout=subprocess.PIPE)
         subprocess.run(["podman", "import", "-", BASE], stdin=packed.stdout, check=True)
         if packed.wait():
-            sys.exit("test-images: the base could not be packed")
+            stop("the base could not be packed")
+
+
+def stop(message: str) -> NoReturn:
+    print(f"test-images: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ KFP_EMPTY_DIRS = ("/minio", "/s3", "/gcs", "/.local", "/.cache", "/.config")
 """Folders that KFP's Argo compiler mounts an emptyDir at in every executor's pod."""
 OUTPUT_PARAMETERS = "/tmp/kfp/outputs"
 """Where the driver has a task write its output parameters."""
+OUTPUT_FILE = "output_metadata.json"
+"""The executor's output, beside the task's artifacts."""
 LINES = 40
 """Last lines of a failing container that are shown."""
 
@@ -166,12 +168,14 @@ class Cluster:
                 and artifact["artifacts"][0]["type"]["schemaTitle"] != "system.Metrics"
             ]
             assert not missing, f"{name}: wrote no {missing}"
-        written = empty_dirs["/tmp"] / OUTPUT_PARAMETERS.removeprefix("/tmp/")
+            # Where a Python component's executor leaves what it returned; absent if it returned nothing.
+            output = minio / root / OUTPUT_FILE
+            written = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
         return Task(
             name=task["taskInfo"]["name"],
             image=image,
             seconds=time.monotonic() - started,
-            parameters={file.name: file.read_text(encoding="utf-8") for file in written.iterdir()},
+            parameters=written.get("parameterValues", {}),
             artifacts=executor_input["outputs"]["artifacts"],
         )
 
@@ -264,7 +268,7 @@ def _outputs(component: Mapping[str, Any], root: str) -> dict[str, Any]:
             }
             for name, given in defined.get("artifacts", {}).items()
         },
-        "outputFile": f"/minio/{root}/output_metadata.json",
+        "outputFile": f"/minio/{root}/{OUTPUT_FILE}",
     }
 
 

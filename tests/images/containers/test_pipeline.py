@@ -61,7 +61,7 @@ def check(tasks: Mapping[str, Task], images: Mapping[str, str], root: Path) -> N
         for name, artifact in tasks["report"].artifacts.items()
     }
     summary = json.loads(outputs["summary"].read_text(encoding="utf-8"))
-    assert len(summary["runs"]) == 1
+    assert [method["median_seed"] for method in summary["methods"]] == [1]
     assert "<html" in outputs["page"].read_text(encoding="utf-8")
     assert next(outputs["median_checkpoint"].glob("*.safetensors")).stat().st_size > 100_000
 
