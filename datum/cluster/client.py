@@ -255,7 +255,17 @@ def _kubernetes_configuration(configuration: Any, namespace: str) -> Any:
         _log_in(configuration)
         return configuration
     proxy = f"api/v1/namespaces/{namespace}/services/ml-pipeline:http/proxy"
-    configuration.host = f"{configuration.host.rstrip('/')}/{proxy}"
+    host = f"{configuration.host.rstrip('/')}/{proxy}"
+    renew = configuration.refresh_api_key_hook
+
+    def renew_login(configuration: Any) -> None:
+        # The Kubernetes client renews expiring tokens here, and puts its own host and function back.
+        renew(configuration)
+        configuration.host, configuration.refresh_api_key_hook = host, renew_login
+
+    configuration.host = host
+    if renew:
+        configuration.refresh_api_key_hook = renew_login
     return configuration
 
 

@@ -104,7 +104,7 @@ def _add_submit(commands: Any) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help="wait, then fetch the report and the median checkpoint into this folder",
+        help="wait, then fetch the report and the median checkpoint into this folder (default: neither)",
     )
     command.add_argument(
         "--no-cache",
@@ -190,7 +190,8 @@ def _add_runs(commands: Any) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help="fetch the report and the median checkpoint of the run ID into this folder when it has ended",
+        help="when the run ID has ended, fetch its report and median checkpoint into this folder "
+        "(default: do not)",
     )
 
 
@@ -218,5 +219,6 @@ def _parameters(command: argparse.ArgumentParser) -> None:
         default=[],
         dest="parameters",
         metavar="NAME=VALUE",
-        help="value of a parameter of the pipeline, lists and objects as JSON; may be given again",
+        help="value of a parameter of the pipeline, lists and objects as JSON; may be given again (default: "
+        "the setting of the same name, else the pipeline's own)",
     )

@@ -115,20 +115,24 @@ def finish(kfp: Kfp, run_id: str, output: Path | None) -> None:
     Ends the process where the run fails: status 2 if its parameters were refused, else 1. Interrupting it
     from the keyboard leaves the run alone.
     """
-    again = f"the run goes on; look again with: datum runs {run_id}" + (f" --output {output}" * bool(output))
+    again = f"datum runs {run_id}" + (f" --output {output}" if output else "")
     try:
         watched = watch(kfp, run_id)
     except KeyboardInterrupt:
-        log(f"datum: interrupted; {again}")
+        log(f"datum: interrupted; the run goes on; look again with: {again}")
         sys.exit(INTERRUPTED)
     except TemporaryFaultError as error:
-        log(f"datum: {error}; {again}")
+        log(f"datum: {error}; the run goes on; look again with: {again}")
         sys.exit(TEMPORARY_FAULT)
     if watched.state != "SUCCEEDED":
         log(f"datum: {_failure(watched)}")
         sys.exit(BAD_INPUT if any(map(_refused, watched.tasks)) else 1)
     if output:
-        fetch_report(kfp.settings, run_id, output)
+        try:
+            fetch_report(kfp.settings, run_id, output)
+        except TemporaryFaultError as error:
+            log(f"datum: {error}; try again with: {again}")
+            sys.exit(TEMPORARY_FAULT)
         print(output / "report.html")
 
 

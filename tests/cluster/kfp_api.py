@@ -56,8 +56,8 @@ class Fault:
 class KfpApi:
     """The state of the server: what was made, what was asked, and what is to go wrong."""
 
-    def __init__(self, *, multi_user: bool = False, token: str = "") -> None:
-        self.multi_user, self.token = multi_user, token
+    def __init__(self, *, multi_user: bool = False, token: str = "", prefix: str = "") -> None:
+        self.multi_user, self.token, self.prefix = multi_user, token, prefix
         self.pipelines: dict[str, api.V2beta1Pipeline] = {}
         self.versions: dict[str, api.V2beta1PipelineVersion] = {}
         self.experiments: dict[str, api.V2beta1Experiment] = {}
@@ -69,6 +69,8 @@ class KfpApi:
         self.faults: list[Fault] = []
         self.on_look: Callable[[api.V2beta1Run], None] = lambda run: None
         """Called before a run is shown: changes it as a cluster would."""
+        self.most_active = 0
+        """Most recurring runs that were ever switched on at the same time."""
         self.lock = threading.RLock()
         self._seconds = 0
         self._client = api.ApiClient()
@@ -76,6 +78,10 @@ class KfpApi:
     def fail(self, pattern: str, kind: int | str, *, times: int = 1, seconds: float = 0.0) -> None:
         """Has the next `times` matching requests fail."""
         self.faults.append(Fault(pattern, kind, times, seconds))
+
+    def posts(self) -> list[str]:
+        """The requests that would have changed something."""
+        return [line for line in self.requests if not line.startswith("GET")]
 
     def fault(self, line: str) -> Fault | None:
         for fault in self.faults:
@@ -97,7 +103,7 @@ class KfpApi:
             raise RefusalError(401, "Request header error: there is no user identity header.")
         for pattern, handler in ROUTES.items():
             expected, _, template = pattern.partition(" ")
-            found = re.fullmatch(template, path.removeprefix("/apis/v2beta1"))
+            found = re.fullmatch(template, path.removeprefix(f"{self.prefix}/apis/v2beta1"))
             if expected == method and found:
                 groups = {key: unquote(value) for key, value in found.groupdict().items()}
                 request = SimpleNamespace(query=query, headers=headers, body=body, **groups)
@@ -232,7 +238,9 @@ def _check_source(state: KfpApi, run: Any) -> None:
     kinds = {"STRING": str, "LIST": list, "STRUCT": dict, "NUMBER_INTEGER": int, "BOOLEAN": bool}
     for name, value in ((run.runtime_config and run.runtime_config.parameters) or {}).items():
         if name not in inputs or not isinstance(value, kinds[inputs[name]["parameterType"]]):
-            raise RefusalError(400, f"Invalid input error: parameter {name} with value {value!r} does not fit")
+            raise RefusalError(
+                400, f"Invalid input error: parameter {name} with value {value!r} does not fit"
+            )
 
 
 def _create_run(state: KfpApi, request: Any) -> Any:
@@ -262,7 +270,9 @@ def _create_recurring_run(state: KfpApi, request: Any) -> Any:
     if len(recurring.trigger.cron_schedule.cron.split()) != 6:
         raise RefusalError(400, "Invalid input error: Schedule cron is not a supported format")
     if not 1 <= int(recurring.max_concurrency) <= 10:
-        raise RefusalError(400, "Invalid input error: The max concurrency of the recurring run is out of range")
+        raise RefusalError(
+            400, "Invalid input error: The max concurrency of the recurring run is out of range"
+        )
     recurring.recurring_run_id, recurring.created_at = str(uuid.uuid4()), state.now()
     state.recurring_runs[recurring.recurring_run_id] = recurring
     return recurring
@@ -334,6 +344,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._refuse(fault.kind, f"injected {fault.kind}")
                 return
             status, answer = self._answer(state, parts.path, query, body)
+            active = sum(run.mode == "ENABLE" for run in state.recurring_runs.values())
+            state.most_active = max(state.most_active, active)
         if fault and fault.kind == "drop":
             self.close_connection = True
             return
@@ -346,10 +358,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, state: KfpApi, path: str, query: dict[str, str], body: bytes) -> tuple[int, bytes]:
         try:
             answer = state.answer(self.command, path, query, self.headers, body)
-        except LookupError:
-            return 404, b"404 page not found"
         except RefusalError as refusal:
             return refusal.status, _error(refusal.status, str(refusal))
+        except LookupError:
+            return 404, b"404 page not found"
         if self.command == "DELETE":
             state.deletions.append((path, query))
         return 200, json.dumps(answer).encode()

@@ -1,0 +1,102 @@
+"""Commands of a cluster, run against a server that speaks KFP's API."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datum import cli
+from datum.cluster import client, watch
+from tests.cluster.kfp_api import KfpApi, serving
+
+
+@dataclasses.dataclass
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@dataclasses.dataclass
+class Cluster:
+    """A KFP server, and the `datum` command pointed at it."""
+
+    api: KfpApi
+    url: str
+    capsys: pytest.CaptureFixture[str]
+
+    def datum(self, *arguments: str) -> Ended:
+        """Runs a command in this process."""
+        status = 0
+        self.capsys.readouterr()
+        try:
+            cli.main([*arguments, *self.host])
+        except SystemExit as end:
+            status = int(end.code or 0)
+        out, err = self.capsys.readouterr()
+        return Ended(status, out, err)
+
+    @property
+    def host(self) -> tuple[str, str]:
+        """Arguments that point a command at the server."""
+        return "--set", f"kfp_host={self.url}"
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Waits are short, and nothing of this machine's installation is found."""
+    monkeypatch.setattr(client, "DELAYS", (0.01, 0.02, 0.05, 0.1))
+    monkeypatch.setattr(client, "TIMEOUT", (1.0, 0.5))
+    monkeypatch.setattr(watch, "POLL_SECONDS", 0.01)
+    monkeypatch.chdir(tmp_path)
+    for name in (client.TOKEN_PATH, "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def cluster(capsys: pytest.CaptureFixture[str]) -> Iterator[Cluster]:
+    """An empty KFP."""
+    api = KfpApi()
+    with serving(api) as url:
+        yield Cluster(api, url, capsys)
+
+
+@pytest.fixture(scope="session")
+def images_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make push` writes, where it writes it in a checkout."""
+    return write_images(tmp_path_factory.mktemp("checkout") / "build" / "images.json", "first")
+
+
+def write_images(file: Path, content: str) -> Path:
+    """A file of images by digest, which is that of `content`."""
+    stages = ("personalization", "generation", "adaptation", "evaluation", "reporting")
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({stage: f"example.org/datum-{stage}@sha256:{digest}" for stage in stages}))
+    return file
+
+
+@pytest.fixture(scope="session")
+def first_upload(images_file: Path) -> tuple[KfpApi, str]:
+    """A KFP that the pipelines were uploaded to from a checkout, and what the command printed."""
+    api, out = KfpApi(), io.StringIO()
+    with serving(api) as url, contextlib.chdir(images_file.parents[1]), contextlib.redirect_stdout(out):
+        cli.main(["upload", "--set", f"kfp_host={url}"])
+    return api, out.getvalue()
+
+
+@pytest.fixture
+def uploaded(cluster: Cluster, first_upload: tuple[KfpApi, str]) -> Cluster:
+    """A KFP that has the pipelines, and nothing else."""
+    cluster.api.pipelines = dict(first_upload[0].pipelines)
+    cluster.api.versions = dict(first_upload[0].versions)
+    return cluster
