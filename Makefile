@@ -72,7 +72,7 @@ test-images: .venv/test ## Build the images with buildah and run the whole pipel
 	. build/test-images.env && $(BIN)/python -m pytest tests/images/containers
 
 doctor: .venv/runtime ## Check the cluster of the current kube context: OVERLAY=default|minio|kind
-	$(BIN)/datum doctor --settings manifests/overlays/$(OVERLAY)/settings.env
+	$(BIN)/datum doctor --settings $(SETTINGS)
 
 kfp: ## Install Kubeflow Pipelines 2.17.0 into a cluster that has none
 	manifests/deploy.sh kfp

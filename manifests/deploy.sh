@@ -8,29 +8,30 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 datum=${DATUM:-.venv/bin/datum}
-folder=manifests/overlays/${2:-}
+overlay=${2:-}
+folder=manifests/overlays/$overlay
 settings=$folder/settings.env
 
 setting() { # KEY: its value in settings.env
   sed -n "s/^$1=//p" "$settings"
 }
 
-random() { # COUNT of bytes, in hexadecimal digits
-  od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n'
+random() { # COUNT of bytes: twice as many hexadecimal digits, in base64 as a Secret holds them
+  od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n' | base64
 }
 
-create_secret() { # NAMESPACE NAME ACCESSKEY SECRETKEY; by standard input, so that no process list shows a key
+create_secret() { # NAMESPACE NAME ACCESSKEY SECRETKEY, in base64; by standard input: no process list shows a key
   kubectl create -f - <<SECRET
 apiVersion: v1
 kind: Secret
 metadata: {namespace: "$1", name: "$2"}
-stringData: {accesskey: "$3", secretkey: "$4"}
+data: {accesskey: "$3", secretkey: "$4"}
 SECRET
 }
 
-read_keys() { # NAMESPACE NAME: both keys on one line, or nothing where there is no such secret
+read_keys() { # NAMESPACE NAME: both keys in base64, or nothing where there is no such secret
   kubectl -n "$1" get secret "$2" --ignore-not-found \
-    -o go-template='{{.data.accesskey | base64decode}} {{.data.secretkey | base64decode}}'
+    -o go-template='{{.data.accesskey}} {{.data.secretkey}}'
 }
 
 store_namespace() { # where the minio overlay's store is: the second label of its host
@@ -58,27 +59,26 @@ share_store_keys() { # the tasks and the store have one pair of keys: the one th
   done
 }
 
-build_images() {
-  local tag stage cluster
-  tag=$(setting TAG)
-  if [[ $folder == */kind ]]; then
-    make images TAG="$tag"
+build_images() { # the Makefile takes registry and tag from the same settings
+  local cluster image
+  if [[ $overlay == kind ]]; then
+    make images OVERLAY=kind
     cluster=$(kubectl config current-context)
-    for stage in images/*/; do
-      kind load docker-image "datum-$(basename "$stage"):$tag" --name "${cluster#kind-}"
-    done
+    while read -r image; do
+      kind load docker-image "$image" --name "${cluster#kind-}" </dev/null
+    done < <(sed -n 's/.*: "\(.*\)".*/\1/p' build/images.json)
   else
-    make images push REGISTRY="$(setting REGISTRY)" TAG="$tag"
+    make images push OVERLAY="$overlay"
   fi
 }
 
 deploy() {
-  if [[ -z ${SKIP_IMAGES:-} && $folder != */kind && -z $(setting REGISTRY) ]]; then
+  if [[ -z ${SKIP_IMAGES:-} && $overlay != kind && -z $(setting REGISTRY) ]]; then
     echo "deploy: $settings: REGISTRY is empty, expected a registry that the cluster pulls from;" \
       "set it, or deploy with SKIP_IMAGES=1 where the nodes hold the images" >&2
     exit 2
   fi
-  if [[ $folder == */minio ]]; then
+  if [[ $overlay == minio ]]; then
     share_store_keys
   fi
   "$datum" doctor --settings "$settings"
@@ -86,7 +86,7 @@ deploy() {
     build_images
   fi
   kubectl apply --server-side --field-manager=datum --kustomize "$folder"
-  if [[ $folder == */minio ]]; then
+  if [[ $overlay == minio ]]; then
     kubectl -n "$(store_namespace)" wait job/datum-bucket --for=condition=complete --timeout=10m
   fi
   "$datum" upload --settings "$settings"
@@ -94,10 +94,10 @@ deploy() {
 }
 
 undeploy() { # leaves namespaces, secrets, volume claims and buckets: the data
-  "$datum" schedule --settings "$settings" --remove
+  "$datum" schedule --settings "$settings" --remove-all
   "$datum" upload --settings "$settings" --remove
   kubectl delete --kustomize "$folder" --selector app.kubernetes.io/part-of=datum --ignore-not-found
-  if [[ $folder == */minio ]]; then
+  if [[ $overlay == minio ]]; then
     # The ConfigMap is KFP's; its key `providers` is ours.
     kubectl -n "$(setting NAMESPACE)" patch configmap kfp-launcher --type merge --patch '{"data": {"providers": null}}'
   fi
@@ -124,7 +124,7 @@ kfp() {
 case ${1:-} in
 deploy | undeploy)
   if [[ ! -f $settings ]]; then
-    echo "$1: there is no overlay '${2:-}' in manifests/overlays; expected OVERLAY=" \
+    echo "$1: there is no overlay '$overlay' in manifests/overlays; expected OVERLAY=" \
       "$(basename -a manifests/overlays/*/ | paste -sd ' ')" >&2
     exit 2
   fi

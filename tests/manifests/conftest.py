@@ -1,6 +1,5 @@
 """The overlays as `kubectl kustomize` renders them, and a server for kubectl to talk to."""
 
-import base64
 import functools
 import json
 import os
@@ -142,12 +141,9 @@ class _Handler(BaseHTTPRequestHandler):
             )
         return self._answer({"kind": "Status", "status": "Success"})
 
-    def _content(self) -> Resource:
+    def _content(self) -> Any:
         # A server-side apply is YAML.
-        content: Resource = yaml.safe_load(self.rfile.read(int(self.headers["Content-Length"])))
-        if text := content.pop("stringData", None):
-            content["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in text.items()}
-        return content
+        return yaml.safe_load(self.rfile.read(int(self.headers["Content-Length"])))
 
     def _answer(self, *content: Resource, status: int = 200) -> None:
         body = "\n".join(json.dumps(part) for part in content).encode()

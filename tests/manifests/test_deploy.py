@@ -1,6 +1,7 @@
 """`manifests/deploy.sh`: kubectl itself talks to a server; `datum`, make and kind only tell that they ran."""
 
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -26,10 +27,11 @@ Deploy = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what the script reads, whose settings a test may change."""
+    """A copy of what the script reads, whose settings a test may change; as if images had been built."""
     shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
-    for stage in STAGES:
-        (tmp_path / "images" / stage).mkdir(parents=True)
+    (tmp_path / "build").mkdir()
+    images = {stage: f"datum-{stage}:0.1.0" for stage in STAGES}
+    (tmp_path / "build/images.json").write_text(json.dumps(images, indent=2))
     return tmp_path
 
 
@@ -101,7 +103,7 @@ def test_deploy_checks_builds_pushes_applies_uploads_and_schedules(
     assert "cluster kind-laptop" in run.stdout
     assert _steps(api_server.writes) == [
         f"datum doctor {_settings('default')}",
-        "make images push REGISTRY=registry.example.org/team TAG=0.1.0",
+        "make images push OVERLAY=default",
         "apply",
         f"datum upload {_settings('default')}",
         f"datum schedule {_settings('default')} --apply",
@@ -145,7 +147,7 @@ def test_kind_gets_its_images_loaded_and_none_pushed(deploy: Deploy, api_server:
     run = deploy("deploy", "kind")
     assert run.returncode == 0, run.stderr
     loads = [f"kind load docker-image datum-{stage}:0.1.0 --name laptop" for stage in STAGES]
-    assert _steps(api_server.writes)[1:-2] == ["make images TAG=0.1.0", *loads, "apply"]
+    assert _steps(api_server.writes)[1:-2] == ["make images OVERLAY=kind", *loads, "apply"]
 
 
 def test_the_own_store_gets_random_keys_that_it_shares_with_the_tasks(
@@ -167,7 +169,7 @@ def test_the_own_store_gets_random_keys_that_it_shares_with_the_tasks(
 
 @pytest.mark.parametrize("namespace", ["kubeflow", "datum-store"])
 def test_keys_that_are_there_already_are_kept(deploy: Deploy, api_server: Any, namespace: str) -> None:
-    keys = {"accesskey": "somebody", "secretkey": "chosen by somebody"}
+    keys = {"accesskey": "somebody", "secretkey": 'chosen "by" {somebody}'}
     encoded = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
     secret = {"kind": "Secret", "apiVersion": "v1", "data": encoded}
     api_server.put(f"api/v1/namespaces/{namespace}/secrets/datum-store", secret)
@@ -197,7 +199,7 @@ def test_undeploy_removes_what_deploy_made_and_leaves_data(
         run = deploy("undeploy", overlay)
         assert run.returncode == 0, run.stderr
     assert api_server.writes[:2] == [
-        f"datum schedule {_settings(overlay)} --remove",
+        f"datum schedule {_settings(overlay)} --remove-all",
         f"datum upload {_settings(overlay)} --remove",
     ]
     kinds = {item["kind"] for item in api_server.objects.values()}
