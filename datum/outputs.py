@@ -11,8 +11,8 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,13 +72,12 @@ def building(output: Path, provenance: Mapping[str, Any]) -> Iterator[Path]:
 @contextlib.contextmanager
 def replacing(file: Path) -> Iterator[Path]:
     """Yields a temporary path beside `file`, renamed to `file` when the block ends without an exception."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}.", suffix=file.suffix)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = file.with_name(f".{file.stem}.{secrets.token_hex(4)}{file.suffix}")
+    # As readable as any other new file, which tempfile's are not; asking for the umask would be no way for
+    # threads, because it can be read only by setting it.
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
-        # mkstemp makes private files; an output is as readable as any other new file.
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
@@ -103,12 +102,6 @@ def place(source: Path, destination: Path) -> None:
     else:
         destination.parent.mkdir(parents=True, exist_ok=True)
         _link_or_copy(str(source), str(destination))
-
-
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value
 
 
 def _normalised(provenance: Mapping[str, Any]) -> Any:

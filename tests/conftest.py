@@ -106,8 +106,9 @@ def s3_environment(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def s3_bucket(s3_environment: str) -> str:
-    """The name of a fresh bucket on the test server."""
+def s3_bucket(s3_environment: str) -> Iterator[str]:
+    """The name of a fresh bucket on the test server, removed after the test with all that it holds: the
+    server runs out of volumes after some dozens of buckets."""
     from minio import Minio
 
     client = Minio(
@@ -115,4 +116,5 @@ def s3_bucket(s3_environment: str) -> str:
     )
     name = f"bucket-{time.monotonic_ns()}"
     client.make_bucket(name)
-    return name
+    yield name
+    client.remove_bucket(name)

@@ -52,11 +52,19 @@ class Proxy:
         """So many downloads of images break off in the middle."""
         self.delay = 0.0
         """Seconds that every request waits."""
+        self._at_work: set[int] = set()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def forward(self) -> None:
+                proxy._at_work.add(threading.get_ident())
+                try:
+                    self.pass_on()
+                finally:
+                    proxy._at_work.discard(threading.get_ident())
+
+            def pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 again = (self.command, self.path) in proxy.requests
                 proxy.requests.append((self.command, self.path))
@@ -109,6 +117,12 @@ class Proxy:
         self._server.shutdown()
         self._server.server_close()
 
+    def settle(self) -> None:
+        """Waits for the requests of a client that was killed."""
+        time.sleep(0.3)
+        while self._at_work:
+            time.sleep(0.01)
+
     def count(self, method: str, part: str = "") -> int:
         return sum(1 for m, path in self.requests if m == method and part in path)
 
@@ -151,6 +165,14 @@ def test_a_published_folder_comes_back_as_it_was(base: str, tmp_path: Path) -> N
     assert content_of(copy) == content_of(folder)
     assert copy.name == uri.rpartition("/")[2]
     assert list(tmp_path.joinpath("scratch").glob("*.partial")) == []
+
+
+def test_what_many_threads_fetch_is_as_readable_as_any_new_file(base: str, tmp_path: Path) -> None:
+    uri = publish(folder_of(tmp_path / "folder", 100), base, "gta")
+    copy = fetch(uri, tmp_path / "scratch")
+    (tmp_path / "new").touch()
+    modes = {file.stat().st_mode for file in copy.rglob("*") if file.is_file()}
+    assert modes == {(tmp_path / "new").stat().st_mode}
 
 
 def test_the_uri_is_that_of_the_content_and_its_names(base: str, tmp_path: Path) -> None:
@@ -270,6 +292,7 @@ def test_a_killed_publication_is_incomplete_and_goes_on_where_it_was(
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    proxy.settle()
     keys = open_store(base).list()
     assert 0 < len(keys) < 150 and not any(key.endswith(INDEX) for key in keys)
     proxy.delay = 0
@@ -290,6 +313,7 @@ def test_a_killed_fetch_leaves_nothing_whole_and_goes_on_where_it_was(
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    proxy.settle()
     assert not list(scratch.glob("*/gta-*"))
     there = len(list(scratch.glob("*.partial/images/*/*.png")))
     proxy.delay = 0

@@ -5,7 +5,11 @@
 Starts SeaweedFS on loopback, publishes and fetches FILES (default 2000) files of 20 kB with one thread and
 with `datum.transfer.THREADS`, in one run; then a tenth of the files through a proxy that keeps every request
 back for 20 ms, as the way to a store elsewhere does. It prints files a second and their ratio, and fails
-where many threads are not faster or a byte differs.
+where a byte differs, or where many threads are not three times as fast on the long way. On loopback nothing
+but processors is to be had, and the server takes its share of them.
+
+On two cores of an AMD EPYC, with other work on them, 2026-11-23: published 320 -> 508 files/s (1.6x) and
+fetched 358 -> 393 files/s (1.1x) on loopback; 29 -> 303 (10.6x) and 40 -> 293 (7.4x) through the proxy.
 """
 
 import asyncio
@@ -75,11 +79,12 @@ def files_a_second(folder: Path, count: int, base: str, scratch: Path, threads: 
     return count / (published - started), count / (fetched - published)
 
 
-def compare(title: str, folder: Path, count: int, bucket: str, scratch: Path) -> None:
+def compare(title: str, folder: Path, count: int, scratch: Path, *, least: float) -> None:
+    """Prints the rates; fails where many threads are not `least` times as fast as one."""
     many = datum.transfer.THREADS
     rates = {
         threads: files_a_second(
-            folder, count, f"s3://{bucket}/{title.split()[0]}-{threads}", scratch / str(threads), threads
+            folder, count, f"s3://bench/{title.split()[0]}-{threads}", scratch / str(threads), threads
         )
         for threads in (1, many)
     }
@@ -90,7 +95,7 @@ def compare(title: str, folder: Path, count: int, bucket: str, scratch: Path) ->
             f"{all_:.0f}/s, {all_ / one:.2f}x",
             flush=True,
         )
-        assert all_ > one, f"{many} threads are not faster than one"
+        assert all_ > least * one, f"{many} threads are not {least} times as fast as one"
 
 
 def main() -> None:
@@ -99,10 +104,10 @@ def main() -> None:
         os.environ |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
         Minio(urlsplit(endpoint).netloc, ACCESS_KEY, SECRET_KEY, secure=False).make_bucket("bench")
         os.environ["S3_ENDPOINT"] = endpoint
-        compare("loopback", draw(Path(place) / "all", count), count, "bench", Path(place) / "scratch-1")
+        compare("loopback", draw(Path(place) / "all", count), count, Path(place) / "scratch-1", least=0)
         os.environ["S3_ENDPOINT"] = delayed(endpoint)
         few = count // 10
-        compare("20 ms away", draw(Path(place) / "few", few), few, "bench", Path(place) / "scratch-2")
+        compare("20 ms away", draw(Path(place) / "few", few), few, Path(place) / "scratch-2", least=3)
 
 
 if __name__ == "__main__":
