@@ -19,7 +19,7 @@ from typing import Any
 import datum
 from datum.config import DatasetSettings, to_dict
 from datum.datasets.check import check_dataset, check_labels
-from datum.datasets.convert import CLASS_STATS, CLASS_STATS_BY_FILE, FILES_BY_CLASS
+from datum.datasets.convert import CLASS_STATS, CLASS_STATS_BY_FILE, DEFAULT_WORKERS, FILES_BY_CLASS
 from datum.datasets.ingest import fingerprint, ingest_source, ingest_target
 from datum.datasets.layouts import DatasetName, Pair, find_images, find_pairs, layout_of
 from datum.datasets.one_shot import (
@@ -48,6 +48,9 @@ __all__ = ["fetch", "fetch_validation", "ingest_source_uri", "ingest_target_uri"
 
 STATISTICS = (CLASS_STATS, CLASS_STATS_BY_FILE, FILES_BY_CLASS)
 """Files that a conversion leaves in the root of a source data set."""
+
+WORKERS = min(4, DEFAULT_WORKERS)
+"""Processes that convert labels: a node may have many more processors than the task asked for."""
 
 _VALIDATION = ("leftImg8bit/val/", "gtFine/val/")
 _TARGET = (f"{TRAIN_IMAGES}/", *_VALIDATION)
@@ -97,7 +100,7 @@ def ingest_source_uri(
         datasets,
         scratch,
         lambda root, output: ingest_source(
-            benchmark_dataset, root, output, settings=settings, recorded_root=Path()
+            benchmark_dataset, root, output, settings=settings, workers=WORKERS, recorded_root=Path()
         ),
     )
 
@@ -126,7 +129,9 @@ def ingest_target_uri(target: str, datasets: str, scratch: Path, *, settings: Da
         given,
         datasets,
         scratch,
-        lambda root, output: ingest_target(root, output, settings=settings, recorded_root=Path()),
+        lambda root, output: ingest_target(
+            root, output, settings=settings, workers=WORKERS, recorded_root=Path()
+        ),
     )
 
 
