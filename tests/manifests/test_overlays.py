@@ -174,13 +174,18 @@ def test_the_stores_volume_outlives_the_store(render: Any) -> None:
     assert "PersistentVolumeClaim" not in {item["kind"] for item in render("minio")}
 
 
-def test_manifests_and_scripts_are_clean() -> None:
-    for command in (
-        [TOOLS / "yamllint", "--strict", "manifests"],
-        [TOOLS / "shellcheck", *MANIFESTS.rglob("*.sh")],
-    ):
-        run = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True)
-        assert run.returncode == 0, run.stdout + run.stderr
+@pytest.mark.parametrize(
+    ("tool", "patterns"),
+    [("yamllint", ["*.yaml", "*.yml", ".yamllint"]), ("shellcheck", ["*.sh", ".ci/run"])],
+)
+def test_yaml_and_shell_of_the_repository_are_clean(tool: str, patterns: list[str]) -> None:
+    list_files = ["git", "ls-files", *patterns]
+    files = subprocess.run(list_files, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert files
+    options = ["--strict"] if tool == "yamllint" else []
+    command = [str(TOOLS / tool), *options, *files]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_a_kustomization_refers_to_its_neighbours_by_paths_that_exist() -> None:

@@ -6,9 +6,11 @@ Source of the profile: https://kubernetes.io/docs/concepts/security/pod-security
 
 import copy
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 VOLUME_TYPES = {
     "configMap",
@@ -268,6 +270,51 @@ def test_a_shared_namespace_warns_and_one_of_ours_enforces(
     )
     levels = {"warn": "restricted", "audit": "restricted"} | ({"enforce": enforced} if enforced else {})
     assert labels == {f"pod-security.kubernetes.io/{mode}": level for mode, level in levels.items()}
+
+
+HARDENED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""What KFP (2.16 and newer, argocompiler/security_context.go) gives every container of a run. Its own and
+Argo's get runAsNonRoot besides; a task's gets what its author sets."""
+FORMS_OF_VOLUMES = {"emptyDirMounts", "pvcMount"}
+"""The ways of kfp-kubernetes to mount what the profile allows."""
+
+
+def _task_pod(executor: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod that KFP makes of a task of a compiled pipeline, as far as the profile looks at it."""
+    own = HARDENED | executor.get("securityContext", {})
+    theirs = HARDENED | {"runAsNonRoot": True}
+    return {
+        "spec": {
+            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            "initContainers": [
+                {"name": name, "securityContext": theirs} for name in ("init", "kfp-launcher")
+            ],
+            "containers": [
+                {"name": "main", "securityContext": own},
+                {"name": "wait", "securityContext": theirs},
+            ],
+        }
+    }
+
+
+@pytest.mark.parametrize("pipeline", ["reproduction", "ingest", "ablation", "baselines"])
+def test_every_task_of_a_compiled_pipeline_is_restricted(pipeline: str) -> None:
+    file = Path(__file__).parents[1] / "pipelines/golden" / f"{pipeline}.yaml"
+    _, platform = yaml.safe_load_all(file.read_text())
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors
+    for name, executor in executors.items():
+        assert violations(_task_pod(executor)) == [], name
+        mounts = {key for key in executor if "Mount" in key or "Volume" in key or "hostPath" in key}
+        assert mounts <= FORMS_OF_VOLUMES, name
+
+
+def test_a_task_whose_author_sets_nothing_is_not_restricted() -> None:
+    assert violations(_task_pod({})) == ["container main: runAsNonRoot is not true"]
 
 
 def _templates(resources: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
