@@ -114,10 +114,10 @@ def test_a_killed_run_goes_on_with_what_was_finished(
 
 
 def test_every_task_is_announced_by_the_name_that_it_has_in_the_dag(finished: tuple[Path, str]) -> None:
-    headings = re.findall(r"^\[(\d+)/10\] (.+)$", finished[1], re.MULTILINE)
-    assert [int(number) for number, _ in headings] == list(range(1, 11))
+    headings = re.findall(r"^\[(\d+)/11\] (.+)$", finished[1], re.MULTILINE)
+    assert [int(number) for number, _ in headings] == list(range(1, 12))
     names = [name for _, name in headings]
-    assert {"ingest source", "ingest target", "seed 7 · generate 2/2", "seed 7 · merge shards"} <= set(names)
+    assert {"check parameters", "ingest target", "seed 7 · generate 2/2", "seed 7 · merge shards"} <= set(names)
     assert names[-1] == "report"
     assert "KFP Executor" not in finished[1] and "executor_input" not in finished[1]
 
