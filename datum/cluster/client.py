@@ -177,7 +177,7 @@ class Kfp:
             case 401 | 301 | 302 | 303 | 307:
                 return InputError(
                     f"KFP at {host} knows nobody by this login ({error.status}); name a file with a token in "
-                    f"{TOKEN_PATH}: kubectl create token datum-runner --namespace {namespace} "
+                    f"{TOKEN_PATH}: kubectl create token default-editor --namespace {namespace} "
                     "--audience pipelines.kubeflow.org"
                 )
             case 403:
@@ -189,7 +189,8 @@ class Kfp:
                 return MissingError(f"KFP at {host}: {message}")
             case 404:
                 return InputError(
-                    f"{host}: found no KFP API there (404); set kfp_host to the URL of ml-pipeline or its UI"
+                    f"{host}: found no KFP API there (404); set kfp_host to the URL of ml-pipeline, or "
+                    "kfp_namespace to where KFP is installed"
                 )
             case 409:
                 return ConflictError(f"KFP at {host}: {message} (409); choose another name")

@@ -51,7 +51,7 @@ def render(watched: Watched, *, brief: bool = False) -> Group:
 
 
 def _heading(watched: Watched) -> Text:
-    state = STATES.get(watched.state, watched.state.lower())
+    state = STATES[watched.state]
     mark, style = MARKS.get(state, ("–", "dim"))
     done, total = watched.count("succeeded", "skipped"), len(watched.tasks)
     return Text.assemble(

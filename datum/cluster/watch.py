@@ -94,7 +94,7 @@ class Watched:
         KFP reports the nodes of the Argo workflow: a task is a node named as in the spec, and before it a
         node `<task>-driver` works out its inputs.
         """
-        self.state = run.state or "PENDING"
+        self.state = run.state if run.state in STATES else "PENDING"
         self.created, self.finished = _time(run.created_at), _time(run.finished_at)
         details = (run.run_details and run.run_details.task_details) or ()
         nodes = {node.display_name: node for node in details}
@@ -235,7 +235,7 @@ def _refused(task: Task) -> bool:
 def _failure(watched: Watched) -> str:
     """One line: how the run ended, which task failed, where its log is."""
     failed = [task.name for task in watched.tasks if task.state == "failed"]
-    end = STATES.get(watched.state, watched.state.lower())
+    end = STATES[watched.state]
     text = f"run {watched.name!r} {end} after {duration(watched.seconds())}"
     return f"{text}: {_named(failed)} at {watched.page}" if failed else f"{text}; see {watched.page}"
 

@@ -14,7 +14,8 @@ import pytest
 
 from datum import cli
 from datum.cluster import client, watch
-from tests.cluster.kfp_api import KfpApi, serving
+from tests.cluster.kfp_api import KfpApi
+from tests.cluster.kfp_server import serving
 
 
 @dataclasses.dataclass

@@ -1,4 +1,4 @@
-"""A server that speaks the part of KFP's v2beta1 API that `datum` uses, and that can fail in many ways.
+"""The part of KFP's v2beta1 API that `datum` uses: what it keeps, and what it answers.
 
 Answers are kfp_server_api's own models in its own serialization. What the server demands (unique names, known
 parameters, six fields of a cron, a namespace only where KFP is multi-user) is what KFP's API server demands.
@@ -12,15 +12,12 @@ import email.policy
 import json
 import re
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 import kfp_server_api as api
 import yaml
@@ -29,8 +26,6 @@ NEVER = datetime.fromtimestamp(0, UTC)
 """What KFP sends for a time of a run that has not come."""
 NODE_NEVER = datetime(1, 1, 1, tzinfo=UTC)
 """The same for a node of a workflow."""
-CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 500: 13, 503: 14}
-"""gRPC's codes of HTTP statuses."""
 
 
 class RefusalError(Exception):
@@ -320,96 +315,6 @@ ROUTES: Mapping[str, Callable[[KfpApi, Any], Any]] = {
     "POST /recurringruns/(?P<id>[^/:]+):disable": _switch("DISABLE"),
     "DELETE /recurringruns/(?P<id>[^/:]+)": _delete_recurring_run,
 }
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def _handle(self) -> None:
-        state, parts = self.server.state, urlsplit(self.path)
-        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        with state.lock:
-            line = f"{self.command} {parts.path}"
-            state.requests.append(line)
-            fault = state.fault(line)
-            if fault and fault.kind == "lose":
-                self.close_connection = True
-                return
-            if fault and fault.kind == "page":
-                self._send(200, b"<html>Log in</html>", "text/html")
-                return
-            if fault and isinstance(fault.kind, int):
-                self._refuse(fault.kind, f"injected {fault.kind}")
-                return
-            status, answer = self._answer(state, parts.path, query, body)
-            active = sum(run.mode == "ENABLE" for run in state.recurring_runs.values())
-            state.most_active = max(state.most_active, active)
-        if fault and fault.kind == "drop":
-            self.close_connection = True
-            return
-        if fault and fault.kind == "stall":
-            time.sleep(fault.seconds)
-        self._send(status, answer)
-
-    do_GET = do_POST = do_DELETE = _handle  # noqa: N815 - http.server's names
-
-    def _answer(self, state: KfpApi, path: str, query: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        try:
-            answer = state.answer(self.command, path, query, self.headers, body)
-        except RefusalError as refusal:
-            return refusal.status, _error(refusal.status, str(refusal))
-        except LookupError:
-            return 404, b"404 page not found"
-        if self.command == "DELETE":
-            state.deletions.append((path, query))
-        return 200, json.dumps(answer).encode()
-
-    def _refuse(self, status: int, message: str) -> None:
-        self._send(status, _error(status, message))
-
-    def _send(self, status: int, body: bytes, content_type: str = "application/json") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Tests read `requests` instead."""
-
-
-def _error(status: int, message: str) -> bytes:
-    error = {"error": message, "code": CODES.get(status, 2), "message": message, "details": []}
-    return json.dumps(error).encode()
-
-
-class Server(ThreadingHTTPServer):
-    """Serves a `KfpApi` on loopback."""
-
-    daemon_threads = True
-
-    def __init__(self, state: KfpApi) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.state = state
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has given up waiting is no error of the server."""
-
-
-@contextmanager
-def serving(state: KfpApi) -> Iterator[str]:
-    """Serves `state` while the block runs; yields the URL."""
-    server = Server(state)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def node(name: str, state: str, *, seconds: float = 60.0) -> api.V2beta1PipelineTaskDetail:

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from tests.cluster.conftest import Cluster, Ended
-from tests.cluster.kfp_api import KfpApi, serving
+from tests.cluster.kfp_api import KfpApi
+from tests.cluster.kfp_server import serving
 
 
 def one_line(ended: Ended) -> str:
