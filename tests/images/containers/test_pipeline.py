@@ -98,3 +98,18 @@ def test_the_reproduction_runs_in_its_images_with_artifacts_and_data_sets_in_a_s
         [item["artifacts"][0]["uri"].removeprefix("minio://") for item in tasks["report"].artifacts.values()]
     ) as fetched:
         check(tasks, images, fetched)
+
+
+def test_a_component_that_fails_in_its_image_fails_the_run_with_what_it_said(
+    pipeline: Path, tmp_path: Path
+) -> None:
+    cluster = Cluster(
+        artifacts=FolderArtifacts(tmp_path / "minio"), folder=tmp_path / "pods", secrets=SECRETS
+    )
+    given = arguments("file:///data", store_endpoint="")
+    given["overrides"].append("generation.checkpoint_step=3")
+    with pytest.raises(
+        AssertionError,
+        match=r"check parameters: ended with status 2 in its image:\n(.*\n)*.*checkpoint_step=3",
+    ):
+        cluster.run(pipeline, given)
