@@ -54,8 +54,9 @@ def build(arguments: argparse.Namespace) -> None:
     engine = _engine(arguments.engine)
     names = _names(arguments)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    # Without a password that the URL may hold.
-    source = re.sub(r"//[^@/]*@", "//", _git("remote", "get-url", "origin"))
+    # A URL, without a password that it may hold; a folder on this machine tells nobody anything.
+    origin = _git("remote", "get-url", "origin")
+    source = re.sub(r"//[^@/]*@", "//", origin) if re.match(r"\w+://|\w+@", origin) else ""
     build_arguments = {"VERSION": version, "REVISION": _git("rev-parse", "HEAD"), "SOURCE": source}
     if arguments.base:
         build_arguments["PYTHON_BASE"] = arguments.base
