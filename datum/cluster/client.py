@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -28,6 +29,8 @@ TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH"
 """KFP's own environment variable: names the file with the token of a multi-user installation."""
 POD_TOKEN_PATH = "/var/run/secrets/kubeflow/pipelines/token"
 """Where that file is in a pod, by KFP's convention."""
+HEALTH_PATH = "/apis/v2beta1/healthz"
+"""Where KFP says what it is."""
 NOT_FOUND_CODE = 5
 """gRPC's code in the body of a 404 that is about an object; another 404 is no KFP API's."""
 
@@ -57,19 +60,31 @@ class Kfp:
 
         self.settings = settings
         self._configuration = _configuration(settings)
-        client = api.ApiClient(self._configuration)
+        self._client = client = api.ApiClient(self._configuration)
         self.pipelines = api.PipelineServiceApi(client)
         self.uploads = api.PipelineUploadServiceApi(client)
         self.experiments = api.ExperimentServiceApi(client)
         self.runs = api.RunServiceApi(client)
         self.recurring_runs = api.RecurringRunServiceApi(client)
-        self._health = api.HealthzServiceApi(client)
 
     @cached_property
     def namespace(self) -> dict[str, str]:
         """The argument `namespace` of a multi-user installation; none where KFP is standalone."""
-        health = self.read(self._health.healthz_service_get_healthz_with_http_info)
-        return {"namespace": self.settings.namespace} if health.multi_user else {}
+        return {"namespace": self.settings.namespace} if self._health.get("multi_user") else {}
+
+    @cached_property
+    def version(self) -> tuple[int, int] | None:
+        """Release of KFP, such as (2, 17); None where it does not say."""
+        numbers = re.match(r"v?(\d+)\.(\d+)", self._health.get("tag_name", ""))
+        return (int(numbers[1]), int(numbers[2])) if numbers else None
+
+    @cached_property
+    def _health(self) -> dict[str, Any]:
+        # The generated function would drop the release, which KFP's specification does not list.
+        arguments = {"response_type": "object", "auth_settings": ["Bearer"], "_return_http_data_only": False}
+        return dict(
+            self.read(self._client.call_api, resource_path=HEALTH_PATH, method="GET", **arguments) or {}
+        )
 
     def page(self, path: str) -> str:
         """URL of a page of KFP's web interface; without `kfp_host`, as `kubectl port-forward` serves it."""

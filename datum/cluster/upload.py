@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from datum.outputs import sha256
 
 BUILT_IMAGES = Path("build/images.json")
 """Where `make images` and `make push` leave the names of the images."""
+NON_ROOT_VERSION = (2, 16)
+"""Oldest KFP that takes a pipeline whose tasks say that they do not run as root."""
 SUFFIX = ".upload"
 """Stands between the name of a version and how often that content was uploaded."""
 
@@ -24,6 +27,7 @@ SUFFIX = ".upload"
 def upload(settings: ClusterSettings, images: Path | None) -> None:
     """Compiles the pipelines and uploads each that differs from its latest version; prints them all.
 
+    Their forms are filled with the settings, so that the next run can be started from KFP's web interface.
     `images` is a JSON object of image names by stage. Without it, the file that `make images` left is taken,
     else the images are `<registry>/datum-<stage>:<tag>`. Raises `InputError` for a file that is none.
     """
@@ -33,7 +37,12 @@ def upload(settings: ClusterSettings, images: Path | None) -> None:
     named = _images(settings, images)
     with tempfile.TemporaryDirectory(prefix="datum-") as folder:
         files = compile_all(
-            Path(folder), images=named, data_volume=settings.data_volume, profile=settings.profile
+            Path(folder),
+            images=named,
+            data_volume=settings.data_volume,
+            profile=settings.profile,
+            defaults=dataclasses.asdict(settings),
+            says_non_root=kfp.version is None or kfp.version >= NON_ROOT_VERSION,
         )
         rows = [_upload_pipeline(kfp, file) for file in files]
     print_table(("PIPELINE", "VERSION", "", "URL"), rows, kfp.hint())

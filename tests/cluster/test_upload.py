@@ -62,11 +62,20 @@ def test_going_back_to_earlier_content_makes_it_the_latest_again(
     assert f"version {again.name}" in uploaded.datum("submit", "ingest").err
 
 
-def test_without_a_file_images_are_named_by_registry_and_tag(cluster: Cluster) -> None:
-    ended = cluster.datum("upload", "--set", "registry=registry.example.org/team", "--set", "tag=1.2")
-    assert ended.status == 0
-    image = "registry.example.org/team/datum-adaptation:1.2"
-    assert any(image in str(version) for version in cluster.api.versions.values())
+def test_the_settings_name_the_images_and_fill_the_form(cluster: Cluster) -> None:
+    registry = ("--set", "registry=registry.example.org/team", "--set", "tag=1.2")
+    assert cluster.datum("upload", *registry, "--set", "source=s3://data/gta").status == 0
+    (version,) = versions_of(cluster.api, "datum-reproduction")
+    form = pipeline_spec(version.pipeline_spec)["root"]["inputDefinitions"]["parameters"]
+    assert form["adaptation_image"]["defaultValue"] == "registry.example.org/team/datum-adaptation:1.2"
+    assert form["source"]["defaultValue"] == "s3://data/gta"
+
+
+def test_kfp_2_15_gets_pipelines_that_it_takes(cluster: Cluster, first_upload: tuple[KfpApi, str]) -> None:
+    assert any("runAsNonRoot" in str(version) for version in first_upload[0].versions.values())
+    cluster.api.version = "2.15.2"
+    assert cluster.datum("upload").status == 0
+    assert not any("runAsNonRoot" in str(version) for version in cluster.api.versions.values())
 
 
 def test_a_bad_network_makes_each_pipeline_and_version_once(cluster: Cluster, images_file: Path) -> None:
