@@ -23,7 +23,7 @@ from datum.cluster.settings import ClusterSettings
 from datum.store import open_store
 from datum.transfer import publish
 from tests.cluster.kfp_api import KfpApi
-from tests.cluster.kfp_api import serving as serving_kfp
+from tests.cluster.kfp_server import serving as serving_kfp
 from tests.cluster.kubernetes_api import TOKEN, KfpHealth, KubernetesApi, Registry, serving
 from tests.conftest import ACCESS_KEY, SECRET_KEY
 
@@ -440,7 +440,9 @@ def test_that_a_login_page_is_not_taken_for_kfp(examine: Doctor, kfp: KfpHealth)
 
 
 def test_that_kfp_that_hides_its_version_is_a_warning(examine: Doctor, cluster: KubernetesApi) -> None:
-    with serving_kfp(KfpApi()) as cluster.kfp_url:
+    kfp = KfpApi()
+    kfp.version = ""
+    with serving_kfp(kfp) as cluster.kfp_url:
         row = examine()["KFP"]
     assert row.status == "warning"
     assert "get deployment ml-pipeline" in row.remedy
