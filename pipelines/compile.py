@@ -20,7 +20,7 @@ from pipelines.placement import Cluster, Profile
 from pipelines.reproduction import reproduction
 
 SHARDS: Mapping[Profile, int] = {"paper": 4, "demo": 1}
-"""Tasks that share the drawing of one seed's images: four GPUs draw the paper's 2,975 in half an hour in place
+"""Tasks that share the drawing of one seed's images: four GPUs draw the paper's 2,975 in half an hour instead
 of two; a laptop's one node gains nothing."""
 
 
