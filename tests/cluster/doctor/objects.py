@@ -1,0 +1,137 @@
+"""What a cluster of these tests is made of, and what is asserted of the doctor's table."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client as kubernetes
+from rich.console import Console
+
+from datum.cluster.doctor import Check, show
+from datum.store import open_store
+from tests.cluster.kubernetes_api import TOKEN
+from tests.conftest import ACCESS_KEY, SECRET_KEY
+
+STAGES = ("personalization", "generation", "adaptation", "evaluation", "reporting")
+
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+CLOSED = "http://127.0.0.1:1"
+
+
+Rows = dict[str, Check]
+
+
+Doctor = Callable[..., Rows]
+
+
+def metadata(name: str, namespace: str | None = "kubeflow", **more: Any) -> Any:
+    return kubernetes.V1ObjectMeta(name=name, namespace=namespace, **more)
+
+
+def a_namespace(labels: dict[str, str], phase: str = "Active") -> Any:
+    return kubernetes.V1Namespace(
+        kind="Namespace",
+        metadata=metadata("kubeflow", None, labels=labels),
+        status=kubernetes.V1NamespaceStatus(phase=phase),
+    )
+
+
+def a_node(name: str, gpus: int, *, taints: tuple[Any, ...] = (), ready: str = "True", **labels: str) -> Any:
+    resources = {"cpu": "32", "memory": "256Gi"} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
+    return kubernetes.V1Node(
+        kind="Node",
+        metadata=metadata(
+            name, None, labels={key.replace("__", "."): value for key, value in labels.items()}
+        ),
+        spec=kubernetes.V1NodeSpec(taints=list(taints)),
+        status=kubernetes.V1NodeStatus(
+            allocatable=resources,
+            capacity=resources,
+            conditions=[kubernetes.V1NodeCondition(type="Ready", status=ready)],
+        ),
+    )
+
+
+def a_taint(value: str = "present") -> Any:
+    return kubernetes.V1Taint(key="nvidia.com/gpu", value=value, effect="NoSchedule")
+
+
+def a_secret(name: str, **values: str) -> Any:
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return kubernetes.V1Secret(kind="Secret", metadata=metadata(name), data=data)
+
+
+def a_claim(phase: str) -> Any:
+    return kubernetes.V1PersistentVolumeClaim(
+        kind="PersistentVolumeClaim",
+        metadata=metadata("datasets"),
+        status=kubernetes.V1PersistentVolumeClaimStatus(
+            phase=phase, capacity={"storage": "200Gi"}, access_modes=["ReadOnlyMany"]
+        ),
+    )
+
+
+def client(endpoint: str) -> Any:
+    from minio import Minio
+
+    return Minio(endpoint.removeprefix("http://"), ACCESS_KEY, SECRET_KEY, secure=False)
+
+
+def shown(checks: list[Check], width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    show(checks, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def assert_no_secret(text: str) -> None:
+    for secret in (SECRET_KEY, base64.b64encode(SECRET_KEY.encode()).decode(), TOKEN):
+        assert secret not in text
+
+
+def problems(rows: Rows) -> list[str]:
+    return [name for name, check in rows.items() if check.status == "problem"]
+
+
+def a_service(name: str, port: int) -> Any:
+    return kubernetes.V1Service(
+        kind="Service",
+        metadata=metadata(name),
+        spec=kubernetes.V1ServiceSpec(ports=[kubernetes.V1ServicePort(port=port)]),
+    )
+
+
+def a_slice(ready: bool) -> Any:
+    conditions = kubernetes.V1EndpointConditions(ready=ready)
+    return kubernetes.V1EndpointSlice(
+        kind="EndpointSlice",
+        address_type="IPv4",
+        metadata=metadata("seaweedfs-abcde", labels={"kubernetes.io/service-name": "seaweedfs"}),
+        endpoints=[kubernetes.V1Endpoint(addresses=["10.0.0.7"], conditions=conditions)],
+    )
+
+
+def upload(uri: str, *names: str) -> None:
+    store = open_store(uri)
+    for name in names:
+        store.write_bytes(name, b"png")
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from datum.cli import main; main()", "doctor", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "100"},
+    )
