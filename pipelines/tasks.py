@@ -33,28 +33,20 @@ class Tasks:
         """Refuses parameters that cannot work."""
         p = self._parameters
         caches = self._cluster is not None and self._cluster.caches
-        optional = {
-            name: getattr(p, name, default)
-            for name, default in {
-                "encoder": "mit-b5",
-                "base_model": "",
-                "pretrained_encoder": "",
-                "state": p.datasets,
-            }.items()
-        }
+        names = [f"{stage}_image" for stage in STAGES] if caches else []
+        # Not every pipeline has all of these.
+        defaults = {"encoder": "mit-b5", "named_one_shots": [], "base_model": "", "pretrained_encoder": ""}
+        defaults |= {"state": "", "reports": ""}
         task = check_parameters(
             benchmark=p.benchmark,
             method=method,
             variants=list(variants),
             seeds=self._seeds,
-            named=getattr(p, "named_one_shots", []),
             source=p.source,
             target=p.target,
             datasets=p.datasets,
-            images=[getattr(p, f"{stage}_image") for stage in STAGES if hasattr(p, f"{stage}_image")]
-            if caches
-            else [],
-            **optional,
+            images=[getattr(p, name) for name in names if hasattr(p, name)],
+            **{name: getattr(p, name, default) for name, default in defaults.items()},
             **self._store,
             **self._settings,
         )
@@ -169,10 +161,13 @@ class Tasks:
 
     def report(self, runs: Sequence[tuple[str, Any]]) -> None:
         """Reports on `runs`: the name of the baseline that a run belongs to, or nothing, and its folder."""
+        p = self._parameters
         task = report(
             baselines=[baseline for baseline, _ in runs],
-            reports=self._parameters.reports,
-            workspace=self._parameters.workspace,
+            reports=p.reports,
+            state=p.state,
+            resume_from=p.resume_from,
+            workspace=p.workspace,
             **self._store,
             **{f"run_{number}": run for number, (_, run) in enumerate(runs, start=1)},
         )

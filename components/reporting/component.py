@@ -10,6 +10,8 @@ def report(
     run_1: dsl.Input[dsl.Artifact],
     baselines: list[str],
     reports: str,
+    state: str,
+    resume_from: str,
     store_endpoint: str,
     workspace: str,
     page: dsl.Output[dsl.HTML],
@@ -30,7 +32,7 @@ def report(
     """Reports on all runs; `baselines` names, run by run, the baseline that each belongs to, or nothing."""
     from pathlib import Path
 
-    from datum.cluster.tasks import publish_report, task
+    from datum.cluster.tasks import publish_report, remove_state, task
     from datum.outputs import place
     from datum.reporting.report import report
 
@@ -43,6 +45,7 @@ def report(
         report(runs=groups.pop(""), output=output, baselines=groups)
         if not workspace:
             publish_report(output, reports)
+            remove_state(state, resume_from)
     place(folder / "report.html", Path(page.path))
     place(folder / "report.json", Path(summary.path))
     place(folder / "median_checkpoint", Path(median_checkpoint.path))

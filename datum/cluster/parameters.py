@@ -28,7 +28,7 @@ def check_parameters(
     """Raises `InputError` for parameters of a pipeline run that cannot work.
 
     `variants` are further overrides, each of which is to go with the others; `inputs` are files or URIs that
-    must be there, empty ones aside; `places` are URIs that the run writes below; `images` must be named by
+    must be there, and `places` URIs that the run writes below, empty ones aside; `images` must be named by
     digest.
     """
     chosen = [f"run.benchmark={benchmark}", f"run.method={method}", f"run.encoder={encoder}"]
@@ -107,5 +107,5 @@ def _require_reachable(places: Iterable[str]) -> None:
     """Asks each place for a key, which fails where the endpoint, the secret or the bucket is wrong."""
     from datum.store import open_store
 
-    for place in places:
+    for place in filter(None, places):
         open_store(place).exists("any")

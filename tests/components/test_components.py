@@ -21,6 +21,7 @@ from components.reporting.component import report
 from datum.base_model.resolve import base_model_path
 from datum.cluster.tasks import RUN_ID, STATUS_FILE
 from datum.outputs import sha256
+from datum.store import FolderStore
 
 OVERRIDES = [
     "datasets.height=64",
@@ -195,17 +196,19 @@ def test_baselines_train_without_generated_images_and_are_reported_beside(
         page=page,
         summary=summary,
         median_checkpoint=median,
-        **NO_STORE,
+        **NO_STATE,
     )
     assert method in Path(page.path).read_text(encoding="utf-8")
     assert json.loads(Path(summary.path).read_text())
     assert (Path(median.path) / "metrics.json").is_file()
 
 
-def test_on_a_cluster_the_outputs_are_the_artifacts_and_the_report_is_published_by_run_id(
+def test_on_a_cluster_the_report_is_published_by_run_id_and_the_runs_state_is_removed(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(RUN_ID, "run-7")
+    for run_id in ("run-6", "run-7"):
+        FolderStore(tmp_path / "state" / run_id).write_bytes("adapt-1/state.pt", b"weights")
     page, summary, median = (dsl.Artifact(uri=str(tmp_path / name)) for name in ("page", "json", "median"))
     report.python_func(
         run_1=run[0],
@@ -215,7 +218,7 @@ def test_on_a_cluster_the_outputs_are_the_artifacts_and_the_report_is_published_
         page=page,
         summary=summary,
         median_checkpoint=median,
-        **NO_STORE,
+        **{**NO_STATE, "state": f"file://{tmp_path / 'state'}"},
     )
     assert not any(Path(artifact.path).is_symlink() for artifact in (page, summary, median))
     checkpoint = next(Path(median.path).glob("*.safetensors"))
@@ -223,6 +226,7 @@ def test_on_a_cluster_the_outputs_are_the_artifacts_and_the_report_is_published_
     published = tmp_path / "reports" / "run-7"
     assert (published / "report.json").read_bytes() == Path(summary.path).read_bytes()
     assert (published / "median_checkpoint" / checkpoint.name).read_bytes() == checkpoint.read_bytes()
+    assert FolderStore(tmp_path / "state").list() == ["run-6/adapt-1/state.pt"]
 
 
 def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status_file(

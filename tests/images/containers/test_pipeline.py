@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,22 @@ SECRETS = {"mlpipeline-minio-artifact": {"accesskey": "tests", "secretkey": "not
 
 
 @pytest.fixture(scope="session")
-def pipeline(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled reproduction over one seed in two shards, with the images under test as defaults."""
-    file = tmp_path_factory.mktemp("compiled") / "reproduction.yaml"
+def pinned(images: dict[str, str]) -> dict[str, str]:
+    """The same images by digest, as `make push` records them."""
+    inspect = ["podman", "image", "inspect", "--format", "{{.Digest}}"]
+    digests = {
+        stage: subprocess.run([*inspect, image], check=True, capture_output=True, text=True).stdout.strip()
+        for stage, image in images.items()
+    }
+    return {stage: f"{image.rpartition(':')[0]}@{digests[stage]}" for stage, image in images.items()}
+
+
+def compiled(images: Mapping[str, str], folder: Path) -> Path:
+    """The compiled reproduction over one seed in two shards, with `images` as defaults."""
     placement = Placement(images=images, profile="demo")
-    compiler.Compiler().compile(reproduction(seeds=(1,), shards=2, cluster=placement), str(file))
-    return file
+    pipeline = reproduction(seeds=(1,), shards=2, cluster=placement)
+    compiler.Compiler().compile(pipeline, str(folder / "reproduction.yaml"))
+    return folder / "reproduction.yaml"
 
 
 def arguments(data: str, **changed: Any) -> dict[str, Any]:
@@ -67,7 +78,7 @@ def check(tasks: Mapping[str, Task], images: Mapping[str, str], root: Path) -> N
 
 
 def test_the_reproduction_runs_in_its_images_with_artifacts_passed_by_files(
-    images: dict[str, str], pipeline: Path, tmp_path: Path, table: list[str]
+    images: dict[str, str], tmp_path: Path, table: list[str]
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
@@ -75,13 +86,13 @@ def test_the_reproduction_runs_in_its_images_with_artifacts_passed_by_files(
     artifacts = FolderArtifacts(tmp_path / "minio")
     cluster = Cluster(artifacts=artifacts, folder=tmp_path / "pods", secrets=SECRETS, volumes={"/data": data})
     # No endpoint: no task has a network.
-    tasks = cluster.run(pipeline, arguments("file:///data", store_endpoint=""))
+    tasks = cluster.run(compiled(images, tmp_path), arguments("file:///data", store_endpoint=""))
     note(table, "artifacts by files", tasks)
     check(tasks, images, artifacts.folder)
 
 
 def test_the_reproduction_runs_in_its_images_with_artifacts_and_data_sets_in_a_store(
-    images: dict[str, str], pipeline: Path, tmp_path: Path, table: list[str], s3_bucket: str
+    pinned: dict[str, str], tmp_path: Path, table: list[str], s3_bucket: str
 ) -> None:
     from minio import Minio
 
@@ -90,18 +101,19 @@ def test_the_reproduction_runs_in_its_images_with_artifacts_and_data_sets_in_a_s
     client = Minio(endpoint.removeprefix("http://"), keys["accesskey"], keys["secretkey"], secure=False)
     artifacts = StoredArtifacts(client, tmp_path / "minio")
     cluster = Cluster(artifacts=artifacts, folder=tmp_path / "pods", secrets=SECRETS, bucket=s3_bucket)
-    tasks = cluster.run(pipeline, arguments(f"s3://{s3_bucket}/datum", store_endpoint=endpoint))
+    given = arguments(f"s3://{s3_bucket}/datum", store_endpoint=endpoint)
+    tasks = cluster.run(compiled(pinned, tmp_path), given)
     note(table, "artifacts and data sets by S3", tasks)
     assert tasks["ingest source"].parameters["Output"].startswith(f"s3://{s3_bucket}/datum/datasets/")
     # What another pod would get.
     with artifacts.of_task(
         [item["artifacts"][0]["uri"].removeprefix("minio://") for item in tasks["report"].artifacts.values()]
     ) as fetched:
-        check(tasks, images, fetched)
+        check(tasks, pinned, fetched)
 
 
 def test_a_component_that_fails_in_its_image_fails_the_run_with_what_it_said(
-    pipeline: Path, tmp_path: Path
+    images: dict[str, str], tmp_path: Path
 ) -> None:
     cluster = Cluster(
         artifacts=FolderArtifacts(tmp_path / "minio"), folder=tmp_path / "pods", secrets=SECRETS
@@ -112,4 +124,4 @@ def test_a_component_that_fails_in_its_image_fails_the_run_with_what_it_said(
         AssertionError,
         match=r"check parameters: ended with status 2 in its image:\n(.*\n)*.*checkpoint_step=3",
     ):
-        cluster.run(pipeline, given)
+        cluster.run(compiled(images, tmp_path), given)
