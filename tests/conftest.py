@@ -16,6 +16,8 @@ import pytest
 
 # Tests run in parallel processes: one thread each is faster than all of them fighting for two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell's background jobs ignore Ctrl-C, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ACCESS_KEY, SECRET_KEY = "tests", "not-a-secret"
 STARTUP_SECONDS = 30
