@@ -8,7 +8,8 @@
     RUN/evaluation/               output of `datum evaluate` for the checkpoint that the report speaks of
     RUN/evaluation_last/          optional: the same for the other one of best and last checkpoint
 
-A baseline's folder needs `run.json`, `segmentor/` and `evaluation/` alone.
+A baseline's folder needs `run.json`, `segmentor/` and `evaluation/` alone; that of a method that trains on no
+drawn image needs no `generated/`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from datum.outputs import sha256
 
 CHECKPOINTS = ("best", "last")
 """Stems of the checkpoints that `datum adapt` leaves: the best on the validation set and the last."""
+
+METHODS_WITHOUT_DRAWINGS = ("source-only", "one-image")
+"""Methods that train on no drawn image."""
 
 RUN_KEYS: Mapping[str, type] = {
     "seed": int,
@@ -63,7 +67,7 @@ class Run:
     training: Sequence[Mapping[str, Any]]
     """Lines of `segmentor/training.jsonl`."""
     generated: Sequence[Generated]
-    """Empty for a baseline."""
+    """Empty for a baseline, and for a method that trains on no drawn image."""
 
     @property
     def checkpoint(self) -> Path:
@@ -115,6 +119,7 @@ def _read_run(option: str, folder: Path, *, baseline: bool) -> Run:
         require_file(folder / "segmentor" / name)
     if not baseline:
         require_file(folder / "one_shot.png")
+    draws = not baseline and about["method"] not in METHODS_WITHOUT_DRAWINGS
     evaluated = _scored(folder / "evaluation", hashes)
     others = _scored(folder / "evaluation_last", hashes) if (folder / "evaluation_last").is_dir() else {}
     return Run(
@@ -123,7 +128,7 @@ def _read_run(option: str, folder: Path, *, baseline: bool) -> Run:
         reported=next(iter(evaluated)),
         scores=evaluated | others,
         training=_read_training(folder / "segmentor" / "training.jsonl"),
-        generated=[] if baseline else _read_manifest(folder / "generated"),
+        generated=_read_manifest(folder / "generated") if draws else [],
     )
 
 

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datum.labels import CLASS_NAMES
-from datum.reporting.runs import CHECKPOINTS, Run
+from datum.reporting.runs import CHECKPOINTS, METHODS_WITHOUT_DRAWINGS, Run
 
 HEADLINE_CLASSES: Mapping[str, str] = {"gta-to-cityscapes": "19", "synthia-to-cityscapes": "16"}
 """Classes of the headline mIoU on each benchmark (19 on any other)."""
 
-METHOD_NAMES: Mapping[str, str] = {"daformer": "DATUM + DAFormer", "hrda": "DATUM + HRDA"}
+METHOD_NAMES: Mapping[str, str] = {
+    "daformer": "DATUM + DAFormer",
+    "hrda": "DATUM + HRDA",
+    **{name: name for name in METHODS_WITHOUT_DRAWINGS},
+}
 """How the method of the runs is called beside its baselines."""
 
 

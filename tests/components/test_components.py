@@ -49,12 +49,13 @@ class Chain:
     """Calls components one after the other, each artifact at a path of its own outside the workspace."""
 
     def __init__(self, root: Path) -> None:
-        self.workspace, self._artifacts = root / "workspace", root / "artifacts"
+        self.workspace, self._artifacts, self._count = root / "workspace", root / "artifacts", 0
         self.settings = {"workspace": str(self.workspace), "profile": "demo", "overrides": OVERRIDES}
         self.training = {**self.settings, "benchmark": BENCHMARK, "encoder": "mit-b0", "seed": 5}
 
     def artifact(self, name: str, kind: type = dsl.Artifact) -> Any:
-        return kind(name=name, uri=str(self._artifacts / name))
+        self._count += 1
+        return kind(name=name, uri=str(self._artifacts / str(self._count) / name))
 
     def seed_run(self, name: str, method: str, one_shot: Any, images: dict[str, Any]) -> Any:
         """The run folder of one training and the metrics that were logged of it."""
@@ -201,6 +202,49 @@ def test_baselines_train_without_generated_images_and_are_reported_beside(
     assert method in Path(page.path).read_text(encoding="utf-8")
     assert json.loads(Path(summary.path).read_text())
     assert (Path(median.path) / "metrics.json").is_file()
+
+
+def test_the_baselines_are_reported_without_a_method_that_draws(
+    chain: Chain, one_shot: Any, tmp_path: Path
+) -> None:
+    shown, _ = chain.seed_run("one-image/seed-5", "one-image", one_shot, {"one_shot": one_shot})
+    beside, _ = chain.seed_run("source-only/seed-5", "source-only", one_shot, {})
+    page, summary, median = (dsl.Artifact(uri=str(tmp_path / name)) for name in ("page", "json", "median"))
+    report.python_func(
+        run_1=beside,
+        run_2=shown,
+        baselines=["source-only", ""],
+        reports="",
+        workspace=str(tmp_path / "workspace"),
+        page=page,
+        summary=summary,
+        median_checkpoint=median,
+        **NO_STATE,
+    )
+    methods = json.loads(Path(summary.path).read_text())["methods"]
+    assert [method["name"] for method in methods] == ["one-image", "source-only"]
+    text = Path(page.path).read_text(encoding="utf-8")
+    assert "one-shot image" in text and "generated images" not in text
+
+
+def test_the_variants_of_an_ablation_are_reported_beside_the_profile_s_own_settings(
+    chain: Chain, run: Any, one_shot: Any, generated: Any, tmp_path: Path
+) -> None:
+    variant, _ = chain.seed_run("4-steps/seed-5", "daformer", one_shot, {"generated": generated})
+    page, summary, median = (dsl.Artifact(uri=str(tmp_path / name)) for name in ("page", "json", "median"))
+    report.python_func(
+        run_1=run[0],
+        run_2=variant,
+        baselines=["", "4 steps"],
+        reports="",
+        workspace=str(tmp_path / "workspace"),
+        page=page,
+        summary=summary,
+        median_checkpoint=median,
+        **NO_STATE,
+    )
+    methods = json.loads(Path(summary.path).read_text())["methods"]
+    assert [method["name"] for method in methods] == ["DATUM + DAFormer", "4 steps"]
 
 
 def test_on_a_cluster_the_report_is_published_by_run_id_and_the_runs_state_is_removed(
