@@ -71,30 +71,36 @@ test-images: .venv/test ## Build the images with buildah and run the whole pipel
 	. build/test-images.env && $(MAKE) images ENGINE=buildah REGISTRY=localhost TAG=test IMAGES=$(IMAGES)
 	. build/test-images.env && $(BIN)/python -m pytest tests/images/containers
 
-doctor: .venv/runtime ## Check the cluster of the current kube context: OVERLAY=default|minio|kind
+doctor: .venv/cluster ## Check the cluster of the current kube context: OVERLAY=default|minio|kind
 	$(BIN)/datum doctor --settings $(SETTINGS)
 
 kfp: ## Install Kubeflow Pipelines 2.17.0 into a cluster that has none
 	manifests/deploy.sh kfp
 
-deploy: .venv/runtime ## Install into the cluster, or bring up to date: OVERLAY=default|minio|kind, SKIP_IMAGES=1
+deploy: .venv/cluster ## Install into the cluster, or bring up to date: OVERLAY=default|minio|kind, SKIP_IMAGES=1
 	SKIP_IMAGES=$(SKIP_IMAGES) manifests/deploy.sh deploy $(OVERLAY)
 
-undeploy: .venv/runtime ## Remove from the cluster what deploy made: OVERLAY=...; data stays
+undeploy: .venv/cluster ## Remove from the cluster what deploy made: OVERLAY=...; data stays
 	manifests/deploy.sh undeploy $(OVERLAY)
 
 clean: ## Remove the environment and the demo's output
 	rm -rf .venv build $(DEMO)
 
 # The lock files are complete, so nothing is resolved at installation (--no-deps).
-.venv/runtime: requirements.lock pyproject.toml
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps
+
+.venv/cluster: manifests/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "make: $(PYTHON) is not Python 3.11, which this project is pinned to; set PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	$(INSTALL) --require-hashes -r manifests/requirements.lock
+	$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+.venv/runtime: .venv/cluster requirements.lock
+	$(INSTALL) --require-hashes -r requirements.lock
 	@touch $@
 
 .venv/test: .venv/runtime requirements-test.lock
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements-test.lock
+	$(INSTALL) --require-hashes -r requirements-test.lock
 	@touch $@

@@ -1,4 +1,4 @@
-"""Cuts requirements.lock into what each image installs: `python images/lock.py`.
+"""Cuts requirements.lock into what each image, and `make deploy`, installs: `python images/lock.py`.
 
 Works without a network, from the metadata of the packages in this environment, which is installed from the
 same lock. Versions and hashes are those of requirements.lock, to the letter.
@@ -23,24 +23,27 @@ REPLACED = {"opencv-python": "opencv-python-headless"}
 
 
 def lock_files(root: Path = ROOT) -> dict[Path, str]:
-    """Path -> content of every lock file of the images."""
+    """Path -> content of every lock file that is a part of requirements.lock."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     entries = _entries((root / "requirements.lock").read_text(encoding="utf-8"))
     torch = _closure("torch", project["project"], entries)
+    # What builds the packages that come as source, our own among them.
+    build: set[str] = {
+        canonicalize_name(Requirement(text).name) for text in project["build-system"]["requires"]
+    }
     files: dict[str, set[str]] = {
-        # What builds the packages that come as source, our own among them.
-        "build.lock": {
-            canonicalize_name(Requirement(text).name) for text in project["build-system"]["requires"]
-        },
+        "images/build.lock": build,
         # A layer of its own, the same in the four images that hold it: a node pulls and keeps it once.
-        "torch.lock": torch,
+        "images/torch.lock": torch,
+        # Whoever deploys needs no torch.
+        "manifests/requirements.lock": _closure("cluster", project["project"], entries) | build,
     }
     for stage in STAGES:
         needed = _closure(stage, project["project"], entries)
         # Of kfp a task runs the executor alone, which imports nothing outside kfp.
-        files[f"{stage}/requirements.lock"] = (needed - torch if torch <= needed else needed) | {"kfp"}
+        files[f"images/{stage}/requirements.lock"] = (needed - torch if torch <= needed else needed) | {"kfp"}
     return {
-        root / "images" / name: "".join(entries[package] for package in sorted(packages))
+        root / name: "".join(entries[package] for package in sorted(packages))
         for name, packages in files.items()
     }
 

@@ -1,4 +1,4 @@
-"""The images' lock files: cut from requirements.lock, each with its stage's packages alone."""
+"""The parts of requirements.lock: each image's, with its stage's packages alone, and `make deploy`'s."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = sorted((ROOT / "images").rglob("*.lock"))
+LOCKS = sorted([*(ROOT / "images").rglob("*.lock"), ROOT / "manifests" / "requirements.lock"])
 
 
 def entries(text: str) -> set[str]:
@@ -25,7 +25,7 @@ def test_the_lock_files_are_what_the_script_writes(tmp_path: Path) -> None:
     for lock in LOCKS:
         (tmp_path / lock.relative_to(ROOT)).parent.mkdir(exist_ok=True)
     subprocess.run([sys.executable, "images/lock.py"], cwd=tmp_path, check=True)
-    written = sorted(tmp_path.rglob("images/**/*.lock"))
+    written = sorted({*tmp_path.rglob("*.lock")} - {tmp_path / "requirements.lock"})
     assert [file.relative_to(tmp_path) for file in written] == [lock.relative_to(ROOT) for lock in LOCKS]
     for file, lock in zip(written, LOCKS, strict=True):
         assert file.read_text(encoding="utf-8") == lock.read_text(encoding="utf-8"), (
@@ -39,6 +39,13 @@ def test_versions_and_hashes_are_those_that_everything_was_tested_with(lock: Pat
     part = entries(lock.read_text(encoding="utf-8"))
     assert part and part <= whole
     assert all("--hash=sha256:" in entry for entry in part)
+
+
+def test_deploying_needs_no_torch() -> None:
+    text = (ROOT / "manifests" / "requirements.lock").read_text(encoding="utf-8")
+    names = {entry.partition("==")[0] for entry in entries(text)}
+    assert {"kfp", "kubernetes", "rich", "minio"} <= names
+    assert not {"torch", "diffusers", "transformers", "onedl-mmsegmentation"} & names
 
 
 def test_the_four_images_with_torch_are_built_alike_up_to_its_layer() -> None:
