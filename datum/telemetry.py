@@ -33,7 +33,7 @@ class Progress:
 
     def _show(self, now: float, note: str) -> None:
         rate = (self._done - self._started_at_count) / max(now - self._started, 1e-9)
-        left = _duration((self._total - self._done) / rate) if rate > 0 else "?"
+        left = duration((self._total - self._done) / rate) if rate > 0 else "?"
         state = f"{self._done}/{self._total} {self._unit}, {rate:.3g}/s, {left} left"
         text = f"{self._description}: {state}" + (f", {note}" if note else "")
         if not self._terminal:
@@ -44,7 +44,8 @@ class Progress:
         print(f"\r\x1b[K{'█' * filled}{'░' * (24 - filled)} {text}", end=end, file=sys.stderr, flush=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`3h05m`, `4m07s` or `9s`."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s" if minutes else f"{seconds}s"

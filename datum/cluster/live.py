@@ -12,7 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from datum.cluster.watch import STATES, Task, Watched, duration
+from datum.cluster.watch import STATES, Task, Watched
+from datum.telemetry import duration
 
 MARKS = {
     "succeeded": ("✓", "green"),

@@ -11,8 +11,8 @@ from datum.cluster.published import published_miou, require_fetchable
 from datum.cluster.settings import ClusterSettings
 from datum.cluster.submit import find_experiment
 from datum.cluster.table import print_table
-from datum.cluster.watch import FINAL, STATES, duration, finish
-from datum.telemetry import log
+from datum.cluster.watch import FINAL, STATES, finish
+from datum.telemetry import duration, log
 
 
 def list_runs(settings: ClusterSettings, limit: int) -> None:

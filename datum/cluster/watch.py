@@ -14,7 +14,7 @@ from datum.cluster.arguments import pipeline_spec
 from datum.cluster.client import Kfp
 from datum.cluster.published import fetch_report
 from datum.errors import BAD_INPUT, INTERRUPTED, TEMPORARY_FAULT, TemporaryFaultError
-from datum.telemetry import log
+from datum.telemetry import duration, log
 
 POLL_SECONDS = 3.0
 """Time between two looks at a run."""
@@ -156,13 +156,6 @@ def watch(kfp: Kfp, run_id: str) -> Watched:
     if watched.state == "SUCCEEDED":
         log(f"{watched.name}: succeeded after {duration(watched.seconds())}")
     return watched
-
-
-def duration(seconds: float) -> str:
-    """`3h05m`, `4m07s` or `9s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
 def _follow(kfp: Kfp, run_id: str, watched: Watched, seen: dict[str, str] | None = None) -> None:
