@@ -156,7 +156,9 @@ class Tasks:
         )
         self._placed(trained, "adapt", f"{name} · adapt")
         shown = {"one_shot": one_shot, **images}
-        tested = evaluate(segmentor=trained.output, dataset=target, title=p.title, **shared, **shown)
+        tested = evaluate(
+            segmentor=trained.output, dataset=target, source=p.source, title=p.title, **shared, **shown
+        )
         return self._placed(tested, "evaluate", f"{name} · evaluate").outputs["run"]
 
     def report(self, runs: Sequence[tuple[str, Any]]) -> None:

@@ -15,6 +15,7 @@ def evaluate(
     encoder: str,
     seed: int,
     run_name: str,
+    source: str,
     title: str,
     store_endpoint: str,
     workspace: str,
@@ -32,6 +33,8 @@ def evaluate(
     from datum.datasets.remote import fetch_validation
     from datum.evaluation.seed_run import evaluate_seed_run
 
+    # A report on drawn scenes must not read as one on the benchmark.
+    data = title or ("" if source else "Drawn street scenes")
     with task(run.path, workspace, run_name, store_endpoint) as output:
         miou = evaluate_seed_run(
             output=output,
@@ -46,7 +49,7 @@ def evaluate(
                 "method": method,
                 "encoder": encoder,
                 "profile": profile,
-                **({"data": title} if title else {}),
+                **({"data": data} if data else {}),
             },
         )
     for name, value in miou.items():

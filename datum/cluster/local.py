@@ -69,7 +69,6 @@ def run_locally(
         "profile": profile,
         "overrides": list(overrides),
         "workspace": str(output),
-        "title": "" if source else "Drawn street scenes",
     }
     with tempfile.TemporaryDirectory(prefix="datum-") as scratch:
         status_file = Path(scratch) / "status"

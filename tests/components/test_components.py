@@ -74,7 +74,8 @@ class Chain:
         evaluate.python_func(
             segmentor=segmentor,
             dataset=str(self.workspace / "datasets" / "target"),
-            title="Drawn street scenes",
+            source="",
+            title="",
             metrics=metrics,
             run=run,
             **NO_STORE,
