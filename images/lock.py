@@ -16,8 +16,9 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from components.images import STAGES
+
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("personalization", "generation", "adaptation", "evaluation", "reporting")
 REPLACED = {"opencv-python": "opencv-python-headless"}
 """Packages that requirements.lock holds under another name (`make lock` says why)."""
 

@@ -44,8 +44,6 @@ from datum.transfer import (
     remote_files,
 )
 
-__all__ = ["fetch", "fetch_validation", "ingest_source_uri", "ingest_target_uri", "one_shot_image"]
-
 STATISTICS = (CLASS_STATS, CLASS_STATS_BY_FILE, FILES_BY_CLASS)
 """Files that a conversion leaves in the root of a source data set."""
 
@@ -114,7 +112,8 @@ def ingest_target_uri(target: str, datasets: str, scratch: Path, *, settings: Da
     Raises `InputError` for what `datum.datasets.ingest.ingest_target` does not accept.
     """
     if (root := _mounted(target)) is not None:
-        images, pairs = find_images("cityscapes", root, split="train"), _validation_pairs(root)
+        images = find_images("cityscapes", root, split="train")
+        pairs = find_pairs("cityscapes", root, split="val")
         check_labels("cityscapes", root, split="val")
         return _in_place(root, [*images, *_files(pairs)])
     if not target:
@@ -266,10 +265,6 @@ def _is_converted(root: Path, pairs: Sequence[Pair], labels: str) -> bool:
     except (ValueError, TypeError, KeyError):
         return False
     return counted == {pair.train_ids for pair in pairs}
-
-
-def _validation_pairs(root: Path) -> list[Pair]:
-    return find_pairs("cityscapes", root, split="val")
 
 
 def _files(pairs: Sequence[Pair]) -> list[str]:

@@ -150,6 +150,24 @@ def run(chain: Chain, one_shot: Any, generated: Any) -> Any:
     return chain.seed_run("seed-5", "daformer", one_shot, {"generated": generated})
 
 
+def reported(
+    folder: Path, runs: dict[str, Any], *, workspace: str, reports: str = "", state: str = ""
+) -> tuple[Path, Path, Path]:
+    """Page, summary and median checkpoint of `runs`: the baseline that each is, or nothing -> its folder."""
+    page, summary, median = (dsl.Artifact(uri=str(folder / name)) for name in ("page", "json", "median"))
+    report.python_func(
+        baselines=list(runs),
+        reports=reports,
+        workspace=workspace,
+        page=page,
+        summary=summary,
+        median_checkpoint=median,
+        **{**NO_STATE, "state": state},
+        **{f"run_{number}": run for number, run in enumerate(runs.values(), start=1)},
+    )
+    return Path(page.path), Path(summary.path), Path(median.path)
+
+
 def test_every_stage_has_an_image_with_a_fixed_version() -> None:
     assert set(IMAGES) == set(STAGES)
     for component in (personalize, generate, adapt, evaluate, report, ingest_source, merge_shards):
@@ -180,29 +198,18 @@ def test_the_scores_are_logged_and_the_run_holds_what_the_report_reads(chain: Ch
 
 @pytest.mark.parametrize("method", ["source-only", "one-image"])
 def test_baselines_train_without_generated_images_and_are_reported_beside(
-    method: str, chain: Chain, one_shot: Any, run: Any
+    method: str, chain: Chain, one_shot: Any, run: Any, tmp_path: Path
 ) -> None:
     images = {"one_shot": one_shot} if method == "one-image" else {}
     baseline, _ = chain.seed_run(f"{method}/seed-5", method, one_shot, images)
     provenance = json.loads((Path(baseline.path) / "segmentor" / "provenance.json").read_text())
     assert provenance["method"] == method
     assert ("target" in provenance["inputs"]) == (method == "one-image")
-    page, summary = chain.artifact(f"{method}/page", dsl.HTML), chain.artifact(f"{method}/summary")
-    median = chain.artifact(f"{method}/median", dsl.Model)
-    report.python_func(
-        run_1=run[0],
-        run_2=baseline,
-        baselines=["", method],
-        reports="",
-        workspace=str(chain.workspace / f"beside-{method}"),
-        page=page,
-        summary=summary,
-        median_checkpoint=median,
-        **NO_STATE,
-    )
-    assert method in Path(page.path).read_text(encoding="utf-8")
-    assert json.loads(Path(summary.path).read_text())
-    assert (Path(median.path) / "metrics.json").is_file()
+    workspace = str(chain.workspace / f"beside-{method}")
+    page, summary, median = reported(tmp_path, {"": run[0], method: baseline}, workspace=workspace)
+    assert method in page.read_text(encoding="utf-8")
+    assert json.loads(summary.read_text())
+    assert (median / "metrics.json").is_file()
 
 
 def test_the_baselines_are_reported_without_a_method_that_draws(
@@ -210,21 +217,11 @@ def test_the_baselines_are_reported_without_a_method_that_draws(
 ) -> None:
     shown, _ = chain.seed_run("one-image/seed-5", "one-image", one_shot, {"one_shot": one_shot})
     beside, _ = chain.seed_run("source-only/seed-5", "source-only", one_shot, {})
-    page, summary, median = (dsl.Artifact(uri=str(tmp_path / name)) for name in ("page", "json", "median"))
-    report.python_func(
-        run_1=beside,
-        run_2=shown,
-        baselines=["source-only", ""],
-        reports="",
-        workspace=str(tmp_path / "workspace"),
-        page=page,
-        summary=summary,
-        median_checkpoint=median,
-        **NO_STATE,
-    )
-    methods = json.loads(Path(summary.path).read_text())["methods"]
+    runs = {"source-only": beside, "": shown}
+    page, summary, _ = reported(tmp_path, runs, workspace=str(tmp_path / "workspace"))
+    methods = json.loads(summary.read_text())["methods"]
     assert [method["name"] for method in methods] == ["one-image", "source-only"]
-    text = Path(page.path).read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     assert "one-shot image" in text and "generated images" not in text
 
 
@@ -232,19 +229,9 @@ def test_the_variants_of_an_ablation_are_reported_beside_the_profile_s_own_setti
     chain: Chain, run: Any, one_shot: Any, generated: Any, tmp_path: Path
 ) -> None:
     variant, _ = chain.seed_run("4-steps/seed-5", "daformer", one_shot, {"generated": generated})
-    page, summary, median = (dsl.Artifact(uri=str(tmp_path / name)) for name in ("page", "json", "median"))
-    report.python_func(
-        run_1=run[0],
-        run_2=variant,
-        baselines=["", "4 steps"],
-        reports="",
-        workspace=str(tmp_path / "workspace"),
-        page=page,
-        summary=summary,
-        median_checkpoint=median,
-        **NO_STATE,
-    )
-    methods = json.loads(Path(summary.path).read_text())["methods"]
+    runs = {"": run[0], "4 steps": variant}
+    _, summary, _ = reported(tmp_path, runs, workspace=str(tmp_path / "workspace"))
+    methods = json.loads(summary.read_text())["methods"]
     assert [method["name"] for method in methods] == ["DATUM + DAFormer", "4 steps"]
 
 
@@ -254,22 +241,18 @@ def test_on_a_cluster_the_report_is_published_by_run_id_and_the_runs_state_is_re
     monkeypatch.setenv(RUN_ID, "run-7")
     for run_id in ("run-6", "run-7"):
         FolderStore(tmp_path / "state" / run_id).write_bytes("adapt-1/state.pt", b"weights")
-    page, summary, median = (dsl.Artifact(uri=str(tmp_path / name)) for name in ("page", "json", "median"))
-    report.python_func(
-        run_1=run[0],
-        baselines=[""],
-        reports=f"file://{tmp_path / 'reports'}",
+    page, summary, median = reported(
+        tmp_path,
+        {"": run[0]},
         workspace="",
-        page=page,
-        summary=summary,
-        median_checkpoint=median,
-        **{**NO_STATE, "state": f"file://{tmp_path / 'state'}"},
+        reports=f"file://{tmp_path / 'reports'}",
+        state=f"file://{tmp_path / 'state'}",
     )
-    assert not any(Path(artifact.path).is_symlink() for artifact in (page, summary, median))
-    checkpoint = next(Path(median.path).glob("*.safetensors"))
+    assert not any(artifact.is_symlink() for artifact in (page, summary, median))
+    checkpoint = next(median.glob("*.safetensors"))
     assert checkpoint.is_file() and not checkpoint.is_symlink()
     published = tmp_path / "reports" / "run-7"
-    assert (published / "report.json").read_bytes() == Path(summary.path).read_bytes()
+    assert (published / "report.json").read_bytes() == summary.read_bytes()
     assert (published / "median_checkpoint" / checkpoint.name).read_bytes() == checkpoint.read_bytes()
     assert FolderStore(tmp_path / "state").list() == ["run-6/adapt-1/state.pt"]
 

@@ -14,7 +14,6 @@ from datum.config import DatasetSettings
 from datum.datasets.convert import convert
 from datum.datasets.one_shot import one_shot_images
 from datum.datasets.remote import (
-    fetch,
     fetch_validation,
     ingest_source_uri,
     ingest_target_uri,
@@ -24,7 +23,7 @@ from datum.errors import InputError
 from datum.images import read_label
 from datum.segmentation.validation_set import find_validation_images
 from datum.store import open_store
-from datum.transfer import publish, remote_files
+from datum.transfer import fetch, publish, remote_files
 
 SETTINGS = DatasetSettings(height=64, width=64, source_scenes=6, target_train_scenes=5, target_val_scenes=3)
 RULES = CropRules(
