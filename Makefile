@@ -38,7 +38,7 @@ bench: .venv/test ## Measure the speed of what is meant to be fast
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 base-model: .venv/runtime ## Make the demo's base model anew (15 minutes on a GPU, hours without); resumable
-	$(BIN)/python -m datum.base_model.train --work build/base-model --output datum/base_model/streetscenes
+	$(BIN)/python -m datum.streetscenes.model.train --work build/base-model --output datum/streetscenes/model/weights
 
 # opencv-python needs a display's libraries, its headless twin does not; `typing` is in Python itself.
 LOCK = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-annotate --no-emit-index-url \

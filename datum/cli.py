@@ -204,7 +204,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _personalize(options: argparse.Namespace) -> None:
-    from datum.personalization.train import personalize
+    from datum.personalization.personalize import personalize
 
     settings = _settings(options).personalization
     personalize(
@@ -231,7 +231,7 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _adapt(options: argparse.Namespace) -> None:
-    from datum.adaptation.train import adapt
+    from datum.adaptation.adapt import adapt
 
     settings = _settings(options)
     adapt(
@@ -266,7 +266,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from datum.cluster.local import run_locally
+    from pipelines.local import run_locally
 
     run_locally(
         profile=options.profile,

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from datum.config import PROFILES
-from pipelines.parameters import pipeline, training_parameters
-from pipelines.placement import Cluster, Profile
-from pipelines.tasks import Tasks
+from pipelines.dag import Tasks
+from pipelines.form import pipeline, training_parameters
+from pipelines.resources import Cluster, Profile
 
 
 def variants(profile: Profile) -> dict[str, str]:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from pipelines.parameters import DIFFUSION, HUB, pipeline, training_parameters
-from pipelines.placement import Cluster
+from pipelines.dag import Tasks
+from pipelines.form import DIFFUSION, HUB, pipeline, training_parameters
 from pipelines.reproduction import train_baselines
-from pipelines.tasks import Tasks
+from pipelines.resources import Cluster
 
 
 def baselines(*, seeds: Sequence[int] = (1, 2, 3), cluster: Cluster | None = None) -> Any:

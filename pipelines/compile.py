@@ -15,9 +15,9 @@ from components.images import IMAGES, STAGES
 from datum.errors import InputError, exit_status
 from pipelines.ablation import ablation
 from pipelines.baselines import baselines
-from pipelines.ingest import ingest
-from pipelines.placement import Cluster, Profile
+from pipelines.ingestion import ingest
 from pipelines.reproduction import reproduction
+from pipelines.resources import Cluster, Profile
 
 SHARDS: Mapping[Profile, int] = {"paper": 4, "demo": 1}
 """Tasks that share the drawing of one seed's images: four GPUs draw the paper's 2,975 in half an hour instead

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from pipelines.parameters import pipeline, training_parameters
-from pipelines.placement import Cluster
-from pipelines.tasks import Tasks
+from pipelines.dag import Tasks
+from pipelines.form import pipeline, training_parameters
+from pipelines.resources import Cluster
 
 MAX_SEEDS = 3
 """Seeds of one report, as in the paper."""

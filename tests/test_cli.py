@@ -17,8 +17,8 @@ from PIL import Image
 
 from datum import cli
 from datum.config import Settings, load_settings
-from datum.datasets.streetscenes import write_cityscapes, write_gta
 from datum.evaluation.seed_run import evaluate_seed_run
+from datum.streetscenes.drawing import write_cityscapes, write_gta
 
 STAGES = {
     "personalize": ["personalization"],

@@ -28,8 +28,8 @@ def adapt(
     """Trains to the generated images, to the one-shot image alone, or on the source alone."""
     from pathlib import Path
 
-    from datum.adaptation.train import adapt
-    from datum.cluster.tasks import own_state, scratch, task
+    from components.task import own_state, scratch, task
+    from datum.adaptation.adapt import adapt
     from datum.config import load_settings
     from datum.datasets.remote import fetch_validation
     from datum.transfer import fetch

@@ -27,8 +27,8 @@ def check_parameters(
     workspace: str,
 ):
     """Refuses a run whose parameters cannot work, before anything is downloaded and any GPU is asked for."""
-    from datum.cluster.parameters import check_parameters
-    from datum.cluster.tasks import failing_with_status
+    from components.check import check_parameters
+    from components.task import failing_with_status
 
     with failing_with_status(store_endpoint):
         check_parameters(
@@ -63,11 +63,11 @@ def ingest_source(
     """Checks and converts the labelled source data set, or draws one; returns where it lies."""
     from pathlib import Path
 
-    from datum.cluster.tasks import failing_with_status, scratch
+    from components.task import failing_with_status, scratch
     from datum.config import load_settings
     from datum.datasets.ingest import ingest_source
-    from datum.datasets.layouts import DatasetName
     from datum.datasets.remote import ingest_source_uri
+    from datum.layouts import DatasetName
 
     dataset: DatasetName = "gta" if benchmark == "gta-to-cityscapes" else "synthia"
     with failing_with_status(store_endpoint):
@@ -86,7 +86,7 @@ def ingest_target(
     """Checks and converts the target data set, or draws one; returns where it lies."""
     from pathlib import Path
 
-    from datum.cluster.tasks import failing_with_status, scratch
+    from components.task import failing_with_status, scratch
     from datum.config import load_settings
     from datum.datasets.ingest import ingest_target
     from datum.datasets.remote import ingest_target_uri
@@ -113,7 +113,7 @@ def select_one_shot(
     """Chooses the one-shot image of the seed at `position` from the target's unlabelled training images."""
     import shutil
 
-    from datum.cluster.tasks import scratch, task
+    from components.task import scratch, task
     from datum.datasets.remote import one_shot_image
     from datum.outputs import replacing
 

@@ -28,7 +28,7 @@ def evaluate(
     """Tests the best and the last checkpoint, and gathers the run's folder for the report."""
     from pathlib import Path
 
-    from datum.cluster.tasks import scratch, task
+    from components.task import scratch, task
     from datum.config import load_settings
     from datum.datasets.remote import fetch_validation
     from datum.evaluation.seed_run import evaluate_seed_run

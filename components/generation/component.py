@@ -24,7 +24,7 @@ def generate(
     """Draws one shard of the images with class prompts; `variant` overrides settings for an ablation."""
     from pathlib import Path
 
-    from datum.cluster.tasks import own_state, task
+    from components.task import own_state, task
     from datum.config import load_settings
     from datum.generation.generate import generate
 
@@ -57,8 +57,8 @@ def merge_shards(
     """Verifies the shards of one seed and brings them together in one folder."""
     from pathlib import Path
 
-    from datum.cluster.tasks import task
-    from datum.generation.manifest import merge_shards
+    from components.task import task
+    from datum.formats.generated import merge_shards
 
     given = [shard_1, shard_2, shard_3, shard_4, shard_5, shard_6, shard_7, shard_8]
     with task(generated.path, workspace, f"{run_name}/generated") as output:

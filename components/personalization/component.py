@@ -21,9 +21,9 @@ def personalize(
     """Fine-tunes the base model on the one-shot image with DreamBooth."""
     from pathlib import Path
 
-    from datum.cluster.tasks import own_state, scratch, task
+    from components.task import own_state, scratch, task
     from datum.config import load_settings
-    from datum.personalization.train import personalize
+    from datum.personalization.personalize import personalize
     from datum.transfer import fetch
 
     with task(personalized.path, workspace, f"seed-{seed}/personalized", store_endpoint) as output:

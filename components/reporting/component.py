@@ -32,7 +32,7 @@ def report(
     """Reports on all runs; `baselines` names, run by run, the baseline that each belongs to, or nothing."""
     from pathlib import Path
 
-    from datum.cluster.tasks import publish_report, remove_state, task
+    from components.task import publish_report, remove_state, task
     from datum.outputs import place
     from datum.reporting.report import report
 

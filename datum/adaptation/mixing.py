@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
-from datum.segmentation.images import denormalise, normalise
+from datum.segmentation.preprocess import denormalise, normalise
 
 BLUR_SIGMA = (0.15, 1.15)
 """Range of the Gaussian's standard deviation in pixels."""

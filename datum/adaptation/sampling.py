@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datum.adaptation.data import SourceImage, class_totals
+from datum.adaptation.inputs import SourceImage, class_totals
 from datum.errors import InputError
-from datum.images import read_image, read_label
 from datum.labels import IGNORE
-from datum.segmentation.images import (
+from datum.photographs import read_image, read_label
+from datum.segmentation.preprocess import (
     fitted_size,
     resize_image,
     resize_label,

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from datum.cluster.arguments import parameter_types, run_arguments, without_cache
 from datum.cluster.client import Kfp, UnansweredError, name_filter
+from datum.cluster.form_values import parameter_types, run_arguments, without_cache
 from datum.cluster.published import require_fetchable
 from datum.cluster.settings import ClusterSettings
 from datum.cluster.upload import latest_version

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from datum.cluster.arguments import pipeline_spec
 from datum.cluster.client import Kfp
+from datum.cluster.form_values import pipeline_spec
 from datum.cluster.published import fetch_report
 from datum.errors import BAD_INPUT, INTERRUPTED, TEMPORARY_FAULT, TemporaryFaultError
 from datum.telemetry import duration, log

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from datum.datasets.convert import read_checked_label
-from datum.datasets.layouts import DatasetName, find_images, find_pairs
+from datum.layouts import DatasetName, find_images, find_pairs
 from datum.telemetry import Progress
 
 

@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datum.datasets.layouts import DatasetName, Pair, find_pairs, layout_of
 from datum.errors import InputError
-from datum.images import image_header, read_label, read_synthia_label
 from datum.labels import CLASSES
+from datum.layouts import DatasetName, Pair, find_pairs, layout_of
+from datum.photographs import image_header, read_label, read_synthia_label
 from datum.telemetry import Progress
 
 CLASS_STATS = "sample_class_stats.json"

@@ -16,8 +16,8 @@ from typing import Any
 import datum
 from datum.config import DatasetSettings, to_dict
 from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs
-from datum.datasets.layouts import DatasetName, Pair, find_images, find_pairs
 from datum.errors import InputError
+from datum.layouts import DatasetName, Pair, find_images, find_pairs
 from datum.outputs import PROVENANCE, building, is_complete
 from datum.telemetry import log
 
@@ -60,7 +60,7 @@ def ingest_source(
         return
     with _building(output, provenance) as partial:
         if root is None:
-            from datum.datasets.streetscenes import write_gta
+            from datum.streetscenes.drawing import write_gta
 
             seeds = _scene_seeds(_SOURCE, seed, settings.source_scenes)
             log(f"draw source: {len(seeds)} street scenes")
@@ -114,7 +114,7 @@ def ingest_target(
         return
     with _building(output, provenance) as partial:
         if root is None:
-            from datum.datasets.streetscenes import write_cityscapes
+            from datum.streetscenes.drawing import write_cityscapes
 
             train_seeds = _scene_seeds(_TARGET_TRAIN, seed, settings.target_train_scenes)
             val_seeds = _scene_seeds(_TARGET_VAL, seed, settings.target_val_scenes)

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from datum.datasets.layouts import find_images
 from datum.errors import InputError
-from datum.images import open_one_shot_image
+from datum.layouts import find_images
+from datum.photographs import open_one_shot_image
 
 TRAIN_IMAGES = "leftImg8bit/train"
 """Folder of the target's training images, relative to the target's root."""

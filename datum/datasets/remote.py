@@ -21,7 +21,6 @@ from datum.config import DatasetSettings, to_dict
 from datum.datasets.check import check_dataset, check_labels
 from datum.datasets.convert import CLASS_STATS, CLASS_STATS_BY_FILE, DEFAULT_WORKERS, FILES_BY_CLASS
 from datum.datasets.ingest import fingerprint, ingest_source, ingest_target
-from datum.datasets.layouts import DatasetName, Pair, find_images, find_pairs, layout_of
 from datum.datasets.one_shot import (
     TRAIN_IMAGES,
     draw_images,
@@ -30,8 +29,9 @@ from datum.datasets.one_shot import (
     require_one_a_seed,
 )
 from datum.errors import InputError
-from datum.images import open_one_shot_image
+from datum.layouts import DatasetName, Pair, find_images, find_pairs, layout_of
 from datum.outputs import PROVENANCE
+from datum.photographs import open_one_shot_image
 from datum.store import open_store
 from datum.telemetry import log
 from datum.transfer import (

@@ -19,11 +19,11 @@ from PIL import Image
 import datum
 from datum.config import EvaluationSettings, require_counts, to_dict
 from datum.errors import InputError
-from datum.images import read_image
 from datum.labels import TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
 from datum.outputs import building, is_complete, sha256, write_json
+from datum.photographs import read_image
 from datum.segmentation.inference import predict_train_ids
-from datum.segmentation.metrics import CLASS_COUNT, confusion_matrix, metrics
+from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, metrics
 from datum.segmentation.segmentor import Segmentor, load_segmentor
 from datum.segmentation.validation_set import ValidationImage, find_validation_images, load_label
 from datum.telemetry import Progress, log
@@ -47,7 +47,7 @@ def evaluate(
 ) -> None:
     """Predicts every validation image of `dataset` with `checkpoint` and writes the scores to `output`.
 
-    `output` holds `metrics.json` (see `datum.segmentation.metrics.metrics`; besides the number of images
+    `output` holds `metrics.json` (see `datum.segmentation.iou.metrics`; besides the number of images
     and the checkpoint's name and SHA-256), `predictions/label_ids/<city>_<sequence>_<frame>.png`
     (Cityscapes label ids: the folder that `CITYSCAPES_RESULTS` names to cityscapesScripts),
     `predictions/color/` (the same in the Cityscapes palette) and `examples/` (`<name>_image.png`,

@@ -16,10 +16,9 @@ from pathlib import Path
 from PIL import Image
 
 from datum import __version__
-from datum.checkpoints import own_place
 from datum.config import GenerationSettings, require_counts, to_dict
 from datum.errors import InputError
-from datum.generation.manifest import (
+from datum.formats.generated import (
     IMAGES,
     MANIFEST,
     GeneratedImage,
@@ -27,12 +26,13 @@ from datum.generation.manifest import (
     surviving_images,
     write_manifest,
 )
-from datum.generation.model import Painter, find_pipeline, model_digest
-from datum.generation.prompts import build_prompts
-from datum.generation.state import KeptImages
+from datum.generation.kept_images import KeptImages
+from datum.generation.painter import Painter, find_pipeline, model_digest
 from datum.outputs import building, is_complete, replacing, sha256
+from datum.prompts import build_prompts
 from datum.store import open_store
 from datum.telemetry import Progress, log
+from datum.training_state import own_place
 
 MOST_DRAWS = 10
 """Seeds that one image may use up before its prompt is given up: the checker blackens a few in a hundred

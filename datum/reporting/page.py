@@ -13,10 +13,10 @@ import jinja2
 from markupsafe import Markup
 
 import datum
+from datum.formats.run_folder import Generated, Run
 from datum.labels import CLASSES, SYNTHIA_13, SYNTHIA_16
 from datum.reporting.charts import DotRow, Line, dot_plot, line_chart, score_bar
 from datum.reporting.pictures import Picture, label_map, photograph
-from datum.reporting.runs import Generated, Run
 from datum.reporting.summary import median_run
 
 GENERATED_IN_ALL = 36

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import datum
 from datum.errors import InputError
+from datum.formats.run_folder import Run, read_runs, require_same
 from datum.outputs import building, is_complete, sha256, write_json
 from datum.reporting.page import render
-from datum.reporting.runs import Run, read_runs, require_same
 from datum.reporting.summary import median_run, summarise, summary_table
 from datum.telemetry import log
 
@@ -22,7 +22,7 @@ def report(
 ) -> str:
     """Writes `report.html`, `report.json` and `median_checkpoint/` to `output`; returns the summary table.
 
-    `runs` are the folders of one seed each (`datum.reporting.runs` says what they hold), `baselines` the
+    `runs` are the folders of one seed each (`datum.formats.run_folder` says what they hold), `baselines` the
     same for each other method by the name it is shown under. `report.html` needs no other file;
     `median_checkpoint/` holds the reported checkpoint of the median seed, its `config.yaml`, its
     `metrics.json`, the training's `provenance.json`, and the one-shot image.

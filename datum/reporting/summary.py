@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from datum.formats.run_folder import CHECKPOINTS, METHODS_WITHOUT_DRAWINGS, Run
 from datum.labels import CLASS_NAMES
-from datum.reporting.runs import CHECKPOINTS, METHODS_WITHOUT_DRAWINGS, Run
 
 HEADLINE_CLASSES: Mapping[str, str] = {"gta-to-cityscapes": "19", "synthia-to-cityscapes": "16"}
 """Classes of the headline mIoU on each benchmark (19 on any other)."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from datum.segmentation.images import fitted_size, resize_image, to_tensor
+from datum.segmentation.preprocess import fitted_size, resize_image, to_tensor
 from datum.segmentation.segmentor import Segmentor
 
 

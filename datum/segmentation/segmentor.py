@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from datum.errors import InputError
 from datum.labels import CLASSES
 from datum.outputs import replacing
-from datum.segmentation.daformer_head import DAFormerHead
 from datum.segmentation.encoders import ENCODERS, build_encoder, load_pretrained
+from datum.segmentation.heads.daformer import DAFormerHead
 
 METADATA_KEY = "datum_segmentor"
 """Key in the safetensors header whose value is JSON: `config` and `metadata`. One key only, because the

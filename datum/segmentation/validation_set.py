@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from datum.errors import InputError
-from datum.images import image_header, read_label
 from datum.labels import CITYSCAPES_MAX_LABEL_ID, LABEL_ID_TO_TRAIN_ID
+from datum.photographs import image_header, read_label
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 LABEL_SUFFIX = "_gtFine_labelIds.png"

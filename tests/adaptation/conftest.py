@@ -11,7 +11,7 @@ from PIL import Image
 
 from datum.config import AdaptationSettings
 from datum.datasets.convert import convert
-from datum.datasets.streetscenes import write_cityscapes, write_gta
+from datum.streetscenes.drawing import write_cityscapes, write_gta
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,7 @@ from datum.adaptation.mixing import (
     scale_saturation,
     strong_augmentation,
 )
-from datum.segmentation.images import denormalise, normalise
+from datum.segmentation.preprocess import denormalise, normalise
 
 
 @pytest.mark.parametrize("classes", [[3], [0, 5], [0, 1, 255], [0, 2, 8, 11, 13, 18]])

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from datum.adaptation.mixing import color_jitter, gaussian_blur, strong_augmentation
-from datum.segmentation.images import normalise
+from datum.segmentation.preprocess import normalise
 from tests.adaptation.scripted import ScriptedGenerator
 from tests.segmentation.reference import golden, normal, uniform
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 
-from datum.adaptation.data import SourceImage, class_totals, find_source
 from datum.adaptation.feature_distance import thing_cells
+from datum.adaptation.inputs import SourceImage, class_totals, find_source
 from datum.adaptation.mixing import class_mix_masks
 from datum.adaptation.sampling import CropRules, TrainingSamples, class_probabilities, draw_crop
 from tests.adaptation.scripted import ScriptedGenerator

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from datum.adaptation.schedule import build_optimizer, learning_rate_factor, set_learning_rate
+from datum.adaptation.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 from datum.config import AdaptationSettings
 from tests.segmentation.reference import golden, reference_segmentor, shapes_of, to_ours
 

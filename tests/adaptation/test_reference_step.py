@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datum.adaptation.adapt import Training
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.sampling import Batch
 from datum.adaptation.self_training import Teacher, mix, pixel_loss
-from datum.adaptation.train import Training
-from datum.checkpoints import TrainingState
 from datum.config import AdaptationSettings, EvaluationSettings
 from datum.segmentation.segmentor import Segmentor
 from datum.store import open_store
+from datum.training_state import TrainingState
 from tests.adaptation.scripted import ScriptedGenerator
 from tests.segmentation.reference import golden, normal, reference_segmentor, shapes_of, to_reference
 

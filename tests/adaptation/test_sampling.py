@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datum.adaptation.data import find_source
+from datum.adaptation.inputs import find_source
 from datum.adaptation.sampling import CropRules, TrainingSamples, batches, class_probabilities, draw_crop
 from datum.errors import InputError
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 from mmseg.models.backbones.mit import EfficientMultiheadAttention
 
+from datum.adaptation.adapt import Training
 from datum.adaptation.sampling import Batch
-from datum.adaptation.train import Training
-from datum.checkpoints import TrainingState
 from datum.config import DEMO
-from datum.segmentation.mit import FusedAttention
+from datum.segmentation.encoders.mit import FusedAttention
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
 from datum.store import FolderStore
+from datum.training_state import TrainingState
 
 
 def median_seconds(run: Callable[[], object], repetitions: int) -> float:

@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from datum.base_model.architecture import untrained_pipeline
 from datum.config import DEMO
 from datum.generation.generate import generate
-from datum.generation.model import Painter
-from datum.generation.prompts import build_prompts
+from datum.generation.painter import Painter
+from datum.prompts import build_prompts
+from datum.streetscenes.model.architecture import untrained_pipeline
 
 BATCH_SIZES = (1, 4, 8, 16)
 

@@ -10,7 +10,7 @@ import time
 
 import cv2
 
-from datum.datasets.streetscenes import SOURCE_DOMAIN, TARGET_DOMAIN, draw_scene
+from datum.streetscenes.drawing import SOURCE_DOMAIN, TARGET_DOMAIN, draw_scene
 
 COUNT = 200
 

@@ -18,8 +18,8 @@ from components.generation.component import generate, merge_shards
 from components.images import IMAGES, STAGES
 from components.personalization.component import personalize
 from components.reporting.component import report
-from datum.base_model.resolve import base_model_path
-from datum.cluster.tasks import RUN_ID, STATUS_FILE
+from components.task import RUN_ID, STATUS_FILE
+from datum.diffusion.base_model import base_model_path
 from datum.outputs import sha256
 from datum.store import FolderStore
 

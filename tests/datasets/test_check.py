@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from datum.datasets.check import check_dataset
-from datum.datasets.layouts import DatasetName
 from datum.errors import InputError
+from datum.layouts import DatasetName
 
 
 def write(root: Path, *files: str) -> Path:

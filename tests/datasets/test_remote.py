@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datum.adaptation.data import find_source
+from datum.adaptation.inputs import find_source
 from datum.adaptation.sampling import CropRules, TrainingSamples
 from datum.config import DatasetSettings
 from datum.datasets.convert import convert
@@ -20,7 +20,7 @@ from datum.datasets.remote import (
     one_shot_image,
 )
 from datum.errors import InputError
-from datum.images import read_label
+from datum.photographs import read_label
 from datum.segmentation.validation_set import find_validation_images
 from datum.store import open_store
 from datum.transfer import fetch, publish, remote_files

@@ -17,10 +17,10 @@ from PIL import Image
 from datum.config import EvaluationSettings
 from datum.errors import InputError
 from datum.evaluation.evaluate import evaluate, spread
-from datum.images import read_image
 from datum.labels import CLASS_NAMES, LABEL_ID, LABEL_ID_TO_TRAIN_ID, TRAIN_ID_TO_COLOR
 from datum.outputs import sha256
-from datum.segmentation.images import to_tensor
+from datum.photographs import read_image
+from datum.segmentation.preprocess import to_tensor
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor, save_segmentor
 
 SETTINGS = EvaluationSettings(scale=(96, 64), batch_size=2)

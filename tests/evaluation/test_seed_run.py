@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from datum.config import EvaluationSettings
-from datum.datasets.streetscenes import write_cityscapes
 from datum.evaluation.seed_run import evaluate_seed_run
 from datum.outputs import sha256
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor, save_segmentor
+from datum.streetscenes.drawing import write_cityscapes
 
 DESCRIPTION = {"seed": 1, "method": "daformer"}
 

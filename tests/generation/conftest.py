@@ -7,8 +7,8 @@ from diffusers import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from transformers import CLIPConfig, CLIPImageProcessor
 
-from datum.base_model.architecture import untrained_pipeline
 from datum.config import GenerationSettings
+from datum.streetscenes.model.architecture import untrained_pipeline
 
 
 @pytest.fixture(scope="session")

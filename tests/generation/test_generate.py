@@ -16,8 +16,8 @@ from PIL import Image
 
 from datum.config import GenerationSettings
 from datum.errors import InputError
+from datum.formats.generated import read_manifest
 from datum.generation.generate import generate
-from datum.generation.manifest import read_manifest
 from datum.outputs import sha256
 
 KILLED_RUN = """

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datum.base_model.architecture import untrained_pipeline
 from datum.config import PersonalizationSettings
+from datum.streetscenes.model.architecture import untrained_pipeline
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,9 @@ from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from datum.config import PersonalizationSettings
-from datum.personalization.data import random_crops, resize_short_side
-from datum.personalization.model import load_base_model, prompt_ids
-from datum.personalization.train import denoising_loss, personalize, step_generator
+from datum.diffusion.load import load_base_model, prompt_ids
+from datum.personalization.crops import random_crops, resize_short_side
+from datum.personalization.personalize import denoising_loss, personalize, step_generator
 
 PredictionType = Literal["epsilon", "v_prediction"]
 

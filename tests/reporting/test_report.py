@@ -17,7 +17,7 @@ from datum.errors import InputError
 from datum.labels import TRAIN_ID_TO_COLOR
 from datum.outputs import sha256
 from datum.reporting.report import report, summary_table
-from datum.segmentation.metrics import metrics
+from datum.segmentation.iou import metrics
 
 PROMPTS = ("a photo of sks cars", "a photo of sks persons", "a photo of sks <script>alert(1)</script>")
 

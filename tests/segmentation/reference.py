@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datum.segmentation.mit import from_segformer
+from datum.segmentation.encoders.mit import from_segformer
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig, build_segmentor
 
 Shapes = Mapping[str, tuple[int, ...]]

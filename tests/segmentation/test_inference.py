@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from datum.segmentation.images import resize_image, to_tensor
 from datum.segmentation.inference import predict_train_ids
+from datum.segmentation.preprocess import resize_image, to_tensor
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
 
 

@@ -19,9 +19,9 @@ import pytest
 import torch
 
 from datum.segmentation.encoders import build_encoder, load_pretrained
-from datum.segmentation.images import fitted_size, resize_image, to_tensor
+from datum.segmentation.encoders.mit import from_segformer
 from datum.segmentation.inference import predict_train_ids
-from datum.segmentation.mit import from_segformer
+from datum.segmentation.preprocess import fitted_size, resize_image, to_tensor
 from tests.segmentation.reference import (
     golden,
     network_weight,

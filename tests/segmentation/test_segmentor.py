@@ -17,7 +17,7 @@ from torch.nn import functional
 from datum.config import RunSettings
 from datum.errors import InputError
 from datum.segmentation.encoders import ENCODERS
-from datum.segmentation.mit import FusedAttention
+from datum.segmentation.encoders.mit import FusedAttention
 from datum.segmentation.segmentor import (
     SegmentorConfig,
     build_segmentor,

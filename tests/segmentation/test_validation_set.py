@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datum.datasets.streetscenes import write_cityscapes
 from datum.errors import InputError
 from datum.segmentation.validation_set import find_validation_images, load_label
+from datum.streetscenes.drawing import write_cityscapes
 
 
 @pytest.fixture

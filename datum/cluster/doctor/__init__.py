@@ -25,7 +25,12 @@ def doctor(settings: ClusterSettings) -> list[Check]:
     The cluster is the one of the current kube context or, where there is no kubeconfig, the one that this
     process runs in.
     """
-    from datum.cluster.doctor import access, images, kfp, namespace, nodes, storage, store
+    from datum.cluster.doctor import access, namespace
+    from datum.cluster.doctor import gpu_nodes as nodes
+    from datum.cluster.doctor import image_pull as images
+    from datum.cluster.doctor import kfp_api as kfp
+    from datum.cluster.doctor import object_store as store
+    from datum.cluster.doctor import volumes as storage
 
     examination = Examination()
     client, settings = access.connect(examination, settings)

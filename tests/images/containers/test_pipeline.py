@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from kfp import compiler
 
-from pipelines.placement import Cluster as Placement
 from pipelines.reproduction import reproduction
+from pipelines.resources import Cluster as Placement
 from tests.images.containers.cluster import Cluster, FolderArtifacts, StoredArtifacts, Task
 
 SMALL = {

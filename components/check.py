@@ -1,0 +1,111 @@
+"""Checks of a run's parameters that cost nothing, made before any data is moved and any GPU is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from datum.config import Settings, load_settings
+from datum.errors import InputError
+
+
+def check_parameters(
+    *,
+    benchmark: str,
+    method: str,
+    encoder: str,
+    profile: str,
+    overrides: Sequence[str],
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    named: Sequence[str],
+    source: str,
+    target: str,
+    base_model: str,
+    inputs: Sequence[str],
+    places: Sequence[str],
+    images: Sequence[str],
+) -> None:
+    """Raises `InputError` for parameters of a pipeline run that cannot work.
+
+    `variants` are further overrides, each of which is to go with the others; `inputs` are files or URIs that
+    must be there, and `places` URIs that the run writes below, empty ones aside; `images` must be named by
+    digest.
+    """
+    chosen = [f"run.benchmark={benchmark}", f"run.method={method}", f"run.encoder={encoder}"]
+    if base_model and not base_model.startswith("s3://"):
+        chosen.append(f"personalization.base_model={base_model}")
+    settings = load_settings(profile, [*overrides, *chosen])
+    check_settings(settings, check_base_model=not base_model.startswith("s3://"))
+    for variant in variants:
+        check_settings(load_settings(profile, [*overrides, *chosen, variant]), check_base_model=False)
+    if named and len(named) != len(seeds):
+        raise InputError(
+            f"one-shot images: found {len(named)}, expected one for each seed of {list(seeds)}; "
+            "name as many images as seeds"
+        )
+    require_both(source, target)
+    if not source and benchmark != "gta-to-cityscapes":
+        raise InputError(
+            f"benchmark: found {benchmark} without a source, and drawn street scenes have GTA's layout; "
+            "give the source or choose gta-to-cityscapes"
+        )
+    _require_digests(images)
+    _require_present(inputs)
+    _require_reachable(places)
+
+
+def check_settings(settings: Settings, *, check_base_model: bool = True) -> None:
+    """Raises `InputError` for settings of two stages that do not go together."""
+    from datum.diffusion.base_model import base_model_path
+    from datum.prompts import build_prompts
+
+    if check_base_model:
+        base_model_path(settings.personalization.base_model)
+    _check_checkpoint_step(settings)
+    build_prompts(settings.generation)
+
+
+def require_both(source: object, target: object) -> None:
+    """Raises `InputError` where one of the data sets is given without the other."""
+    if bool(source) != bool(target):
+        missing = "target" if source else "source"
+        raise InputError(
+            f"--{missing}: not given; give both --source and --target, or neither for drawn scenes"
+        )
+
+
+def _check_checkpoint_step(settings: Settings) -> None:
+    step, training = settings.generation.checkpoint_step, settings.personalization
+    written = {*range(training.checkpoint_every, training.steps + 1, max(1, training.checkpoint_every))}
+    if step not in written | {training.steps}:
+        raise InputError(
+            f"generation.checkpoint_step={step}: personalization writes no such checkpoint, expected "
+            f"personalization.steps ({training.steps}) or a multiple of personalization.checkpoint_every "
+            f"({training.checkpoint_every}) up to it"
+        )
+
+
+def _require_digests(images: Iterable[str]) -> None:
+    for image in images:
+        if "@sha256:" not in image:
+            raise InputError(
+                f"image {image}: expected name@sha256:… , as this pipeline's results are cached by the "
+                "image's name and a tag may move; name the digest"
+            )
+
+
+def _require_present(inputs: Iterable[str]) -> None:
+    from datum.store import open_store
+
+    for uri in filter(None, inputs):
+        folder, _, name = uri.rpartition("/")
+        if not open_store(folder or ".").exists(name):
+            raise InputError(f"{uri}: not there; name a file that is")
+
+
+def _require_reachable(places: Iterable[str]) -> None:
+    """Asks each place for a key, which fails where the endpoint, the secret or the bucket is wrong."""
+    from datum.store import open_store
+
+    for place in filter(None, places):
+        open_store(place).exists("any")

@@ -1,0 +1,92 @@
+"""Whether nodes can find the images that the pipelines are compiled with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.images import STAGES
+from datum.cluster.doctor.checks import Finding, listed, ok, problem, timeout, warning
+from datum.cluster.settings import ClusterSettings
+
+RECORD = Path("build/images.json")
+"""What `make images` writes with tags, and `make push` with digests."""
+
+
+def images(client: Any, settings: ClusterSettings) -> Finding:
+    """Whether each stage's image can be pulled; with no registry, whether the nodes hold it."""
+    try:
+        names = _names(settings)
+    except ValueError:
+        return problem(f"{RECORD} is no JSON object of names", "`make images` writes it anew")
+    return _in_registry(names) if settings.registry else _on_nodes(client, names)
+
+
+def _names(settings: ClusterSettings) -> Mapping[str, str]:
+    """Image of each stage: as recorded if they were built for these settings, else as they will be named."""
+    prefix = f"{settings.registry}/" if settings.registry else ""
+    names = {stage: f"{prefix}datum-{stage}:{settings.tag}" for stage in STAGES}
+    try:
+        recorded = json.loads(RECORD.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return names
+    return recorded if all(name.startswith(prefix) for name in recorded.values()) else names
+
+
+def _in_registry(names: Mapping[str, str]) -> Finding:
+    from datum.cluster.registry import RegistryError, find_manifest
+
+    missing: list[str] = []
+    pushed_and_missing: list[str] = []
+    refused: list[RegistryError] = []
+    with_credentials = False
+    for name in names.values():
+        try:
+            answer = find_manifest(name)
+        except RegistryError as error:
+            refused.append(error)
+            continue
+        with_credentials |= answer == "with credentials"
+        if answer == "missing":
+            # A digest is only ever recorded by a push.
+            (pushed_and_missing if "@sha256:" in name else missing).append(name)
+    if refused:
+        return problem(f"{len(refused)} of {len(names)} images: {refused[0]}", refused[0].remedy)
+    if pushed_and_missing:
+        return problem(
+            f"the registry lost {listed(pushed_and_missing)}",
+            "push them again: make images push",
+        )
+    if missing:
+        return warning(
+            f"not in the registry yet: {listed(missing, most=len(names))}",
+            "`make deploy` builds and pushes them; or make images push",
+        )
+    registry = next(iter(names.values())).rpartition("/")[0]
+    if with_credentials:
+        return ok(
+            f"all {len(names)} can be pulled from {registry} with your credentials; nodes need their own "
+            "(image pull secrets of the service account, or the node's role)"
+        )
+    return ok(f"all {len(names)} can be pulled from {registry}")
+
+
+def _on_nodes(client: Any, names: Mapping[str, str]) -> Finding:
+    from kubernetes.client import CoreV1Api
+
+    nodes = CoreV1Api(client).list_node(_request_timeout=timeout()).items
+    held = {name for node in nodes for image in node.status.images or () for name in image.names or ()}
+    missing = [name for name in names.values() if not _held(name, held)]
+    if missing:
+        return warning(
+            f"registry is empty, and no node lists {listed(missing, most=len(missing))}",
+            "`make deploy` loads them into kind; elsewhere set registry (a node lists its 50 largest images)",
+        )
+    return ok(f"all {len(names)} are on the nodes")
+
+
+def _held(name: str, held: set[str]) -> bool:
+    """Whether nodes hold `name`, which they list under Docker Hub's or localhost's full name."""
+    return any(prefix + name in held for prefix in ("", "docker.io/library/", "docker.io/", "localhost/"))

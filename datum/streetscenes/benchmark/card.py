@@ -1,0 +1,66 @@
+"""The README beside the trained weights: how they were made and what they were measured to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datum.streetscenes.benchmark.measure import GUIDANCE_SCALE, INFERENCE_STEPS, LEAST_SHARE
+from datum.streetscenes.model.denoiser import CAPTION_DROPOUT
+
+TEMPLATE = """# streetscenes: the small base model of the demo
+
+A StableDiffusionPipeline for 128x128 street scenes: its own autoencoder (8x smaller latents of 24
+channels), UNet, CLIP text encoder and tokenizer, in half precision. It was trained from scratch on
+{scenes:,} scenes that `datum.streetscenes.drawing` drew, each in a random domain of its own, with their
+captions. No photograph and no weights of another model went into it.
+
+Made by `python -m datum.streetscenes.model.train --output DIR --work DIR{flags}`
+on {device} in {total:.0f} minutes (finished {date}), scenes and measurements
+included: {minutes_autoencoder:g} minutes for the autoencoder, {minutes_denoiser:g} for the UNet and the text
+encoder together (v-prediction, a noise schedule without signal at its end, captions left out {dropout} of the
+time), {minutes_judge:g} for the segmentation network that judges it. `measurements.json` holds the figures
+below, `provenance.json` the settings.
+
+## Autoencoder
+
+On {held_out} held-out scenes: PSNR {psnr:.2f} dB (mean over images; {psnr_of_mean_error:.2f} dB of the
+mean error), standard deviation of chroma {chroma_ratio:.3f} of the data's. See `reconstructions.jpg`.
+
+## Prompts
+
+`a photo of {{class}}` against `a photo of a urban scene` (generic), {images} images each, {steps} steps,
+guidance {guidance:g}. *Seen*: images in which a segmentation network trained on drawn scenes finds at least
+{least:.1%} of the image as the class; *area*: mean share of the image. *sks*: with that word, which the model
+was never taught, before the class. *Judge*: that network's IoU on held-out scenes. See `drawn.jpg`.
+
+| class | seen, generic | seen, class | seen, sks | area, generic | area, class | area, sks | judge IoU |
+|---|---|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def write_readme(folder: Path, *, plan: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    """Writes `README.md` into `folder` from the `figures` that the training command's `measure` returned."""
+    rows = []
+    for name, row in figures["prompts"].items():
+        cells = [
+            f"{row[key][prompt]:.1f} %" for key in ("seen", "area") for prompt in ("generic", "plain", "sks")
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} | {figures['judge'][name]} |")
+    text = TEMPLATE.format(
+        **plan,
+        **figures["autoencoder"],
+        device=figures["device"],
+        flags=figures["flags"],
+        total=figures["seconds_of_last_run"] / 60,
+        date=figures["date"],
+        dropout=f"{CAPTION_DROPOUT:.0%}",
+        images=plan["images_per_prompt"],
+        steps=INFERENCE_STEPS,
+        guidance=GUIDANCE_SCALE,
+        least=LEAST_SHARE,
+        rows="\n".join(rows),
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")

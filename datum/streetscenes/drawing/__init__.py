@@ -1,0 +1,23 @@
+"""Procedural street scenes with exact labels: the demo's data and most tests' input."""
+
+from datum.streetscenes.drawing.caption import caption
+from datum.streetscenes.drawing.domain import SOURCE_DOMAIN, TARGET_DOMAIN, Domain
+from datum.streetscenes.drawing.emphasis import EMPHASIZED
+from datum.streetscenes.drawing.scene import Scene, draw_scene, visible_classes
+from datum.streetscenes.drawing.weather import domain_description, random_domain
+from datum.streetscenes.drawing.write import write_cityscapes, write_gta
+
+__all__ = [
+    "EMPHASIZED",
+    "SOURCE_DOMAIN",
+    "TARGET_DOMAIN",
+    "Domain",
+    "Scene",
+    "caption",
+    "domain_description",
+    "draw_scene",
+    "random_domain",
+    "visible_classes",
+    "write_cityscapes",
+    "write_gta",
+]

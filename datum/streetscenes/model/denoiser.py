@@ -1,0 +1,90 @@
+"""Training the UNet and the text encoder together, from scratch, on latents and captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPTokenizer
+
+from datum.streetscenes.model.architecture import new_scheduler, new_text_encoder, new_unet
+from datum.streetscenes.model.optimization import Runtime, optimise
+
+CAPTION_DROPOUT = 0.12
+"""Share of captions replaced with the empty one, for classifier-free guidance (Ho and Salimans 2022)."""
+SIGNAL_CAP = 5.0
+"""Signal-to-noise ratio above which a step weighs less (gamma of min-SNR weighting, Hang et al. 2023)."""
+LEARNING_RATE = 1e-3
+
+
+def train_denoiser(
+    latents: Tensor,
+    captions: Tensor,
+    tokenizer: CLIPTokenizer,
+    *,
+    seconds: float,
+    batch: int,
+    runtime: Runtime,
+    state_file: Path,
+) -> nn.ModuleDict:
+    """`unet` and `text_encoder`, trained for `seconds` on the runtime's device.
+
+    `latents` are float16 (N, 24, h, w) of deviation 1, `captions` int64 token ids (N, K, context): each time
+    a scene is drawn, one of its K captions is.
+    """
+    device = runtime.device
+    networks = nn.ModuleDict(
+        {
+            "unet": new_unet().to(device, memory_format=torch.channels_last),
+            "text_encoder": new_text_encoder(tokenizer).to(device),
+        }
+    )
+    unet = runtime.compiled(networks["unet"])
+    text_encoder = networks["text_encoder"]
+    signal = new_scheduler().alphas_cumprod.to(device)
+    weights = velocity_weights(signal)
+    empty = torch.tensor(tokenizer("", padding="max_length").input_ids, device=device)
+
+    def losses() -> dict[str, Tensor]:
+        scene = torch.randint(len(latents), (batch,), device=device)
+        tokens = captions[scene, torch.randint(captions.shape[1], (batch,), device=device)]
+        dropped = torch.rand(batch, 1, device=device) < CAPTION_DROPOUT
+        tokens = torch.where(dropped, empty, tokens)
+        clean = latents[scene].float()
+        noise = torch.randn_like(clean)
+        # One step from each of `batch` equal stretches of the schedule: less noise in the loss.
+        place = (torch.arange(batch, device=device) + torch.rand(batch, device=device)) / batch
+        step = (place * len(signal)).long().clamp(max=len(signal) - 1)
+        kept = signal[step].view(-1, 1, 1, 1)
+        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+        velocity = kept.sqrt() * noise - (1 - kept).sqrt() * clean
+        states = text_encoder(input_ids=tokens).last_hidden_state
+        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        predicted = unet(noisy, step, encoder_hidden_states=states).sample
+        errors = F.mse_loss(predicted.float(), velocity, reduction="none").mean((1, 2, 3))
+        return {"velocity": (weights[step] * errors).mean()}
+
+    average = optimise(
+        networks,
+        losses,
+        name="denoiser",
+        seconds=seconds,
+        learning_rate=LEARNING_RATE,
+        runtime=runtime,
+        state_file=state_file,
+    )
+    assert isinstance(average, nn.ModuleDict)
+    return average
+
+
+def velocity_weights(signal: Tensor) -> Tensor:
+    """Weight of the velocity error at each step, from the share of signal that the step keeps.
+
+    1 while noise prevails, and above a signal-to-noise ratio of `SIGNAL_CAP` what min-SNR weighting gives.
+    Min-SNR itself falls to 0 where no signal is left, and the last step, which decides whether a scene is
+    dark or bright, would never be learned.
+    """
+    ratio = signal / (1 - signal)
+    return ((SIGNAL_CAP + 1) / (ratio + 1)).clamp(max=1.0)

@@ -1,0 +1,255 @@
+"""Makes the small base model: `python -m datum.streetscenes.model.train --output DIR --work DIR`.
+
+Draws the scenes, trains the autoencoder, the UNet with the text encoder and a judge, writes the pipeline in
+half precision, measures it and draws sheets. It takes what the machine has: on a GPU with 16 cores a quarter
+of an hour, on two cores three hours. Everything resumable lies in `--work`: stopped at any moment and started
+again, the command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+import datum
+from datum.outputs import building, is_complete, replacing, write_json
+from datum.streetscenes.benchmark.card import write_readme
+from datum.streetscenes.benchmark.judge import train_segmentation
+from datum.streetscenes.benchmark.measure import (
+    class_response,
+    reconstruct,
+    reconstruction_quality,
+    segmentation_quality,
+)
+from datum.streetscenes.benchmark.sheet import save_sheet
+from datum.streetscenes.model.architecture import assemble, new_autoencoder
+from datum.streetscenes.model.autoencoder import encode_images, standardise, train_autoencoder
+from datum.streetscenes.model.denoiser import train_denoiser
+from datum.streetscenes.model.export import export
+from datum.streetscenes.model.optimization import Runtime
+from datum.streetscenes.model.tokenizer import CONTEXT, write_tokenizer
+from datum.streetscenes.model.training_scenes import draw_scenes, held_out_set, load_scenes
+from datum.telemetry import log
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much of everything; times in minutes of training."""
+
+    scenes: int
+    minutes_autoencoder: float
+    minutes_denoiser: float
+    minutes_judge: float
+    batch_autoencoder: int
+    batch_denoiser: int
+    batch_judge: int
+    held_out: int = 256
+    """Scenes that the autoencoder and the judge are measured on."""
+    images_per_prompt: int = 64
+    """Images drawn of each prompt to measure what prompts change."""
+
+
+GPU_PLAN = Plan(
+    scenes=72_000,
+    minutes_autoencoder=3.1,
+    minutes_denoiser=3.7,
+    minutes_judge=0.5,
+    batch_autoencoder=24,
+    batch_denoiser=128,
+    batch_judge=64,
+)
+"""With the drawing of scenes and the measurements, ten minutes."""
+CPU_PLAN = Plan(
+    scenes=24_000,
+    minutes_autoencoder=40.0,
+    minutes_denoiser=100.0,
+    minutes_judge=10.0,
+    batch_autoencoder=8,
+    batch_denoiser=32,
+    batch_judge=8,
+    images_per_prompt=24,
+)
+"""With the drawing of scenes and the measurements, under three hours on two cores."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Scenes as the training loops take them, on the device."""
+
+    images: Tensor
+    """uint8 (N, 3, H, W)."""
+    labels: Tensor
+    """Train ids, uint8 (N, H, W)."""
+    captions: Tensor
+    """Token ids, int64 (N, captions, context)."""
+
+
+def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> None:
+    """Writes the trained pipeline, its measurements and its sheets to `output`."""
+    provenance = {
+        "stage": "base-model",
+        "settings": dataclasses.asdict(plan),
+        "inputs": {},
+        "datum_version": datum.__version__,
+    }
+    if is_complete(output, provenance):
+        return
+    torch.manual_seed(time.time_ns() % 2**31)
+    torch.set_float32_matmul_precision("high")
+    started = time.monotonic()
+    work.mkdir(parents=True, exist_ok=True)
+    tokenizer = write_tokenizer(work / "tokenizer")
+    files = draw_scenes(work / "scenes", count=plan.scenes, workers=os.cpu_count() or 1)
+    data = _load(files, tokenizer, runtime.device)
+    log(f"scenes: {len(data.images)} on {runtime.device} after {time.monotonic() - started:.0f} s")
+
+    autoencoder, latents = _autoencoder_and_latents(data.images, plan, runtime, work)
+    _log_quality(autoencoder, plan, runtime)
+    networks = train_denoiser(
+        latents,
+        data.captions,
+        tokenizer,
+        seconds=60 * plan.minutes_denoiser,
+        batch=plan.batch_denoiser,
+        runtime=runtime,
+        state_file=work / "denoiser.pt",
+    )
+    judge = train_segmentation(
+        data.images,
+        data.labels,
+        autoencoder,
+        seconds=60 * plan.minutes_judge,
+        batch=plan.batch_judge,
+        runtime=runtime,
+        state_file=work / "judge.pt",
+    )
+    with building(output, provenance) as folder:
+        pipeline = assemble(autoencoder, networks["unet"], networks["text_encoder"], tokenizer)
+        log(f"export: {export(pipeline, folder):,} bytes")
+        figures = measure(folder, work, judge, plan, runtime)
+        figures["flags"] = " --capture" * runtime.capture + " --compile" * runtime.compile
+        figures["date"] = time.strftime("%Y-%m-%d")
+        figures["seconds_of_last_run"] = round(time.monotonic() - started)
+        write_json(folder / "measurements.json", figures)
+        write_readme(folder, plan=dataclasses.asdict(plan), figures=figures)
+    log(f"done: {output} after {time.monotonic() - started:.0f} s")
+
+
+def measure(folder: Path, work: Path, judge: torch.nn.Module, plan: Plan, runtime: Runtime) -> dict[str, Any]:
+    """The promises of the model in `folder`, measured as it will be loaded; writes the sheets beside it."""
+    pipeline = StableDiffusionPipeline.from_pretrained(folder).to(runtime.device)
+    pipeline.set_progress_bar_config(disable=True)
+    scenes = held_out_set(plan.held_out)
+    originals = torch.from_numpy(scenes.images).permute(0, 3, 1, 2).contiguous()
+    restored = reconstruct(pipeline.vae, originals.to(runtime.device)).cpu()
+    save_sheet({"scene": originals, "reconstruction": restored}, folder / "reconstructions.jpg")
+
+    rows: dict[str, Tensor] = {}
+    response = class_response(
+        pipeline,
+        judge,
+        runtime,
+        images=plan.images_per_prompt,
+        keep=lambda prompt, drawn: rows.update({prompt: drawn}),
+    )
+    save_sheet(rows, work / "drawn.png")
+    save_sheet(
+        {prompt: drawn for prompt, drawn in rows.items() if " sks " not in prompt}, folder / "drawn.jpg"
+    )
+    figures = {
+        "device": torch.cuda.get_device_name()
+        if runtime.accelerated
+        else f"{os.cpu_count()} processor cores",
+        "autoencoder": reconstruction_quality(originals, restored),
+        "prompts": response,
+        "judge": segmentation_quality(judge, originals, torch.from_numpy(scenes.labels), runtime),
+    }
+    log(f"autoencoder: {figures['autoencoder']}")
+    for name, row in response.items():
+        log(f"prompts: {name}: seen {row['seen']}, area {row['area']}")
+    log(f"judge: {figures['judge']}")
+    return figures
+
+
+def _load(files: list[Path], tokenizer: CLIPTokenizer, device: torch.device) -> TrainingData:
+    scenes = load_scenes(files)
+    flat = [entry for entries in scenes.captions for entry in entries]
+    different = sorted(set(flat))
+    tokens = tokenizer(different, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    position = {entry: index for index, entry in enumerate(different)}
+    captions = tokens[[position[entry] for entry in flat]].view(len(scenes.images), -1, CONTEXT)
+    return TrainingData(
+        images=torch.from_numpy(scenes.images).to(device).permute(0, 3, 1, 2).contiguous(),
+        labels=torch.from_numpy(scenes.labels).to(device),
+        captions=captions.to(device),
+    )
+
+
+def _autoencoder_and_latents(
+    images: Tensor, plan: Plan, runtime: Runtime, work: Path
+) -> tuple[AutoencoderKL, Tensor]:
+    """The autoencoder with standardised latents, and the latents of all images."""
+    file = work / "latents.pt"
+    if file.exists():
+        state = torch.load(file, map_location=runtime.device, weights_only=True)
+        autoencoder = new_autoencoder().to(runtime.device).requires_grad_(False).eval()
+        autoencoder.load_state_dict(state["autoencoder"])
+        return autoencoder, state["latents"]
+    autoencoder = train_autoencoder(
+        images,
+        seconds=60 * plan.minutes_autoencoder,
+        batch=plan.batch_autoencoder,
+        runtime=runtime,
+        state_file=work / "autoencoder.pt",
+    )
+    latents = standardise(autoencoder, encode_images(autoencoder, images, runtime))
+    with replacing(file) as temporary:
+        torch.save({"autoencoder": autoencoder.state_dict(), "latents": latents}, temporary)
+    return autoencoder, latents
+
+
+def _log_quality(autoencoder: AutoencoderKL, plan: Plan, runtime: Runtime) -> None:
+    """Colour is looked at before anything is trained on the latents."""
+    originals = torch.from_numpy(held_out_set(plan.held_out).images).to(runtime.device).permute(0, 3, 1, 2)
+    log(f"autoencoder: {reconstruction_quality(originals, reconstruct(autoencoder, originals))}")
+
+
+def main() -> None:
+    """Reads the command line and makes the model."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder that becomes the pipeline")
+    parser.add_argument("--work", type=Path, required=True, help="folder of scenes and resumable state")
+    parser.add_argument(
+        "--device", default="auto", help="cuda, cpu, or auto: a GPU where there is one (default)"
+    )
+    parser.add_argument("--capture", action="store_true", help="capture training steps as CUDA graphs")
+    parser.add_argument("--compile", action="store_true", help="compile the networks with torch.compile")
+    for field in dataclasses.fields(Plan):
+        parser.add_argument(
+            "--" + field.name.replace("_", "-"),
+            type=float if field.type == "float" else int,
+            help=f"default {getattr(GPU_PLAN, field.name)} on a GPU, else {getattr(CPU_PLAN, field.name)}",
+        )
+    options = vars(parser.parse_args())
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(found if options["device"] == "auto" else options["device"])
+    plan = GPU_PLAN if device.type == "cuda" else CPU_PLAN
+    given = {field.name: options[field.name] for field in dataclasses.fields(Plan)}
+    plan = dataclasses.replace(plan, **{name: value for name, value in given.items() if value is not None})
+    runtime = Runtime(device=device, capture=options["capture"], compile=options["compile"])
+    make_base_model(options["output"], options["work"], plan, runtime)
+
+
+if __name__ == "__main__":
+    main()

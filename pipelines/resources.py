@@ -1,0 +1,163 @@
+"""What each task asks of a cluster: image, processors, memory, disk, GPU, secrets, retries, time.
+
+What a person may want to choose for a run is a parameter of the pipeline; what KFP fixes when a pipeline is
+compiled (retries, time-outs, volumes, labels) stands in the tables here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, Literal
+
+from kfp import kubernetes
+
+from components.task import RUN_ID
+
+HOUR = 3600
+"""Seconds."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What one kind of task asks for."""
+
+    image: str
+    """Stage whose image it runs in."""
+    cpu: str
+    """Processors, requested."""
+    memory: str = ""
+    """Main memory, requested and limit; empty takes the run's `gpu_memory`."""
+    disk: str
+    """Size limit of each of /tmp and /scratch."""
+    shared_memory: str = "64Mi"
+    """Size of /dev/shm, which is part of the memory. 64 MiB is what a container has anyway; data loaders pass
+    batches through it."""
+    hours: float
+    """Time after which the task is ended and tried again."""
+    gpu: bool = False
+    """Whether it runs on the run's GPUs and their nodes."""
+    store: bool = False
+    """Whether it reaches the store of data sets and state."""
+    hub: bool = False
+    """Whether it may reach the model hub."""
+    cached: bool = True
+    """Whether KFP may serve the result of an earlier task with the same inputs. Not for a task that looks at
+    things outside of its inputs (a data set in a store) or leaves something there (a report)."""
+
+
+PAPER: Mapping[str, Needs] = types.MappingProxyType(
+    {
+        "check": Needs(
+            image="reporting", cpu="250m", memory="1Gi", disk="1Gi", hours=0.25, store=True, cached=False
+        ),
+        # GTA's images and labels take 57 GB.
+        "ingest": Needs(
+            image="reporting", cpu="4", memory="8Gi", disk="150Gi", hours=12, store=True, cached=False
+        ),
+        "select": Needs(image="reporting", cpu="250m", memory="1Gi", disk="2Gi", hours=0.5, store=True),
+        # Stable Diffusion v1.4 takes 4.3 GB in float32, AdamW's state of UNet and text encoder 8 GB more.
+        "personalize": Needs(
+            image="personalization",
+            cpu="4",
+            disk="80Gi",
+            shared_memory="2Gi",
+            hours=6,
+            gpu=True,
+            store=True,
+            hub=True,
+        ),
+        "generate": Needs(
+            image="generation", cpu="2", disk="20Gi", shared_memory="1Gi", hours=24, gpu=True, store=True
+        ),
+        "merge": Needs(image="generation", cpu="1", memory="4Gi", disk="20Gi", hours=2),
+        "adapt": Needs(
+            image="adaptation", cpu="8", disk="120Gi", shared_memory="8Gi", hours=96, gpu=True, store=True
+        ),
+        "evaluate": Needs(
+            image="evaluation", cpu="4", disk="40Gi", shared_memory="1Gi", hours=6, gpu=True, store=True
+        ),
+        "report": Needs(
+            image="reporting", cpu="500m", memory="4Gi", disk="20Gi", hours=2, store=True, cached=False
+        ),
+    }
+)
+"""For the `paper` profile. DAFormer's training takes 16 hours on an RTX 2080 Ti."""
+
+DEMO: Mapping[str, Needs] = types.MappingProxyType(
+    {
+        kind: dataclasses.replace(
+            needs,
+            cpu="250m" if needs.memory == "1Gi" else "500m",
+            memory=needs.memory and "1Gi",
+            disk="2Gi",
+            shared_memory="64Mi",
+            hours=2,
+        )
+        for kind, needs in PAPER.items()
+    }
+)
+"""For the `demo` profile, on a laptop's cluster."""
+
+RETRIES = 3
+"""Tries after the first. A task that kept state goes on from there; the others start anew."""
+BACKOFF = {"backoff_duration": "60s", "backoff_factor": 2.0, "backoff_max_duration": "900s"}
+"""One, two and four minutes: longer than a node's restart or a store's."""
+
+Profile = Literal["demo", "paper"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Where the tasks of a compiled pipeline run."""
+
+    images: Mapping[str, str]
+    """Stage -> image, by digest or by tag."""
+    profile: Profile = "paper"
+    """Profile that the defaults and the tables are for."""
+    data_volume: str = ""
+    """PersistentVolumeClaim with data sets, mounted at /data; empty mounts none."""
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the form is filled with, by the names of the parameters; others keep their own defaults."""
+    says_non_root: bool = True
+    """Whether tasks say that they do not run as root, which Pod Security *restricted* asks for. KFP 2.15
+    refuses a pipeline that says so, later ones do not."""
+
+    @property
+    def caches(self) -> bool:
+        """Whether results may be cached: KFP's key holds the image's name, which a tag does not pin."""
+        return all("@sha256:" in image for image in self.images.values())
+
+    def place(self, task: Any, kind: str, parameters: SimpleNamespace) -> None:
+        """Puts `task`, of the given kind in the tables, on the cluster."""
+        needs = (PAPER if self.profile == "paper" else DEMO)[kind]
+        task.set_container_image(getattr(parameters, f"{needs.image}_image"))
+        task.set_retry(RETRIES, **BACKOFF)
+        task.set_caching_options(needs.cached and self.caches)
+        memory = needs.memory or parameters.gpu_memory
+        task.set_cpu_request(needs.cpu).set_memory_request(memory).set_memory_limit(memory)
+        kubernetes.set_timeout(task, round(needs.hours * HOUR))
+        if self.says_non_root:
+            kubernetes.set_security_context(task, run_as_non_root=True)
+        kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "datum")
+        kubernetes.add_pod_label(task, "app.kubernetes.io/component", needs.image)
+        # A retried task is of the same run, and finds the state that it left under the run's id.
+        kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
+        kubernetes.empty_dir_mount(task, "tmp", "/tmp", size_limit=needs.disk)
+        kubernetes.empty_dir_mount(task, "scratch", "/scratch", size_limit=needs.disk)
+        kubernetes.empty_dir_mount(
+            task, "dev-shm", "/dev/shm", medium="Memory", size_limit=needs.shared_memory
+        )
+        if needs.gpu:
+            task.set_accelerator_type(parameters.gpu_type).set_accelerator_limit(parameters.gpu_count)
+            kubernetes.add_node_selector_json(task, parameters.node_selector)
+            kubernetes.add_toleration_json(task, parameters.tolerations)
+        if needs.store:
+            keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+            kubernetes.use_secret_as_env(task, parameters.store_secret, keys)
+            if self.data_volume:
+                kubernetes.mount_pvc(task, self.data_volume, "/data")
+        if needs.hub:
+            kubernetes.use_secret_as_env(task, parameters.hub_secret, {"token": "HF_TOKEN"}, optional=True)

@@ -1,0 +1,270 @@
+"""`adapt` as a whole: what it writes, what it learns, and how it resumes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from datum.adaptation.adapt import Training, adapt
+from datum.adaptation.feature_distance import FeatureDistance
+from datum.adaptation.sampling import Batch
+from datum.adaptation.self_training import pixel_loss
+from datum.config import AdaptationSettings, EvaluationSettings, to_dict
+from datum.errors import InputError
+from datum.outputs import sha256
+from datum.segmentation.segmentor import (
+    SegmentorConfig,
+    build_segmentor,
+    load_segmentor,
+    read_header,
+)
+from datum.store import FolderStore
+from datum.training_state import TrainingState
+
+FILES = {"last.safetensors", "best.safetensors", "config.yaml", "training.jsonl", "provenance.json"}
+
+
+def test_adapt_writes_its_five_files_and_learns(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    longer = dataclasses.replace(
+        settings, iterations=40, validate_every=20, learning_rate=3e-3, rare_class_temperature=1.0
+    )
+    output = tmp_path / "adapted"
+    adapt(**_arguments(scenes, output, longer))
+    assert {file.name for file in output.iterdir()} == FILES
+    assert not output.with_name("adapted.partial").exists()
+    records = _records(output)
+    losses = [r["source"] for r in records if "source" in r]
+    assert len(losses) == 40
+    assert np.mean(losses[-5:]) < 0.85 * np.mean(losses[:5])
+    assert {"mixed", "learning_rate", "seconds", "iteration"} <= records[-2].keys()
+    mious = {r["iteration"]: r["miou"] for r in records if "miou" in r}
+    assert list(mious) == [20, 40]
+    assert read_header(output / "last.safetensors")["metadata"] == {"iteration": 40, "miou": mious[40]}
+    assert read_header(output / "best.safetensors")["metadata"]["miou"] == max(mious.values())
+    config = yaml.safe_load((output / "config.yaml").read_text())
+    assert config["settings"]["adaptation"]["iterations"] == 40 and config["method"] == "daformer"
+
+
+@pytest.mark.parametrize("method", ["source-only", "one-image"])
+def test_the_baselines_run_and_without_validation_best_is_the_last(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path, method: str
+) -> None:
+    image = next((scenes / "cityscapes" / "leftImg8bit" / "train").rglob("*.png"))
+    output = tmp_path / method
+    arguments = _arguments(scenes, output, settings) | {"method": method, "validation": None}
+    adapt(**arguments | {"target": image if method == "one-image" else None})
+    assert (output / "last.safetensors").read_bytes() == (output / "best.safetensors").read_bytes()
+    provenance = json.loads((output / "provenance.json").read_text())
+    assert provenance["best"] == "copy of last: no validation set"
+    assert ("mixed" in _records(output)[-1]) == (method == "one-image")
+    assert load_segmentor(output / "last.safetensors")(torch.randn(1, 3, 64, 64)).shape == (1, 19, 16, 16)
+
+
+def test_an_encoder_with_batch_norm_is_self_trained_and_resumed(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    state_uri = (tmp_path / "state").as_uri()
+    for output in ("whole", "resumed"):
+        arguments = _arguments(scenes, tmp_path / output, dataclasses.replace(settings, iterations=4))
+        adapt(**arguments | {"encoder": "resnet-18-half", "state_uri": state_uri})
+        for newest in (tmp_path / "state").rglob("*000004*"):
+            newest.unlink()
+    weights = (tmp_path / output / "last.safetensors" for output in ("whole", "resumed"))
+    assert len({sha256(file) for file in weights}) == 1
+    assert {"source", "mixed"} <= _records(tmp_path / "whole")[0].keys()
+
+
+def test_a_killed_training_resumes_to_the_same_bits(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    adapt(**_arguments(scenes, whole, settings))
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            _KILLED_AFTER_SAVING,
+            json.dumps(_plain(_arguments(scenes, killed, settings))),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert not killed.exists() and (tmp_path / "killed.partial" / "state").is_dir()
+    adapt(**_arguments(scenes, killed, settings))
+    for name in ("last.safetensors", "best.safetensors"):
+        assert sha256(killed / name) == sha256(whole / name)
+    assert [_untimed(r) for r in _records(killed)] == [_untimed(r) for r in _records(whole)]
+    assert {file.name for file in killed.iterdir()} == FILES
+
+
+_KILLED_AFTER_SAVING = """
+import json, os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from datum.adaptation.adapt import Training, adapt
+from datum.config import AdaptationSettings, EvaluationSettings
+
+step = Training._step
+def killed_in_the_fifth_step(self, batch):
+    if self._iteration == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, batch)
+Training._step = killed_in_the_fifth_step
+
+def tuples(settings):
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+
+arguments = json.loads(sys.argv[1])
+for name in ("source", "target", "output", "validation"):
+    arguments[name] = Path(arguments[name])
+arguments["settings"] = AdaptationSettings(**tuples(arguments["settings"]))
+arguments["evaluation"] = EvaluationSettings(**tuples(arguments["evaluation"]))
+adapt(**arguments)
+"""
+
+
+def test_state_elsewhere_is_used_by_a_run_that_lost_its_disk(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    state_uri = (tmp_path / "state").as_uri()
+    whole, moved = tmp_path / "whole", tmp_path / "moved"
+    adapt(**_arguments(scenes, whole, settings), state_uri=state_uri)
+    for newest in sorted((tmp_path / "state").rglob("*000006*")):
+        newest.unlink()
+    adapt(**_arguments(scenes, moved, settings), state_uri=state_uri)
+    assert sha256(moved / "last.safetensors") == sha256(whole / "last.safetensors")
+    assert sha256(moved / "best.safetensors") == sha256(whole / "best.safetensors")
+    assert [r["iteration"] for r in _records(moved)] == [r["iteration"] for r in _records(whole)]
+
+
+def test_trainings_that_share_a_state_uri_keep_their_states_apart(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    short = dataclasses.replace(settings, iterations=1)
+    state_uri = (tmp_path / "state").as_uri()
+    arguments = _arguments(scenes, tmp_path / "one", short) | {"state_uri": state_uri}
+    adapt(**arguments)
+    adapt(**arguments | {"seed": 2, "output": tmp_path / "two"})
+    adapt(**arguments | {"seed": 2, "output": tmp_path / "alone", "state_uri": None})
+    assert sha256(tmp_path / "two" / "last.safetensors") == sha256(tmp_path / "alone" / "last.safetensors")
+    assert sha256(tmp_path / "two" / "last.safetensors") != sha256(tmp_path / "one" / "last.safetensors")
+
+
+def test_a_complete_output_is_left_alone_and_another_is_not_overwritten(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    output = tmp_path / "adapted"
+    short = dataclasses.replace(settings, iterations=1)
+    adapt(**_arguments(scenes, output, short))
+    before = (output / "last.safetensors").stat().st_mtime_ns
+    adapt(**_arguments(scenes, output, short))
+    assert (output / "last.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="already holds something else"):
+        adapt(**_arguments(scenes, output, settings))
+
+
+def test_bad_input_writes_nothing(scenes: Path, settings: AdaptationSettings, tmp_path: Path) -> None:
+    output = tmp_path / "out" / "adapted"
+    (tmp_path / "empty").mkdir()
+    for change in (
+        {"target": tmp_path / "empty"},
+        {"source": tmp_path / "empty"},
+        {"validation": tmp_path / "empty"},
+        {"encoder": "mit-b9"},
+        {"settings": dataclasses.replace(settings, save_every=0)},
+        {"settings": dataclasses.replace(settings, pretrained_encoder=str(tmp_path / "no.pth"))},
+    ):
+        with pytest.raises(InputError):
+            adapt(**_arguments(scenes, output, settings) | change)
+    assert not output.parent.exists()
+
+
+def test_one_backward_pass_gives_the_gradients_of_two(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    """The reference goes back once for the source loss and once for the feature distance."""
+    pretrained = tmp_path / "encoder.pth"
+    torch.manual_seed(1)
+    config = SegmentorConfig(encoder="mit-b0", head_channels=8, drop_path_rate=0.0, dropout=0.0)
+    torch.save(build_segmentor(config).encoder.state_dict(), pretrained)
+    settings = dataclasses.replace(settings, pretrained_encoder=str(pretrained), feature_distance_weight=0.5)
+    student = build_segmentor(config, pretrained).train()
+    frozen = FeatureDistance(student, settings.feature_distance_min_ratio)
+    with torch.no_grad():
+        for parameter in student.encoder.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    batch = Batch(source=torch.randn(2, 3, 64, 64), labels=torch.full((2, 64, 64), 13), target=None)
+    features = student.encode(batch.source)
+    pixel_loss(student.decode(features), batch.labels).backward(retain_graph=True)
+    (0.5 * frozen(batch.source, batch.labels, features[-1])).backward()
+    expected = {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}
+    student.zero_grad()
+    training = Training(
+        student=student,
+        settings=settings,
+        evaluation=EvaluationSettings(),
+        validation=[],
+        seed=0,
+        state=TrainingState(FolderStore(tmp_path / "state")),
+        log_file=tmp_path / "training.jsonl",
+    )
+    training._distance = frozen
+    losses = training._source_losses(batch, None)
+    assert float(losses["feature_distance"].detach()) > 0
+    for name, gradient in expected.items():
+        found = student.get_parameter(name).grad
+        assert found is not None
+        assert torch.allclose(found, gradient, rtol=1e-3, atol=1e-5), name
+
+
+def test_pretrained_weights_turn_the_feature_distance_on(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    weights = tmp_path / "encoder.pth"
+    torch.save(build_segmentor(SegmentorConfig(encoder="mit-b0")).encoder.state_dict(), weights)
+    settings = dataclasses.replace(settings, iterations=2, pretrained_encoder=str(weights))
+    adapt(**_arguments(scenes, tmp_path / "adapted", settings))
+    assert all("feature_distance" in r for r in _records(tmp_path / "adapted") if "source" in r)
+
+
+def _arguments(scenes: Path, output: Path, settings: AdaptationSettings) -> dict[str, Any]:
+    return {
+        "benchmark": "gta-to-cityscapes",
+        "method": "daformer",
+        "encoder": "mit-b0",
+        "source": scenes / "gta",
+        "target": scenes / "cityscapes",
+        "output": output,
+        "settings": settings,
+        "evaluation": EvaluationSettings(scale=(96, 64), batch_size=4),
+        "seed": 1,
+        "validation": scenes / "cityscapes",
+        "device": "cpu",
+    }
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    settings = {key: to_dict(arguments[key]) for key in ("settings", "evaluation")}
+    return {k: str(v) if isinstance(v, Path) else v for k, v in arguments.items()} | settings
+
+
+def _records(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "training.jsonl").read_text().splitlines()]
+
+
+def _untimed(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "seconds"}

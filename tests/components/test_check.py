@@ -1,0 +1,88 @@
+"""The parameters of a run, refused before any data is moved where they cannot work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.check import check_parameters
+from datum.errors import InputError
+from datum.store import open_store
+
+DIGEST = f"r/datum-adaptation@sha256:{'0' * 64}"
+
+
+def check(**changes: Any) -> None:
+    parameters: dict[str, Any] = {
+        "benchmark": "gta-to-cityscapes",
+        "method": "daformer",
+        "encoder": "mit-b5",
+        "profile": "paper",
+        "overrides": [],
+        "variants": [],
+        "seeds": [1, 2, 3],
+        "named": [],
+        "source": "s3://data/gta",
+        "target": "s3://data/cityscapes",
+        "base_model": "",
+        "inputs": [],
+        "places": [],
+        "images": [DIGEST],
+    }
+    check_parameters(**{**parameters, **changes})
+
+
+def test_the_defaults_of_both_profiles_are_accepted() -> None:
+    check()
+    check(profile="demo", encoder="resnet-18-half", source="", target="")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"benchmark": "kitti"}, "run.benchmark: found 'kitti', expected one of gta-to-cityscapes"),
+        ({"method": "magic"}, "run.method: found 'magic'"),
+        ({"encoder": "vgg"}, "run.encoder: found 'vgg'"),
+        ({"profile": "huge"}, "unknown profile"),
+        ({"overrides": ["generation.cuont=3"]}, "did you mean count"),
+        ({"variants": ["generation.checkpoint_step=300"]}, "personalization writes no such checkpoint"),
+        ({"overrides": ["generation.checkpoint_step=7"]}, "personalization writes no such checkpoint"),
+        ({"named": ["a.png"]}, "found 1, expected one for each seed"),
+        ({"target": ""}, "--target: not given"),
+        (
+            {"source": "", "target": "", "benchmark": "synthia-to-cityscapes"},
+            "drawn street scenes have GTA's layout",
+        ),
+        ({"base_model": "no such model"}, "no such folder"),
+        (
+            {"images": [DIGEST, "r/datum-generation:latest"]},
+            "image r/datum-generation:latest: expected name@",
+        ),
+        ({"inputs": ["/nowhere/mit_b5.pth"]}, "/nowhere/mit_b5.pth: not there"),
+        ({"places": ["ftp://host/state"]}, "unknown scheme ftp://"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        check(**changes)
+    assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_model_in_the_store_is_left_to_the_task_that_fetches_it() -> None:
+    check(base_model="s3://models/stable-diffusion-v1-4")
+
+
+def test_a_wrong_secret_is_found_before_the_first_stage_needs_it(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "mit_b5.pth").write_bytes(b"weights")
+    open_store(f"s3://{s3_bucket}/weights").put(tmp_path / "mit_b5.pth", "mit_b5.pth")
+    given = {"places": [f"s3://{s3_bucket}/state"], "inputs": [f"s3://{s3_bucket}/weights/mit_b5.pth"]}
+    check(**given)
+    with pytest.raises(InputError, match=r"b0\.pth: not there"):
+        check(inputs=[f"s3://{s3_bucket}/weights/mit_b0.pth"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    with pytest.raises(InputError, match="check the bucket and the secret"):
+        check(**given)

@@ -1,0 +1,80 @@
+"""What a task leaves behind: its output's place, and its exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.task import RUN_ID, STATUS_FILE, failing_with_status, own_state, task
+from datum.errors import InputError, TemporaryFaultError
+
+
+@pytest.fixture
+def status_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(STATUS_FILE, str(tmp_path / "status"))
+    return tmp_path / "status"
+
+
+def test_on_a_cluster_the_output_is_built_at_the_artifact_itself(tmp_path: Path) -> None:
+    with task(str(tmp_path / "artifact"), "", "seed-1/generated") as output:
+        assert output == tmp_path / "artifact"
+
+
+def test_in_a_workspace_the_output_keeps_its_place_and_the_artifact_leads_there(tmp_path: Path) -> None:
+    artifact = tmp_path / "scratch" / "artifact"
+    with task(str(artifact), str(tmp_path / "workspace"), "seed-1/generated") as output:
+        assert output == tmp_path / "workspace" / "seed-1" / "generated"
+        assert output.parent.is_dir()
+        output.mkdir()
+        (output / "manifest.jsonl").write_text("{}")
+    assert artifact.is_symlink()
+    assert (artifact / "manifest.jsonl").read_text() == "{}"
+
+
+def test_an_artifact_of_a_failed_task_leads_nowhere(tmp_path: Path, status_file: Path) -> None:
+    artifact = tmp_path / "scratch" / "artifact"
+    with pytest.raises(SystemExit), task(str(artifact), str(tmp_path / "workspace"), "segmentor"):
+        raise InputError("--source nowhere: no such folder")
+    assert not artifact.exists() and not artifact.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "error, status",
+    [(InputError("the setting is wrong"), 2), (TemporaryFaultError("no store"), 75), (KeyError("ours"), 1)],
+)
+def test_a_failing_task_leaves_its_exit_status(
+    error: Exception, status: int, status_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end, failing_with_status():
+        raise error
+    assert end.value.code == status
+    assert status_file.read_text() == str(status)
+    assert ("Traceback" in capsys.readouterr().err) == (status == 1)
+
+
+def test_a_task_that_ends_well_leaves_no_status(status_file: Path) -> None:
+    with failing_with_status():
+        pass
+    assert not status_file.exists()
+
+
+def test_without_a_status_file_the_exit_status_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(STATUS_FILE, raising=False)
+    with pytest.raises(SystemExit) as end, failing_with_status():
+        raise InputError("wrong")
+    assert end.value.code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_state_is_kept_by_run_and_taken_over_from_the_run_that_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(RUN_ID, raising=False)
+    assert own_state("s3://bucket/state", "") is None
+    monkeypatch.setenv(RUN_ID, "run-2")
+    assert own_state("s3://bucket/state/", "") == "s3://bucket/state/run-2"
+    assert own_state("s3://bucket/state", "run-1") == "s3://bucket/state/run-1"
+    assert own_state("", "run-1") is None

@@ -1,0 +1,192 @@
+"""What every task of every compiled pipeline asks of a cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import components
+from components.images import IMAGES, STAGES
+from pipelines.compile import compile_all
+from pipelines.resources import PAPER
+
+NAMES = ("reproduction", "ingest", "ablation", "baselines")
+DIGESTS = {stage: f"registry.example.org/datum-{stage}@sha256:{'0' * 64}" for stage in STAGES}
+GPU_TASKS = ("personalize", "generate", "adapt", "evaluate")
+UNCACHED = ("check parameters", "ingest source", "ingest target", "report")
+"""Tasks that look at what is outside of their inputs, or leave something there."""
+QUANTITY = re.compile(r"\d+(m|[KMG]i?)?")
+
+
+class Task:
+    """One task of a compiled pipeline, with its executor and that one's configuration on Kubernetes."""
+
+    def __init__(self, specification: dict[str, Any], platform: dict[str, Any], key: str) -> None:
+        self.about = specification["root"]["dag"]["tasks"][key]
+        component = specification["components"][self.about["componentRef"]["name"]]
+        label = component["executorLabel"]
+        self.name = self.about["taskInfo"]["name"]
+        self.container = specification["deploymentSpec"]["executors"][label]["container"]
+        self.kubernetes = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][label]
+        self.inputs = specification["root"]["inputDefinitions"]["parameters"]
+        self.uses_gpu = self.name.rsplit("· ", 1)[-1].split()[0] in GPU_TASKS
+
+
+def tasks_of(folder: Path, name: str) -> list[Task]:
+    specification, platform = yaml.safe_load_all((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    return [Task(specification, platform, key) for key in specification["root"]["dag"]["tasks"]]
+
+
+@pytest.fixture(scope="module")
+def by_digest(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
+    """All tasks of all pipelines, compiled with the digests that a push records."""
+    folder = tmp_path_factory.mktemp("digests")
+    compile_all(folder, images=DIGESTS, data_volume="data")
+    return [task for name in NAMES for task in tasks_of(folder, name)]
+
+
+@pytest.fixture(scope="module")
+def by_tag(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
+    """The same with the tags that a build gives."""
+    folder = tmp_path_factory.mktemp("tags")
+    compile_all(folder)
+    return [task for name in NAMES for task in tasks_of(folder, name)]
+
+
+def test_every_image_is_a_parameter_whose_default_is_the_recorded_one(
+    by_digest: list[Task], by_tag: list[Task]
+) -> None:
+    for tasks, images in ((by_digest, DIGESTS), (by_tag, IMAGES)):
+        for task in tasks:
+            found = re.fullmatch(
+                r"\{\{\$\.inputs\.parameters\['pipelinechannel--(\w+)_image'\]\}\}", task.container["image"]
+            )
+            assert found, task.name
+            assert task.inputs[f"{found[1]}_image"]["defaultValue"] == images[found[1]]
+            labels = task.kubernetes["podMetadata"]["labels"]
+            assert labels["app.kubernetes.io/component"] == found[1]
+            assert not images[found[1]].endswith(":latest")
+
+
+def test_every_task_is_retried_with_backoff_and_ends_in_time(by_digest: list[Task]) -> None:
+    for task in by_digest:
+        policy = task.about["retryPolicy"]
+        assert policy["maxRetryCount"] == 3 and policy["backoffFactor"] == 2.0
+        assert (policy["backoffDuration"], policy["backoffMaxDuration"]) == ("60s", "900s")
+        assert 600 <= int(task.kubernetes["activeDeadlineSeconds"]) <= 96 * 3600
+
+
+def test_every_task_asks_for_processors_memory_and_bounded_disk(by_digest: list[Task]) -> None:
+    for task in by_digest:
+        resources = task.container["resources"]
+        assert QUANTITY.fullmatch(resources["resourceCpuRequest"])
+        assert resources["resourceMemoryRequest"] == resources["resourceMemoryLimit"]
+        mounts = {mount["mountPath"]: mount for mount in task.kubernetes["emptyDirMounts"]}
+        assert set(mounts) == {"/tmp", "/scratch", "/dev/shm"}
+        assert all(QUANTITY.fullmatch(mount["sizeLimit"]) for mount in mounts.values())
+        assert mounts["/dev/shm"]["medium"] == "Memory" and "medium" not in mounts["/scratch"]
+
+
+def test_only_training_drawing_and_testing_ask_for_a_gpu_and_all_of_it_is_chosen_by_the_run(
+    by_digest: list[Task],
+) -> None:
+    def parameter(name: str) -> str:
+        return f"{{{{$.inputs.parameters['pipelinechannel--{name}']}}}}"
+
+    assert {task.uses_gpu for task in by_digest} == {True, False}
+    for task in by_digest:
+        resources, kubernetes = task.container["resources"], task.kubernetes
+        asked = [key in place for key, place in (("accelerator", resources), ("nodeSelector", kubernetes))]
+        assert asked == [task.uses_gpu] * 2, task.name
+        if task.uses_gpu:
+            assert resources["accelerator"] == {
+                "resourceType": parameter("gpu_type"),
+                "resourceCount": parameter("gpu_count"),
+            }
+            assert resources["resourceMemoryLimit"] == parameter("gpu_memory")
+            # KFP takes a number for an empty text here, and the task would silently get no GPU.
+            assert task.inputs["gpu_count"]["parameterType"] == "STRING"
+            chosen = kubernetes["nodeSelector"]["nodeSelectorJson"]["componentInputParameter"]
+            tolerations = [item["tolerationJson"] for item in kubernetes["tolerations"]]
+            assert (chosen, tolerations) == (
+                "node_selector",
+                [{"componentInputParameter": "tolerations"}],
+            )
+
+
+def test_results_are_cached_on_digests_only_and_never_of_what_looks_outside(
+    by_digest: list[Task], by_tag: list[Task]
+) -> None:
+    for task in by_digest:
+        assert bool(task.about["cachingOptions"].get("enableCache")) == (task.name not in UNCACHED), task.name
+    for task in by_tag:
+        assert not task.about["cachingOptions"].get("enableCache"), task.name
+
+
+def test_secrets_are_named_and_never_held(by_digest: list[Task]) -> None:
+    for task in by_digest:
+        secrets = task.kubernetes.get("secretAsEnv", [])
+        for secret in secrets:
+            assert set(secret) <= {"keyToEnv", "optional", "secretNameParameter"}
+            assert secret["secretNameParameter"] in (
+                {"componentInputParameter": "store_secret"},
+                {"componentInputParameter": "hub_secret"},
+            )
+        names = {secret["secretNameParameter"]["componentInputParameter"] for secret in secrets}
+        assert ("hub_secret" in names) == task.name.endswith("personalize")
+        assert not any("KEY" in variable["name"] for variable in task.container.get("env", []))
+
+
+def test_only_tasks_that_read_data_sets_mount_them_and_they_say_that_they_are_no_root(
+    by_digest: list[Task],
+) -> None:
+    for task in by_digest:
+        reaches_store = any(
+            secret["secretNameParameter"] == {"componentInputParameter": "store_secret"}
+            for secret in task.kubernetes.get("secretAsEnv", [])
+        )
+        assert ("pvcMount" in task.kubernetes) == reaches_store
+        assert task.kubernetes["securityContext"] == {"runAsNonRoot": True}
+
+
+def test_the_run_id_that_state_is_kept_under_is_no_input_which_would_spoil_the_cache(
+    by_digest: list[Task],
+) -> None:
+    for task in by_digest:
+        assert task.kubernetes["fieldPathAsEnv"] == [
+            {"name": "DATUM_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}
+        ]
+        assert "pipeline_job" not in json.dumps(task.about)
+
+
+def test_every_field_of_the_form_has_a_type_a_default_and_a_description(by_digest: list[Task]) -> None:
+    for task in by_digest:
+        for name, field in task.inputs.items():
+            assert field["parameterType"] in ("STRING", "LIST", "STRUCT"), name
+            assert field["isOptional"] and "defaultValue" in field, name
+            assert len(field["description"]) > 20 and field["description"].endswith("."), name
+
+
+def test_the_readmes_of_the_components_say_what_the_tables_say() -> None:
+    rows = {}
+    for file in Path(components.__file__).parent.glob("*/README.md"):
+        resources = file.read_text(encoding="utf-8").partition("## Resources")[2]
+        for line in re.findall(r"^\| .* \|$", resources, re.MULTILINE)[1:]:
+            name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+            rows[name.split()[0]] = cells
+    assert set(rows) == set(PAPER)
+    for kind, needs in PAPER.items():
+        processors, memory, disk, shared_memory, gpu, time, cached = rows[kind]
+        assert processors == needs.cpu
+        assert memory == (needs.memory.replace("Gi", " GiB") or "the run's `gpu_memory`")
+        assert (disk, shared_memory) == tuple(
+            size.replace("Gi", " GiB").replace("Mi", " MiB") for size in (needs.disk, needs.shared_memory)
+        )
+        assert gpu == ("yes" if needs.gpu else "no")
+        assert time == (f"{needs.hours:.0f} h" if needs.hours >= 1 else f"{needs.hours * 60:.0f} min")
+        assert cached.partition(":")[0] == ("yes" if needs.cached else "no")
