@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from datum.config import Settings, load_settings
+from datum.datasets.one_shot import require_one_a_seed
+from datum.diffusion.base_model import base_model_path
 from datum.errors import InputError
+from datum.methods import DRAWN_BENCHMARK
+from datum.prompts import build_prompts
+from datum.store import open_store
 
 
 def check_parameters(
@@ -38,16 +43,13 @@ def check_parameters(
     check_settings(settings, check_base_model=not base_model.startswith("s3://"))
     for variant in variants:
         check_settings(load_settings(profile, [*overrides, *chosen, variant]), check_base_model=False)
-    if named and len(named) != len(seeds):
-        raise InputError(
-            f"one-shot images: found {len(named)}, expected one for each seed of {list(seeds)}; "
-            "name as many images as seeds"
-        )
+    if named:
+        require_one_a_seed(seeds, named)
     require_both(source, target)
-    if not source and benchmark != "gta-to-cityscapes":
+    if not source and settings.run.benchmark != DRAWN_BENCHMARK:
         raise InputError(
             f"benchmark: found {benchmark} without a source, and drawn street scenes have GTA's layout; "
-            "give the source or choose gta-to-cityscapes"
+            f"give the source or choose {DRAWN_BENCHMARK}"
         )
     _require_digests(images)
     _require_present(inputs)
@@ -56,13 +58,10 @@ def check_parameters(
 
 def check_settings(settings: Settings, *, check_base_model: bool = True) -> None:
     """Raises `InputError` for settings of two stages that do not go together."""
-    from datum.diffusion.base_model import base_model_path
-    from datum.prompts import build_prompts
-
     if check_base_model:
         base_model_path(settings.personalization.base_model)
     _check_checkpoint_step(settings)
-    build_prompts(settings.generation)
+    build_prompts(settings.generation.prompt_template, settings.generation.prompt_classes)
 
 
 def require_both(source: object, target: object) -> None:
@@ -95,8 +94,6 @@ def _require_digests(images: Iterable[str]) -> None:
 
 
 def _require_present(inputs: Iterable[str]) -> None:
-    from datum.store import open_store
-
     for uri in filter(None, inputs):
         folder, _, name = uri.rpartition("/")
         if not open_store(folder or ".").exists(name):
@@ -105,7 +102,5 @@ def _require_present(inputs: Iterable[str]) -> None:
 
 def _require_reachable(places: Iterable[str]) -> None:
     """Asks each place for a key, which fails where the endpoint, the secret or the bucket is wrong."""
-    from datum.store import open_store
-
     for place in filter(None, places):
         open_store(place).exists("any")

@@ -85,13 +85,9 @@ def publish_report(folder: Path, reports: str) -> None:
 
     `report.json` goes last: with it there, all is there.
     """
-    from datum.store import open_store
+    from datum.store import open_store, put_folder
 
-    store = open_store(f"{reports.rstrip('/')}/{os.environ[RUN_ID]}")
-    last = folder / "report.json"
-    files = [file for file in folder.rglob("*") if file.is_file() and file != last]
-    for file in [*sorted(files), last]:
-        store.put(file, file.relative_to(folder).as_posix())
+    put_folder(open_store(f"{reports.rstrip('/')}/{os.environ[RUN_ID]}"), folder, last="report.json")
 
 
 def remove_state(state: str, resume_from: str) -> None:

@@ -15,12 +15,9 @@ from typing import Any, NoReturn
 
 from datum import __version__
 from datum.cluster.commands import add_cluster_commands
-from datum.config import PROFILES, EncoderName, Settings, describe, load_settings
+from datum.config import PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
 from datum.errors import BAD_INPUT, exit_status
-
-BENCHMARKS = ("gta-to-cityscapes", "synthia-to-cityscapes")
-METHODS = ("source-only", "daformer", "one-image")
-ENCODERS: tuple[str, ...] = typing.get_args(EncoderName)
+from datum.methods import BENCHMARKS, ENCODERS, METHODS, METHODS_IN_WORDS, DatasetName
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_convert(commands: Any) -> None:
     command = _command(commands, "convert", _convert, "write train ids and class statistics into a data set")
-    command.add_argument("dataset", choices=("gta", "synthia", "cityscapes"), help="layout and label space")
+    command.add_argument("dataset", choices=typing.get_args(DatasetName), help="layout and label space")
     command.add_argument("root", type=Path, metavar="ROOT", help="folder of the data set")
     _integer(command, "--workers", os.cpu_count() or 1, 1, "processes")
 
@@ -105,16 +102,13 @@ def _add_adapt(commands: Any) -> None:
     command = _command(
         commands, "adapt", _adapt, "train the segmentation network", "adaptation", "evaluation"
     )
-    command.add_argument("--benchmark", choices=BENCHMARKS, default=BENCHMARKS[0], help=_default("data sets"))
-    command.add_argument(
-        "--method",
-        choices=METHODS,
-        default="daformer",
-        help=_default("source-only, self-training on the generated images, or on the one-shot image alone"),
-    )
-    command.add_argument(
-        "--encoder", choices=ENCODERS, default="mit-b5", help=_default("encoder of the network")
-    )
+    for name, table, meaning in (
+        ("benchmark", BENCHMARKS, "data sets"),
+        ("method", METHODS, METHODS_IN_WORDS),
+        ("encoder", ENCODERS, "encoder of the network"),
+    ):
+        default = getattr(PAPER.run, name)
+        command.add_argument(f"--{name}", choices=tuple(table), default=default, help=_default(meaning))
     command.add_argument(
         "--source", type=Path, required=True, metavar="ROOT", help="converted GTA or SYNTHIA root"
     )
@@ -173,11 +167,11 @@ def _add_run(commands: Any) -> None:
         "run",
         _run,
         "run the whole pipeline on this machine",
-        *(field for field in Settings.__dataclass_fields__),
+        *STAGES_WITH_SETTINGS,
         profile="demo",
     )
     command.add_argument(
-        "--source", type=Path, metavar="ROOT", help="labelled source data set (default: drawn street scenes)"
+        "--source", type=Path, metavar="ROOT", help="labeled source data set (default: drawn street scenes)"
     )
     command.add_argument(
         "--target", type=Path, metavar="ROOT", help="Cityscapes-layout target (default: drawn street scenes)"

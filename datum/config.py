@@ -7,37 +7,18 @@ with `--set stage.key=value`; an unknown stage or key fails and names the neares
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import difflib
-import inspect
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 
 from datum.errors import InputError
-
-THING_PROMPTS: tuple[str, ...] = (
-    "traffic lights",
-    "traffic signs",
-    "persons",
-    "riders",
-    "cars",
-    "trucks",
-    "trains",
-    "buses",
-    "motorcycles",
-    "bicycles",
-)
-"""Classes that DATUM's generation prompts cycle through (`dreambooth/generate_dreambooth.py`)."""
-
-EncoderName = Literal[
-    "mit-b0", "mit-b1", "mit-b2", "mit-b3", "mit-b4", "mit-b5", "resnet-18", "resnet-18-half"
-]
-"""Encoders of the segmentation network."""
+from datum.methods import BENCHMARKS, ENCODERS, MAIN_METHODS
+from datum.prompts import PLURALS
+from datum.values import Least, OneOf, WayOfWorking, cast, docstrings, in_words, require_known, require_least
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,7 +84,7 @@ class GenerationSettings:
     """Images in all shards together (the size of Cityscapes' training set)."""
     prompt_template: str = "a photo of sks {c}"
     """Prompt; `{c}` stands for the class. A template without `{c}` is one generic prompt."""
-    prompt_classes: tuple[str, ...] = THING_PROMPTS
+    prompt_classes: tuple[str, ...] = tuple(PLURALS.values())
     """Classes that the prompts cycle through."""
     inference_steps: int = 50
     """Denoising steps an image."""
@@ -144,7 +125,7 @@ class AdaptationSettings:
     """AdamW's betas."""
     weight_decay: float = 0.01
     """AdamW's weight decay; none on the encoder's norms (the head's decay, as in the reference)."""
-    warmup_iterations: int = 1500
+    warmup_iterations: Annotated[int, Least(0)] = 1500
     """Iterations of linear warm-up."""
     warmup_ratio: float = 1e-6
     """Share of the learning rate that warm-up starts from."""
@@ -155,10 +136,10 @@ class AdaptationSettings:
     pseudo_threshold: float = 0.968
     """Confidence from which a pseudo-label pixel counts; their share in the batch weighs the loss of all
     target pixels."""
-    pseudo_ignore_top: int = 15
+    pseudo_ignore_top: Annotated[int, Least(0)] = 15
     """Rows at the top of a target crop whose pseudo-labels weigh 0, in rows of a 512 crop (scaled to the
     crop in use; the scaling is ours)."""
-    pseudo_ignore_bottom: int = 120
+    pseudo_ignore_bottom: Annotated[int, Least(0)] = 120
     """The same at the bottom."""
     color_jitter_strength: float = 0.2
     """Largest change of brightness, contrast, saturation and hue of the mixed images: added to values in
@@ -168,10 +149,10 @@ class AdaptationSettings:
     blur_probability: float = 0.5
     """Probability that a step blurs the mixed images, with a Gaussian of 0.15 to 1.15 pixels."""
     source_augmentation: bool = True
-    """Colour jitter and blur on source-only training too, so that methods differ in the target alone."""
+    """Color jitter and blur on source-only training too, so that methods differ in the target alone."""
     rare_class_temperature: float = 0.01
     """Temperature of rare class sampling; smaller draws rare classes more often."""
-    rare_class_min_pixels: int = 3000
+    rare_class_min_pixels: Annotated[int, Least(0)] = 3000
     """Pixels of the sampled class that an image must exceed, in its full size, to be a candidate; given for
     a 512 crop and scaled to the area of the crop in use (the scaling is ours)."""
     rare_class_min_crop_ratio: float = 0.5
@@ -191,11 +172,11 @@ class AdaptationSettings:
     """Width of the decode head, which takes most of the time at high resolution."""
     validate_every: int = 2000
     """Iterations between two validations (reference: a twentieth of the training)."""
-    log_every: int = 50
+    log_every: Annotated[int, WayOfWorking()] = 50
     """Iterations between two lines of training.jsonl (reference: 50)."""
-    save_every: int = 500
+    save_every: Annotated[int, WayOfWorking()] = 500
     """Iterations between two saves of the resumable state."""
-    workers: int = 4
+    workers: Annotated[int, Least(0), WayOfWorking()] = 4
     """Processes that load and crop images; 0 loads in the training process."""
     mixed_precision: Literal["no", "bf16"] = "no"
     """Arithmetic of forward passes (the reference trains in float32)."""
@@ -216,15 +197,15 @@ class EvaluationSettings:
 class RunSettings:
     """What `datum run` runs."""
 
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: Annotated[tuple[int, ...], Least(0)] = (1, 2, 3)
     """Seeds; each has its own one-shot image (the paper reports three)."""
     shards: int = 1
     """Tasks that share the generation of one seed."""
-    benchmark: Literal["gta-to-cityscapes", "synthia-to-cityscapes"] = "gta-to-cityscapes"
+    benchmark: Annotated[str, OneOf(BENCHMARKS)] = "gta-to-cityscapes"
     """Source and target data sets."""
-    method: Literal["daformer"] = "daformer"
+    method: Annotated[str, OneOf(MAIN_METHODS)] = "daformer"
     """Training method of the segmentation network."""
-    encoder: EncoderName = "mit-b5"
+    encoder: Annotated[str, OneOf(ENCODERS)] = "mit-b5"
     """Encoder of the segmentation network."""
 
 
@@ -254,7 +235,7 @@ DEMO = Settings(
         batch_size=2,
     ),
     generation=GenerationSettings(
-        # After 40 steps the images have the new place's light and colours and still follow the class
+        # After 40 steps the images have the new place's light and colors and still follow the class
         # prompts; after 100 at twice the learning rate every image repeats the one-shot image.
         checkpoint_step=40,
         count=96,
@@ -265,7 +246,7 @@ DEMO = Settings(
         precision="fp32",
     ),
     # From random weights, many small steps learn more in the same time than few large ones, and
-    # regularisation only slows them. Chosen on scenes that the demo does not evaluate on.
+    # regularization only slows them. Chosen on scenes that the demo does not evaluate on.
     adaptation=AdaptationSettings(
         iterations=650,
         batch_size=2,
@@ -292,11 +273,20 @@ DEMO = Settings(
     run=RunSettings(encoder="resnet-18-half"),
 )
 
-_MARGINS = ("pseudo_ignore_top", "pseudo_ignore_bottom")
-MAY_BE_ZERO = ("seeds", "workers", "warmup_iterations", "rare_class_min_pixels", *_MARGINS)
-"""Settings of whole numbers that may be 0; all others count something."""
-
+Profile = Literal["demo", "paper"]
 PROFILES: Mapping[str, Settings] = types.MappingProxyType({"demo": DEMO, "paper": PAPER})
+"""The profiles by name."""
+
+STAGES_WITH_SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
+"""Sections of the settings, in the order of the stages."""
+
+WAYS_OF_WORKING = frozenset(
+    key
+    for stage in STAGES_WITH_SETTINGS
+    for key, kind in typing.get_type_hints(type(getattr(PAPER, stage)), include_extras=True).items()
+    if any(isinstance(mark, WayOfWorking) for mark in getattr(kind, "__metadata__", ()))
+)
+"""Settings that do not decide a result (see `WayOfWorking`)."""
 
 
 def load_settings(profile: str = "paper", overrides: Iterable[str] = ()) -> Settings:
@@ -328,32 +318,14 @@ def to_dict(settings: Any) -> dict[str, Any]:
 
 def describe(settings: Any) -> list[tuple[str, Any, str]]:
     """(key, value, docstring) of every field of one stage's settings, for `--help`."""
-    tree = ast.parse(inspect.getsource(type(settings)))
-    body = typing.cast(ast.ClassDef, tree.body[0]).body
-    documented = []
-    for statement, following in zip(body, body[1:]):
-        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
-            key = typing.cast(ast.Name, statement.target).id
-            text = " ".join(str(typing.cast(ast.Constant, following.value).value).split())
-            documented.append((key, getattr(settings, key), text))
-    return documented
+    return [(key, getattr(settings, key), text) for key, text in docstrings(type(settings)).items()]
 
 
 def require_counts(stage: str, settings: Any) -> None:
-    """Raises `InputError` for a number of one stage's settings that is too small, wherever it comes from.
-
-    Whole numbers count something and are 1 or more, but for `MAY_BE_ZERO`; others are 0 or more.
-    """
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        _require_least(f"{stage}.{field.name}={value}", field.name, value)
-
-
-def _require_least(where: str, key: str, value: Any) -> None:
-    for number in value if isinstance(value, tuple) else (value,):
-        least = int(type(number) is int and key not in MAY_BE_ZERO)
-        if isinstance(number, (int, float)) and not number >= least:
-            raise InputError(f"{where}: expected {least} or more")
+    """Raises `InputError` for a number of one stage's settings that is too small, wherever it comes from."""
+    for key, kind in typing.get_type_hints(type(settings), include_extras=True).items():
+        value = getattr(settings, key)
+        require_least(f"{stage}.{key}={value}", value, kind)
 
 
 def _override(settings: Settings, override: str) -> Settings:
@@ -361,59 +333,16 @@ def _override(settings: Settings, override: str) -> Settings:
     stage, dot, key = name.partition(".")
     if not separator or not dot:
         raise InputError(f"--set {override}: expected stage.key=value, such as generation.count=100")
-    stages = [field.name for field in dataclasses.fields(settings)]
-    _known(stage, stages, f"--set {override}", "stage")
+    require_known(stage, STAGES_WITH_SETTINGS, f"--set {override}", "stage")
     section = getattr(settings, stage)
-    _known(
-        key, [field.name for field in dataclasses.fields(section)], f"--set {override}", f"setting of {stage}"
-    )
-    expected = typing.get_type_hints(type(section))[key]
+    kinds = typing.get_type_hints(type(section), include_extras=True)
+    require_known(key, kinds, f"--set {override}", f"setting of {stage}")
     try:
-        value = _cast(yaml.safe_load(text) if text else "", expected)
+        value = yaml.safe_load(text) if text else ""
+        if kinds[key] is str and value is not None and not isinstance(value, (list, dict)):
+            value = str(value)
+        value = cast(value, kinds[key])
     except (ValueError, TypeError, yaml.YAMLError):
-        raise InputError(f"--set {name}: found {text!r}, expected {_type_name(expected)}") from None
-    _require_least(f"--set {name}={text}", key, value)
+        raise InputError(f"--set {name}: found {text!r}, expected {in_words(kinds[key])}") from None
+    require_least(f"--set {name}={text}", value, kinds[key])
     return dataclasses.replace(settings, **{stage: dataclasses.replace(section, **{key: value})})
-
-
-def _known(name: str, known: list[str], where: str, kind: str) -> None:
-    if name in known:
-        return
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-    raise InputError(f"{where}: unknown {kind} {name!r}; {hint}")
-
-
-def _cast(value: Any, expected: Any) -> Any:
-    """`value` as type `expected`; raises ValueError or TypeError where it does not fit."""
-    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _cast(value, next(a for a in arguments if a is not type(None)))
-    if origin is Literal:
-        # YAML reads a bare `no` as False.
-        value = "no" if value is False and "no" in arguments else value
-        if value not in arguments:
-            raise ValueError(value)
-        return value
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise TypeError(value)
-        if arguments[-1] is Ellipsis:
-            return tuple(_cast(item, arguments[0]) for item in value)
-        if len(value) != len(arguments):
-            raise ValueError(value)
-        return tuple(_cast(item, argument) for item, argument in zip(value, arguments))
-    if expected is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        # YAML reads 1e-4 (no dot) as a string.
-        return float(value)
-    if expected is str and value is not None and not isinstance(value, (list, dict)):
-        return str(value)
-    if type(value) is not expected:
-        raise TypeError(value)
-    return value
-
-
-def _type_name(expected: Any) -> str:
-    if typing.get_origin(expected) is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(expected)))
-    return getattr(expected, "__name__", str(expected)) if not typing.get_args(expected) else str(expected)

@@ -1,4 +1,4 @@
-"""Where the files of each data set lie; finding them names what is missing.
+"""The data sets: where their files lie, and what their labels hold; finding them names what is missing.
 
 Folders and names are those of the data sets' own downloads, as DATUM and DAFormer expect them:
 
@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from datum import labels
 from datum.errors import InputError
-
-DatasetName = Literal["gta", "synthia", "cityscapes"]
-
-CITYSCAPES_SPLITS = ("train", "val", "test")
-"""Splits of Cityscapes, in the order of its download."""
+from datum.label_files import read_label, read_synthia_label
+from datum.methods import DatasetName
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,6 +48,22 @@ class Layout:
     """Largest id that a label may hold."""
     to_train_id: np.ndarray
     """uint8[256]: label id -> train id."""
+    read_label: Callable[[Path], np.ndarray] = read_label
+    """Reads the ids of a label's file."""
+
+    def read_label_ids(self, file: Path) -> np.ndarray:
+        """Label ids of a label's file, an integer array [height, width].
+
+        Raises `InputError` for a file that cannot be read and for ids outside the data set's space.
+        """
+        label_ids = self.read_label(file)
+        largest = int(label_ids.max())
+        if largest > self.largest_id:
+            raise InputError(
+                f"{file}: found label id {largest}, expected ids of {self.title}, from 0 to "
+                f"{self.largest_id}; take the data set's label ids, not train ids or instance ids"
+            )
+        return label_ids
 
 
 LAYOUTS: dict[DatasetName, Layout] = {
@@ -78,6 +90,7 @@ LAYOUTS: dict[DatasetName, Layout] = {
         splits=(),
         largest_id=labels.SYNTHIA_MAX_LABEL_ID,
         to_train_id=labels.SYNTHIA_ID_TO_TRAIN_ID,
+        read_label=read_synthia_label,
     ),
     "cityscapes": Layout(
         title="Cityscapes",
@@ -87,11 +100,18 @@ LAYOUTS: dict[DatasetName, Layout] = {
         label_suffix="_gtFine_labelIds.png",
         train_id_suffix="_gtFine_labelTrainIds.png",
         frame_ends_in_digit=False,
-        splits=CITYSCAPES_SPLITS,
+        splits=("train", "val", "test"),
         largest_id=labels.CITYSCAPES_MAX_LABEL_ID,
         to_train_id=labels.LABEL_ID_TO_TRAIN_ID,
     ),
 }
+"""Every data set by name. To add one: a row here, and what it is adapted to in `datum.methods.BENCHMARKS`."""
+
+CITYSCAPES = LAYOUTS["cityscapes"]
+"""Layout of every target data set."""
+
+TRAIN_IMAGES = f"{CITYSCAPES.images}/train"
+"""Folder of the target's training images, which one-shot images are chosen from, relative to the root."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,23 +136,30 @@ def layout_of(name: str) -> Layout:
     raise InputError(f"data set {name!r}: unknown, expected one of {', '.join(LAYOUTS)}")
 
 
-def find_images(benchmark_dataset: str, root: Path, *, split: str | None = None) -> list[str]:
+def find_images(dataset: str, root: Path, *, split: str | None = None) -> list[str]:
     """Paths of the images, relative to `root`, sorted; raises `InputError` where there are none."""
-    layout = layout_of(benchmark_dataset)
+    return [pair.image for pair in find_frames(dataset, root, split=split)]
+
+
+def find_frames(dataset: str, root: Path, *, split: str | None = None) -> list[Pair]:
+    """Every image with the place of its label, sorted by path, whether or not there is a label.
+
+    Raises `InputError` for a missing folder of images or of labels, and where there is no image.
+    """
+    layout = layout_of(dataset)
     _require_root(layout, root)
-    folder = _join(layout.images, split or "")
-    frames = _frames(layout, root, folder, layout.image_suffix)
-    return [_join(folder, frame + layout.image_suffix) for frame in sorted(frames)]
+    frames = _frames(layout, root, _join(layout.images, split or ""), layout.image_suffix)
+    return [_pair(layout, split or "", frame) for frame in sorted(frames)]
 
 
-def find_pairs(benchmark_dataset: str, root: Path, *, split: str | None = None) -> list[Pair]:
+def find_pairs(dataset: str, root: Path, *, split: str | None = None) -> list[Pair]:
     """Every image with its label, sorted by path.
 
     Without `split`, the splits are those that have a folder of labels: the target's training images may
     come without. Raises `InputError` for a missing or empty folder, an image without its label and a label
     without its image.
     """
-    layout = layout_of(benchmark_dataset)
+    layout = layout_of(dataset)
     _require_root(layout, root)
     if split is not None:
         splits: tuple[str, ...] = (split,)
@@ -163,15 +190,20 @@ def _pairs_of_split(layout: Layout, root: Path, split: str) -> list[Pair]:
                 f"{root / _join(other, frame + other_suffix)}{rest}; complete the data set or remove the file"
             )
     return [
-        Pair(
-            split=split,
-            frame=frame,
-            image=_join(images, frame + layout.image_suffix),
-            label=_join(labels_, frame + layout.label_suffix),
-            train_ids=_join(labels_, frame + layout.train_id_suffix),
-        )
+        _pair(layout, split, frame)
         for frame in sorted(label_frames, key=lambda frame: frame + layout.label_suffix)
     ]
+
+
+def _pair(layout: Layout, split: str, frame: str) -> Pair:
+    images, labels_ = _join(layout.images, split), _join(layout.labels, split)
+    return Pair(
+        split=split,
+        frame=frame,
+        image=_join(images, frame + layout.image_suffix),
+        label=_join(labels_, frame + layout.label_suffix),
+        train_ids=_join(labels_, frame + layout.train_id_suffix),
+    )
 
 
 def _frames(layout: Layout, root: Path, folder: str, suffix: str) -> set[str]:

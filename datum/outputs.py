@@ -13,18 +13,18 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from datum.errors import InputError
+from datum.provenance import PROVENANCE, Provenance, read_provenance
+from datum.telemetry import log
 
-PROVENANCE = "provenance.json"
-"""Name of the file in every stage's output that says what made it: stage, settings, inputs."""
 
-
-def is_complete(output: Path, provenance: Mapping[str, Any], *, replaceable: bool = False) -> bool:
-    """Whether `output` is already the whole result of exactly this stage, settings and inputs.
+def is_complete(output: Path, provenance: Provenance, *, replaceable: bool = False) -> bool:
+    """Whether `output` is already the whole result of exactly this stage, settings and inputs; says so if it
+    is.
 
     Raises `InputError` where it holds anything else, so that nothing of the user's is overwritten, and where
     no folder can be made there. With `replaceable`, for what is made in seconds, an older output of the same
@@ -33,7 +33,8 @@ def is_complete(output: Path, provenance: Mapping[str, Any], *, replaceable: boo
     require_room(output)
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
-    if _read_provenance(output) == _normalised(provenance):
+    if provenance.made(output):
+        log(f"{output}: already complete")
         return True
     if replaceable and _is_of_stage(output, provenance):
         return False
@@ -51,17 +52,21 @@ def require_room(output: Path) -> None:
 
 
 @contextlib.contextmanager
-def building(output: Path, provenance: Mapping[str, Any]) -> Iterator[Path]:
+def building(output: Path, provenance: Provenance, *, digests: Sequence[str] = ()) -> Iterator[Path]:
     """Yields the folder to build in; renames it to `output` when the block ends without an exception.
 
-    What an interrupted run of the same stage, settings and inputs left in the folder is still there.
+    What an interrupted run of the same stage, settings and inputs left in the folder is still there. The
+    provenance records the SHA-256 of the files that match the patterns `digests`.
     """
     partial = output.with_name(output.name + ".partial")
-    if partial.exists() and _read_provenance(partial) != _normalised(provenance):
+    if partial.exists() and not provenance.made(partial):
         shutil.rmtree(partial)
     partial.mkdir(parents=True, exist_ok=True)
-    write_json(partial / PROVENANCE, provenance)
+    write_json(partial / PROVENANCE, provenance.record())
     yield partial
+    files = sorted({file for pattern in digests for file in partial.glob(pattern)})
+    outputs = {file.relative_to(partial).as_posix(): sha256(file) for file in files}
+    write_json(partial / PROVENANCE, provenance.record(outputs))
     if _is_of_stage(output, provenance):
         shutil.rmtree(output)
     elif output.exists():
@@ -73,8 +78,7 @@ def building(output: Path, provenance: Mapping[str, Any]) -> Iterator[Path]:
 def replacing(file: Path) -> Iterator[Path]:
     """Yields a temporary path beside `file`, renamed to `file` when the block ends without an exception."""
     temporary = file.with_name(f".{file.stem}.{secrets.token_hex(4)}{file.suffix}")
-    # As readable as any other new file, which tempfile's are not; asking for the umask would be no way for
-    # threads, because it can be read only by setting it.
+    # Not by tempfile, whose files only their owner may read.
     temporary.touch(exist_ok=False)
     try:
         yield temporary
@@ -98,31 +102,20 @@ def sha256(file: Path) -> str:
 def place(source: Path, destination: Path) -> None:
     """Puts a file or a folder at `destination` too: by hard links on one file system, else by copying."""
     if source.is_dir():
-        shutil.copytree(source, destination, copy_function=_link_or_copy, dirs_exist_ok=True)
+        shutil.copytree(source, destination, copy_function=link_or_copy, dirs_exist_ok=True)
     else:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        _link_or_copy(str(source), str(destination))
+        link_or_copy(source, destination)
 
 
-def _normalised(provenance: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(provenance))
-
-
-def _is_of_stage(folder: Path, provenance: Mapping[str, Any]) -> bool:
-    found = _read_provenance(folder)
-    return isinstance(found, dict) and found.get("stage") == provenance["stage"]
-
-
-def _read_provenance(folder: Path) -> Any:
-    try:
-        return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _link_or_copy(source: str, destination: str) -> None:
+def link_or_copy(source: str | Path, destination: str | Path) -> None:
+    """Puts a file at `destination` too: by a hard link or, where the file system has none, by copying."""
     Path(destination).unlink(missing_ok=True)
     try:
         os.link(source, destination)
     except OSError:
         shutil.copy2(source, destination)
+
+
+def _is_of_stage(folder: Path, provenance: Provenance) -> bool:
+    return (read_provenance(folder) or {}).get("stage") == provenance.stage

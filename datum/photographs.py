@@ -1,4 +1,4 @@
-"""Reading images and label PNGs, with an error that names the file where one cannot be read."""
+"""Reading images, with an error that names the file where one cannot be read."""
 
 from __future__ import annotations
 
@@ -14,8 +14,17 @@ _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 """Bytes near the end of a whole file, by Pillow's name of its format."""
 _TAIL = 64
 """Bytes at the end of a file in which its end is looked for: some writers add a few of their own."""
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for a file that is no image, is cut short or has a wrong checksum."""
+
+
+def unreadable(file: Path, error: Exception | str) -> InputError:
+    """The error that says why `file` cannot be read as an image."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return InputError(
+        f"{file}: cannot be read as an image ({reason}), expected a whole file; "
+        "it may be cut short: copy or download it again"
+    )
 
 
 def open_image(file: Path) -> Image.Image:
@@ -26,8 +35,8 @@ def open_image(file: Path) -> Image.Image:
             unread.verify()
         image = Image.open(file)
         image.load()
-    except _UNREADABLE as error:
-        raise _unreadable(file, error) from None
+    except UNREADABLE as error:
+        raise unreadable(file, error) from None
     return image
 
 
@@ -44,10 +53,10 @@ def image_header(file: Path) -> tuple[tuple[int, int], str]:
             stream.seek(0, 2)
             stream.seek(max(0, stream.tell() - _TAIL))
             tail = stream.read()
-    except _UNREADABLE as error:
-        raise _unreadable(file, error) from None
+    except UNREADABLE as error:
+        raise unreadable(file, error) from None
     if _ENDS.get(kind or "", b"") not in tail:
-        raise _unreadable(file, f"truncated {kind}: its end is missing")
+        raise unreadable(file, f"truncated {kind}: its end is missing")
     return size, mode
 
 
@@ -57,50 +66,10 @@ def read_image(file: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def read_label(file: Path) -> np.ndarray:
-    """Ids, uint8[height, width], of a single-channel 8-bit PNG, with a palette or without.
-
-    Raises `InputError` for an unreadable file or any other kind of image.
-    """
-    with open_image(file) as image:
-        if image.mode not in ("L", "P"):
-            raise InputError(
-                f"{file}: found an image of mode {image.mode}, expected label ids in one 8-bit channel; "
-                "take the data set's label ids, not its colour labels"
-            )
-        return np.asarray(image)
-
-
-def read_synthia_label(file: Path) -> np.ndarray:
-    """Label ids, uint16 or uint8[height, width], from the first channel (red) of a SYNTHIA label PNG.
-
-    The other channels number the instances. Pillow would cut the 16 bits to the upper eight, in which
-    every id is 0, so OpenCV decodes; it draws what it can of a damaged file and says nothing, so Pillow
-    verifies all checksums first. Raises `InputError` for an unreadable file or any other kind of image.
-    """
-    import cv2
-
-    try:
-        with Image.open(file) as image:
-            image.verify()
-    except _UNREADABLE as error:
-        raise _unreadable(file, error) from None
-    pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise _unreadable(file, "OpenCV cannot decode it")
-    if pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise InputError(
-            f"{file}: found an array of shape {pixels.shape}, expected SYNTHIA's three channels with the "
-            "class in the first; take the PNGs of GT/LABELS as downloaded"
-        )
-    ids: np.ndarray = pixels[:, :, 2]  # OpenCV's order is blue, green, red
-    return ids
-
-
 def open_one_shot_image(file: Path) -> Image.Image:
     """The decoded one-shot image: RGB, 8 bits a channel.
 
-    Raises `InputError` for any other file: a palette, grey or transparent image is more often a label or a
+    Raises `InputError` for any other file: a palette, gray or transparent image is more often a label or a
     mask than a photograph, so it is not converted silently.
     """
     if not file.is_file():
@@ -122,11 +91,3 @@ def _bits_a_channel(file: Path) -> int:
     with file.open("rb") as stream:
         head = stream.read(25)
     return head[24] if head.startswith(_PNG_SIGNATURE) else 8
-
-
-def _unreadable(file: Path, error: Exception | str) -> InputError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return InputError(
-        f"{file}: cannot be read as an image ({reason}), expected a whole file; "
-        "it may be cut short: copy or download it again"
-    )

@@ -1,36 +1,49 @@
-"""The prompts that the images cycle through."""
+"""The words of DATUM's prompts, and the prompts that the drawn images cycle through."""
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Mapping, Sequence
 
-from datum.config import THING_PROMPTS, GenerationSettings
 from datum.errors import InputError
-from datum.labels import CLASS_NAMES
+from datum.values import did_you_mean
 
-KNOWN_CLASSES = (*THING_PROMPTS, *CLASS_NAMES)
-"""What a prompt can ask for: DATUM's plurals and the names of the 19 classes."""
+PLURALS: Mapping[str, str] = {
+    "traffic light": "traffic lights",
+    "traffic sign": "traffic signs",
+    "person": "persons",
+    "rider": "riders",
+    "car": "cars",
+    "truck": "trucks",
+    "train": "trains",
+    "bus": "buses",
+    "motorcycle": "motorcycles",
+    "bicycle": "bicycles",
+}
+"""Class -> its word in a prompt, in the order of DATUM's prompts (`dreambooth/generate_dreambooth.py`)."""
 
 
-def build_prompts(settings: GenerationSettings) -> list[str]:
+def build_prompts(template: str, classes: Sequence[str]) -> list[str]:
     """One prompt a class: `{c}` in the template is replaced by the class; without `{c}`, one prompt in all.
 
-    Raises `InputError` for a template with another placeholder and for a list of classes that is empty or
-    holds an unknown one.
+    The arguments are the settings `generation.prompt_template` and `generation.prompt_classes`. Raises
+    `InputError` for a template with another placeholder, and for a list of classes that is empty or holds
+    other words than DATUM's plurals and the names of the 19 classes.
     """
-    template = settings.prompt_template
+    # Needs numpy, which the settings and `datum --help` do without.
+    from datum.labels import CLASS_NAMES
+
+    known = (*PLURALS.values(), *CLASS_NAMES)
     asks_for_classes = "{c}" in template
-    classes = settings.prompt_classes if asks_for_classes else ("",)
-    if not classes:
+    words = classes if asks_for_classes else ("",)
+    if not words:
         raise InputError(
             "generation.prompt_classes: is empty, expected at least one class for the {c} of prompt_template"
         )
-    for name in classes:
-        if asks_for_classes and name not in KNOWN_CLASSES:
-            close = difflib.get_close_matches(name, KNOWN_CLASSES, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"expected some of {', '.join(KNOWN_CLASSES)}"
-            raise InputError(f"generation.prompt_classes: unknown class {name!r}; {hint}")
-    prompts = [template.replace("{c}", name) for name in classes]
+    for word in words:
+        if asks_for_classes and word not in known:
+            hint = did_you_mean(word, known, otherwise="expected some of")
+            raise InputError(f"generation.prompt_classes: unknown class {word!r}; {hint}")
+    prompts = [template.replace("{c}", word) for word in words]
     for prompt in prompts:
         if "{" in prompt or not prompt.strip():
             raise InputError(

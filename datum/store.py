@@ -279,3 +279,20 @@ def _client(uri: str) -> Minio:
             ),
         ),
     )
+
+
+def put_folder(store: Store, folder: Path, prefix: str = "", last: str = "") -> None:
+    """Puts every file below `folder` in the store, under `prefix`; the one named `last` goes last."""
+    names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+    for name in sorted(names, key=lambda name: (name == last, name)):
+        store.put(folder / name, prefix + name)
+
+
+def get_folder(store: Store, prefix: str, folder: Path) -> bool:
+    """Brings every key that starts with `prefix` into `folder`; whether there was any."""
+    keys = store.list(prefix)
+    for key in keys:
+        file = folder / key.removeprefix(prefix)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        store.get(key, file)
+    return bool(keys)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
+from typing import Any
 
 LOG_INTERVAL = 5.0
 """Seconds between two progress lines in a log."""
+TERMINAL_INTERVAL = 0.1
+"""Seconds between two pictures of a bar."""
 
 
 def log(message: str) -> None:
@@ -21,13 +25,14 @@ class Progress:
         self._description, self._total, self._unit = description, total, unit
         self._done = self._started_at_count = done
         self._started = self._last_line = time.monotonic()
-        self._terminal = sys.stderr.isatty()
+        self._bar = _Bar(total) if sys.stderr.isatty() else None
 
     def advance(self, units: int = 1, note: str = "") -> None:
         """Counts `units` more; `note` (a loss, an mIoU) is shown beside the rate."""
         self._done += units
         now = time.monotonic()
-        if now - self._last_line >= (0.1 if self._terminal else LOG_INTERVAL) or self._done >= self._total:
+        interval = TERMINAL_INTERVAL if self._bar else LOG_INTERVAL
+        if now - self._last_line >= interval or self._done >= self._total:
             self._last_line = now
             self._show(now, note)
 
@@ -36,12 +41,39 @@ class Progress:
         left = duration((self._total - self._done) / rate) if rate > 0 else "?"
         state = f"{self._done}/{self._total} {self._unit}, {rate:.3g}/s, {left} left"
         text = f"{self._description}: {state}" + (f", {note}" if note else "")
-        if not self._terminal:
+        if self._bar:
+            self._bar.show(self._done, text)
+        else:
             log(text)
-            return
-        filled = int(24 * self._done / max(self._total, 1))
-        end = "\n" if self._done >= self._total else ""
-        print(f"\r\x1b[K{'█' * filled}{'░' * (24 - filled)} {text}", end=end, file=sys.stderr, flush=True)
+
+
+class _Bar:
+    """A bar with a text beside it. Other lines that are printed meanwhile stand above it."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        self._total = total
+        self._bars: Any = Bars(
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}", markup=False),
+            console=Console(stderr=True, highlight=False),
+            # Drawn when there is news, without a thread of its own.
+            auto_refresh=False,
+            redirect_stdout=False,
+        )
+        self._task = self._bars.add_task("", total=max(total, 1))
+        # The terminal gets its cursor back also where the work ends early.
+        atexit.register(self._bars.stop)
+
+    def show(self, done: int, text: str) -> None:
+        self._bars.start()
+        self._bars.update(self._task, completed=done, description=text)
+        self._bars.refresh()
+        if done >= self._total:
+            self._bars.stop()
 
 
 def duration(seconds: float) -> str:

@@ -8,18 +8,18 @@ states are kept, so a file damaged at rest costs one interval and not the traini
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from datum.outputs import sha256
-from datum.store import Store
+from datum.provenance import Provenance
+from datum.store import Store, open_store
 from datum.telemetry import log
 
 KEPT_STATES = 2
@@ -28,13 +28,16 @@ KEPT_STATES = 2
 _RECORD = re.compile(r"state-(\d{9})\.json")
 
 
-def own_place(state_uri: str, provenance: Mapping[str, Any]) -> str:
-    """A folder of one training's own under `state_uri`, so that none takes up another's state.
+def state_place(state_uri: str, provenance: Provenance) -> str:
+    """The folder below `state_uri` that belongs to what `provenance` describes alone.
 
-    `provenance` is what its output is built with: stage, settings, inputs, seed.
+    Where there is nothing in it, and datum 0.1 left something in its own, that one is taken over.
     """
-    digest = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
-    return f"{state_uri.rstrip('/')}/{provenance['stage']}-{digest[:16]}"
+    place, earlier = (
+        f"{state_uri.rstrip('/')}/{provenance.stage}-{digest}"
+        for digest in (provenance.digest(), provenance.digest_of_0_1())
+    )
+    return earlier if not open_store(place).list() and open_store(earlier).list() else place
 
 
 class TrainingState:

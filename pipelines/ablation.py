@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from datum.config import PROFILES
+from datum.config import PROFILES, Profile
 from pipelines.dag import Tasks
-from pipelines.form import pipeline, training_parameters
-from pipelines.resources import Cluster, Profile
+from pipelines.form import form_fields, pipeline
+from pipelines.resources import Cluster
 
 
 def variants(profile: Profile) -> dict[str, str]:
@@ -76,6 +76,6 @@ def ablation(
     return pipeline(
         "datum-ablation",
         "What the personalization step, the number of images and the prompts are worth.",
-        training_parameters(cluster),
+        form_fields(cluster),
         body,
     )

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pipelines.dag import Tasks
-from pipelines.form import DIFFUSION, HUB, pipeline, training_parameters
+from pipelines.form import DIFFUSION_FIELDS, form_fields, pipeline
 from pipelines.reproduction import train_baselines
 from pipelines.resources import Cluster
 
@@ -30,12 +30,6 @@ def baselines(*, seeds: Sequence[int] = (1, 2, 3), cluster: Cluster | None = Non
     return pipeline(
         "datum-baselines",
         "Training on the source alone and on the one-shot image alone, without drawn images.",
-        {
-            name: parameter
-            for name, parameter in training_parameters(
-                cluster, ("adaptation", "evaluation", "reporting")
-            ).items()
-            if name not in {*DIFFUSION, *HUB}
-        },
+        form_fields(cluster, without=DIFFUSION_FIELDS, stages=("adaptation", "evaluation", "reporting")),
         body,
     )

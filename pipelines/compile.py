@@ -7,17 +7,18 @@ import json
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from kfp import compiler
 
 from components.images import IMAGES, STAGES
+from datum.config import Profile
 from datum.errors import InputError, exit_status
 from pipelines.ablation import ablation
 from pipelines.baselines import baselines
+from pipelines.form_defaults import FormDefaults
 from pipelines.ingestion import ingest
 from pipelines.reproduction import reproduction
-from pipelines.resources import Cluster, Profile
+from pipelines.resources import Cluster
 
 SHARDS: Mapping[Profile, int] = {"paper": 4, "demo": 1}
 """Tasks that share the drawing of one seed's images: four GPUs draw the paper's 2,975 in half an hour instead
@@ -30,21 +31,21 @@ def compile_all(
     images: Mapping[str, str] | None = None,
     data_volume: str = "",
     profile: Profile = "paper",
-    defaults: Mapping[str, Any] | None = None,
-    says_non_root: bool = True,
+    form: FormDefaults | None = None,
+    sets_run_as_non_root: bool = True,
 ) -> list[Path]:
     """Writes one YAML a pipeline into `output`, and returns the files.
 
     `images` maps each stage to its image (default: the tags that `make images` builds). With `data_volume`,
     a PersistentVolumeClaim, data sets may be paths below /data. What tasks ask of the cluster is for
-    `profile`; `defaults` fill the form. `says_non_root` is for KFP 2.16 and newer.
+    `profile`; `form` fills the form. `sets_run_as_non_root` is for KFP 2.16 and newer.
     """
     cluster = Cluster(
         images=images or IMAGES,
         data_volume=data_volume,
         profile=profile,
-        defaults=defaults or {},
-        says_non_root=says_non_root,
+        form=form,
+        sets_run_as_non_root=sets_run_as_non_root,
     )
     pipelines = {
         "reproduction": reproduction(shards=SHARDS[profile], baselines=False, cluster=cluster),

@@ -17,8 +17,6 @@ from pipelines.resources import Cluster
 
 MAX_SHARDS = 8
 """Shards that the merge component has inputs for."""
-MAX_RUNS = 12
-"""Runs that the report component has inputs for."""
 
 
 class Tasks:

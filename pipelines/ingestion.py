@@ -5,9 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from components.images import IMAGES
 from pipelines.dag import Tasks
-from pipelines.form import DATA, STORE, WORKSPACE, images, pipeline, with_defaults
+from pipelines.form import DATA_FIELDS, STORE_FIELDS, form_fields, pipeline
 from pipelines.resources import Cluster
 
 
@@ -18,10 +17,9 @@ def ingest(*, cluster: Cluster | None = None) -> Any:
         tasks = Tasks(p, seeds=(), cluster=cluster)
         tasks.ingest(tasks.check())
 
-    named = images(cluster.images if cluster else IMAGES, ["reporting"])
     return pipeline(
         "datum-ingest",
         "Check and convert the source and the target data set.",
-        with_defaults({**DATA, **STORE, **named, **WORKSPACE}, cluster.defaults if cluster else {}),
+        form_fields(cluster, only=(*DATA_FIELDS, *STORE_FIELDS), stages=["reporting"]),
         body,
     )

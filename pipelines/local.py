@@ -21,10 +21,15 @@ from typing import TextIO
 
 import yaml
 
+from components.check import check_settings, require_both
 from components.task import STATUS_FILE
-from datum.config import Settings, load_settings, to_dict
+from datum.config import WAYS_OF_WORKING, Settings, load_settings, to_dict
+from datum.datasets.check import check_dataset, check_labels
+from datum.datasets.one_shot import one_shot_images, require_one_a_seed
 from datum.errors import InputError
+from datum.methods import BENCHMARKS
 from datum.outputs import replacing, require_room
+from datum.photographs import open_one_shot_image
 from datum.telemetry import log
 
 DESCRIPTION = "run.yaml"
@@ -90,11 +95,6 @@ def _check(
     Labels are read in the first run into `output` alone; the data sets' working copies vouch for them later.
     Returns the one-shot images, where they are known by now: drawn scenes are yet to be drawn.
     """
-    from components.check import check_settings, require_both
-    from datum.datasets.check import check_dataset, check_labels
-    from datum.datasets.one_shot import one_shot_images
-    from datum.layouts import DatasetName
-    from datum.photographs import open_one_shot_image
     from pipelines.dag import MAX_SHARDS
     from pipelines.reproduction import MAX_SEEDS
 
@@ -107,19 +107,17 @@ def _check(
         raise InputError(f"run.seeds: found {list(seeds)}, expected 1 to {MAX_SEEDS} different seeds")
     if not 1 <= settings.run.shards <= MAX_SHARDS:
         raise InputError(f"run.shards: found {settings.run.shards}, expected 1 to {MAX_SHARDS}")
-    if one_shots and len(one_shots) != len(seeds):
-        raise InputError(
-            f"--one-shot: found {len(one_shots)} images, expected one for each seed of {list(seeds)}"
-        )
+    if one_shots:
+        require_one_a_seed(seeds, one_shots)
     check_settings(settings)
     if source and target:
-        dataset: DatasetName = "gta" if settings.run.benchmark == "gta-to-cityscapes" else "synthia"
-        check_dataset(dataset, source)
-        check_dataset("cityscapes", target)
+        benchmark = BENCHMARKS[settings.run.benchmark]
+        check_dataset(benchmark.source, source)
+        check_dataset(benchmark.target, target)
         images = one_shot_images(target, seeds, one_shots)
         if not (output / "datasets").exists():
-            check_labels(dataset, source)
-            check_labels("cityscapes", target, split="val")
+            check_labels(benchmark.source, source)
+            check_labels(benchmark.target, target, split="val")
         return images
     for file in one_shots:
         open_one_shot_image(file)
@@ -137,7 +135,7 @@ def _keep_description(file: Path, description: Mapping[str, Mapping[str, object]
     changed = [
         f"{key} {before.get(key)} -> {now.get(key)}"
         for key in before | now
-        if before.get(key) != now.get(key)
+        if before.get(key) != now.get(key) and key.partition(".")[2] not in WAYS_OF_WORKING
     ]
     if changed:
         raise InputError(
@@ -229,7 +227,7 @@ def _without_colors(text: str) -> str:
 
 
 def _show_result(report: Path) -> None:
-    from datum.reporting.report import summary_table
+    from datum.reporting.report import SUMMARY, summary_table
 
-    print(summary_table(json.loads((report / "report.json").read_text(encoding="utf-8"))))
+    print(summary_table(json.loads((report / SUMMARY).read_text(encoding="utf-8"))))
     print(f"\n{report / 'report.html'}")

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pipelines.dag import Tasks
-from pipelines.form import pipeline, training_parameters
+from pipelines.form import form_fields, pipeline
 from pipelines.resources import Cluster
 
 MAX_SEEDS = 3
@@ -53,7 +53,7 @@ def reproduction(
     return pipeline(
         "datum-reproduction",
         "DATUM, from one photograph a seed to the report over all seeds.",
-        training_parameters(cluster),
+        form_fields(cluster),
         body,
     )
 

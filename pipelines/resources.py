@@ -10,11 +10,13 @@ import dataclasses
 import types
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 from kfp import kubernetes
 
 from components.task import RUN_ID
+from datum.config import Profile
+from pipelines.form_defaults import FormDefaults
 
 HOUR = 3600
 """Seconds."""
@@ -106,8 +108,6 @@ RETRIES = 3
 BACKOFF = {"backoff_duration": "60s", "backoff_factor": 2.0, "backoff_max_duration": "900s"}
 """One, two and four minutes: longer than a node's restart or a store's."""
 
-Profile = Literal["demo", "paper"]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cluster:
@@ -119,11 +119,11 @@ class Cluster:
     """Profile that the defaults and the tables are for."""
     data_volume: str = ""
     """PersistentVolumeClaim with data sets, mounted at /data; empty mounts none."""
-    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What the form is filled with, by the names of the parameters; others keep their own defaults."""
-    says_non_root: bool = True
-    """Whether tasks say that they do not run as root, which Pod Security *restricted* asks for. KFP 2.15
-    refuses a pipeline that says so, later ones do not."""
+    form: FormDefaults | None = None
+    """What the form is filled with; None leaves its own defaults."""
+    sets_run_as_non_root: bool = True
+    """Whether tasks set runAsNonRoot, which Pod Security *restricted* asks for. KFP 2.15 refuses a pipeline
+    that sets it, later ones do not."""
 
     @property
     def caches(self) -> bool:
@@ -139,7 +139,7 @@ class Cluster:
         memory = needs.memory or parameters.gpu_memory
         task.set_cpu_request(needs.cpu).set_memory_request(memory).set_memory_limit(memory)
         kubernetes.set_timeout(task, round(needs.hours * HOUR))
-        if self.says_non_root:
+        if self.sets_run_as_non_root:
             kubernetes.set_security_context(task, run_as_non_root=True)
         kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "datum")
         kubernetes.add_pod_label(task, "app.kubernetes.io/component", needs.image)

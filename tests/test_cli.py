@@ -116,10 +116,14 @@ def test_wrong_arguments_end_with_one_line(
     assert line.startswith("datum") and named in line
 
 
-def test_every_encoder_that_can_be_built_can_be_named() -> None:
-    from datum.segmentation.encoders import ENCODERS
+def test_every_encoder_and_head_that_can_be_built_can_be_named() -> None:
+    from datum.methods import DECODE_HEADS, ENCODERS
+    from datum.segmentation.encoders import FAMILIES, encoder_channels
+    from datum.segmentation.heads import HEADS
 
-    assert set(cli.ENCODERS) == set(ENCODERS)
+    assert set(ENCODERS.values()) == set(FAMILIES)
+    assert all(len(encoder_channels(name)) == 4 for name in ENCODERS)
+    assert set(DECODE_HEADS) == set(HEADS)
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +268,11 @@ CASES: dict[str, list[tuple[Callable[[Path], None], str, str]]] = {
         (nothing, "--base-model {world}/nowhere", r"nowhere: found no such folder"),
         (nothing, "--set personalization.stepz=1", r"unknown setting .*'stepz'; did you mean steps"),
         (nothing, "--set personalisation.steps=1", r"unknown stage .*did you mean personalization"),
-        (nothing, "--set personalization.steps=many", r"personalization\.steps: found 'many', expected int"),
+        (
+            nothing,
+            "--set personalization.steps=many",
+            r"steps: found 'many', expected a whole number",
+        ),
         (nothing, "--state ftp://somewhere", r"ftp://somewhere.*: unknown scheme"),
         (nothing, "--output {world}/one_shot.png", r"--output .*one_shot\.png: already holds something else"),
         (nothing, "--output {world}/one_shot.png/x", r"one_shot\.png is no folder"),
@@ -283,16 +291,16 @@ CASES: dict[str, list[tuple[Callable[[Path], None], str, str]]] = {
         (remove("gta/sample_class_stats.json"), "", r"sample_class_stats\.json is missing"),
         (remove("generated"), "", r"world/generated: no such file or folder"),
         (empty_folder("generated"), "", r"--target .*world/generated: holds no image"),
-        (remove("cityscapes"), "", r"--validation .*world/cityscapes: found no folder leftImg8bit/val"),
+        (remove("cityscapes"), "", r"world/cityscapes: no such folder; expected Cityscapes"),
         (remove(TRAIN_IDS), "", r"images/\d+\.png: no converted label"),
-        (remove(VAL_LABEL), "", r"_leftImg8bit\.png: has no label"),
-        (repaint(TRAIN_IDS, smaller), "", r"_labelTrainIds\.png: 48x32 pixels, expected 96x64"),
-        (repaint(VAL_LABEL, smaller), "", r"_gtFine_labelIds\.png: is 48x32 pixels, its image 96x64"),
+        (remove(VAL_LABEL), "", r"_leftImg8bit\.png: its label is missing"),
+        (repaint(TRAIN_IDS, smaller), "", r"_labelTrainIds\.png: found 48x32 pixels, expected 96x64"),
+        (repaint(VAL_LABEL, smaller), "", r"_gtFine_labelIds\.png: found 48x32 pixels, expected 96x64"),
         (repaint(TRAIN_IDS, unknown_id), "", r"_labelTrainIds\.png: found id 77, expected train ids"),
         (
             repaint(VAL_LABEL, unknown_id),
             "",
-            r"_labelIds\.png: found label id 77, expected Cityscapes' 0 to 34",
+            r"_labelIds\.png: found label id 77, expected ids of Cityscapes, from 0 to 34",
         ),
         (truncate(IMAGE), "", r"images/\d+\.png: cannot be read as an image \(truncated PNG"),
         (truncate("generated/images/*.png"), "", r"im_0_p0\.png: cannot be read as an image \(truncated PNG"),
@@ -312,10 +320,10 @@ CASES: dict[str, list[tuple[Callable[[Path], None], str, str]]] = {
     "evaluate": [
         (remove("segmentor/best.safetensors"), "", r"best\.safetensors: no such file"),
         (truncate("segmentor/best.safetensors"), "", r"best\.safetensors: "),
-        (remove("cityscapes"), "", r"world/cityscapes: found no folder leftImg8bit/val"),
-        (empty_folder("cityscapes/leftImg8bit/val"), "", r"world/cityscapes: found no validation image"),
-        (remove(VAL_LABEL), "", r"_leftImg8bit\.png: has no label"),
-        (repaint(VAL_LABEL, smaller), "", r"_gtFine_labelIds\.png: is 48x32 pixels, its image 96x64"),
+        (remove("cityscapes"), "", r"world/cityscapes: no such folder; expected Cityscapes"),
+        (empty_folder("cityscapes/leftImg8bit/val"), "", r"cityscapes/leftImg8bit/val: found no file named"),
+        (remove(VAL_LABEL), "", r"_leftImg8bit\.png: its label is missing"),
+        (repaint(VAL_LABEL, smaller), "", r"_gtFine_labelIds\.png: found 48x32 pixels, expected 96x64"),
         (repaint(VAL_LABEL, unknown_id), "", r"_gtFine_labelIds\.png: found label id 77"),
         (truncate(VAL_IMAGE), "", r"_leftImg8bit\.png: cannot be read"),
         (truncate(VAL_LABEL), "", r"_gtFine_labelIds\.png: cannot be read"),
@@ -346,7 +354,11 @@ CASES: dict[str, list[tuple[Callable[[Path], None], str, str]]] = {
         (truncate(GTA_LABEL), "", r"labels/\d+\.png: cannot be read"),
         (truncate(IMAGE), "", r"images/\d+\.png: cannot be read"),
         (repaint("one_shot.png", grey), "--one-shot {world}/one_shot.png", r"one_shot\.png: found mode L"),
-        (nothing, "--one-shot a.png --one-shot b.png", r"--one-shot: found 2 images, expected one"),
+        (
+            nothing,
+            "--one-shot a.png --one-shot b.png",
+            r"one-shot images: found 2 named images for 1 seeds, expected one",
+        ),
         (empty_folder("model"), "--base-model {world}/model", r"model: found a folder without model_index"),
         (nothing, "--set generation.prompt_classes=[unicorns]", r"unknown class 'unicorns'"),
         (nothing, "--set generation.checkpoint_step=7", r"generation\.checkpoint_step=7: personalization"),

@@ -47,8 +47,8 @@ def test_values_are_read_in_yaml_notation_and_typed(
     [
         ("generation.cout=5", "did you mean count"),
         ("genration.count=5", "did you mean generation"),
-        ("generation.count=many", "expected int"),
-        ("generation.count=1.5", "expected int"),
+        ("generation.count=many", "expected a whole number"),
+        ("generation.count=1.5", "expected a whole number"),
         ("adaptation.source_scale=[1]", "--set adaptation.source_scale"),
         ("generation.precision=fp8", "expected one of fp16, bf16, fp32"),
         ("count=5", "expected stage.key=value"),

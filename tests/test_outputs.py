@@ -1,13 +1,17 @@
 """Outputs are whole or absent, and resumed only by the same command."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from datum.errors import InputError
 from datum.outputs import building, is_complete, place, replacing, sha256
+from datum.provenance import PROVENANCE as FILE
+from datum.provenance import Provenance
 
-PROVENANCE = {"stage": "test", "settings": {"scale": (1, 2)}}
+PROVENANCE = Provenance(stage="test", settings={"scale": (1, 2)})
 
 
 def test_an_output_appears_under_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -32,7 +36,7 @@ def test_an_interrupted_output_is_found_again_by_the_same_command_only(tmp_path:
     with pytest.raises(KeyboardInterrupt), building(other, PROVENANCE) as folder:
         (folder / "half").write_text("half")
         raise KeyboardInterrupt
-    with building(other, PROVENANCE | {"stage": "another"}) as folder:
+    with building(other, dataclasses.replace(PROVENANCE, stage="another")) as folder:
         assert not (folder / "half").exists()
 
 
@@ -82,7 +86,7 @@ def test_a_replaceable_output_gives_way_to_a_newer_one_of_its_stage_only(tmp_pat
     output = tmp_path / "output"
     with building(output, PROVENANCE) as folder:
         (folder / "result").write_text("old")
-    newer = PROVENANCE | {"settings": "others"}
+    newer = dataclasses.replace(PROVENANCE, settings={"scale": (3, 4)})
     with pytest.raises(InputError, match="already holds something else"):
         is_complete(output, newer)
     assert not is_complete(output, newer, replaceable=True)
@@ -91,4 +95,13 @@ def test_a_replaceable_output_gives_way_to_a_newer_one_of_its_stage_only(tmp_pat
         assert (output / "result").read_text() == "old"
     assert (output / "result").read_text() == "new"
     with pytest.raises(InputError, match="already holds something else"):
-        is_complete(output, newer | {"stage": "another"}, replaceable=True)
+        is_complete(output, dataclasses.replace(newer, stage="another"), replaceable=True)
+
+
+def test_the_provenance_holds_the_digests_of_what_came_out(tmp_path: Path) -> None:
+    with building(tmp_path / "output", PROVENANCE, digests=["*.bin", "deep/*"]) as folder:
+        (folder / "deep").mkdir()
+        for name in ("a.bin", "deep/b", "log.txt"):
+            (folder / name).write_text(name)
+    outputs = json.loads((tmp_path / "output" / FILE).read_text())["outputs"]
+    assert outputs == {name: sha256(tmp_path / "output" / name) for name in ("a.bin", "deep/b")}

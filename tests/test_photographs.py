@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from datum.errors import InputError
-from datum.photographs import image_header, open_image, open_one_shot_image, read_image, read_label
+from datum.label_files import read_label
+from datum.photographs import image_header, open_image, open_one_shot_image, read_image
 
 
 def _noise(file: Path) -> Path:
@@ -51,19 +52,6 @@ def test_a_damaged_byte_within_a_png_is_noticed(tmp_path: Path) -> None:
     file.write_bytes(bytes(data))
     with pytest.raises(InputError, match=r"street\.png: cannot be read"):
         open_image(file)
-
-
-def test_colour_labels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="mode RGB, expected label ids"):
-        read_label(_noise(tmp_path / "label.png"))
-
-
-def test_a_palette_label_gives_its_ids(tmp_path: Path) -> None:
-    ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    image = Image.fromarray(ids).convert("P")
-    image.putdata(ids.reshape(-1).tolist())
-    image.save(tmp_path / "label.png")
-    assert (read_label(tmp_path / "label.png") == ids).all()
 
 
 def test_a_missing_one_shot_image_and_a_folder_are_refused(tmp_path: Path) -> None:

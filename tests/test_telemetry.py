@@ -34,5 +34,5 @@ def test_a_terminal_gets_a_bar_that_ends_full() -> None:
     os.close(theirs)
     assert process.returncode == 0
     shown = os.read(ours, 65536).decode()
-    assert "█" * 24 in shown
+    assert "━" * 24 in shown
     assert "3/3 images" in shown

@@ -67,9 +67,9 @@ def ingest_source(
     from datum.config import load_settings
     from datum.datasets.ingest import ingest_source
     from datum.datasets.remote import ingest_source_uri
-    from datum.layouts import DatasetName
+    from datum.methods import BENCHMARKS
 
-    dataset: DatasetName = "gta" if benchmark == "gta-to-cityscapes" else "synthia"
+    dataset = BENCHMARKS[benchmark].source
     with failing_with_status(store_endpoint):
         settings = load_settings(profile, overrides).datasets
         if not workspace:

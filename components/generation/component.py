@@ -58,7 +58,7 @@ def merge_shards(
     from pathlib import Path
 
     from components.task import task
-    from datum.formats.generated import merge_shards
+    from datum.generation.shards import merge_shards
 
     given = [shard_1, shard_2, shard_3, shard_4, shard_5, shard_6, shard_7, shard_8]
     with task(generated.path, workspace, f"{run_name}/generated") as output:

@@ -24,9 +24,9 @@ class FeatureDistance:
         self._min_ratio = min_ratio
 
     def __call__(self, images: Tensor, labels: Tensor, features: Tensor) -> Tensor:
-        """Mean Euclidean distance of `features` float32[B, C, h, w], the deepest that the student makes
-        of normalised `images` float32[B, 3, H, W], over the cells that a thing class of `labels`
-        int64[B, H, W] fills. A scalar; 0 where there is no such cell."""
+        """Mean Euclidean distance of `features` float32[batch, channels, height, width], the deepest that the
+        student makes of normalized `images` float32[batch, 3, height, width], over the cells that a thing
+        class of `labels` int64[batch, height, width] fills. A scalar; 0 where there is no such cell."""
         with torch.no_grad():
             frozen = self._encoder(images)[-1]
         mask = thing_cells(labels, labels.shape[-1] // features.shape[-1], self._min_ratio)
@@ -35,8 +35,8 @@ class FeatureDistance:
 
 
 def thing_cells(labels: Tensor, cell: int, min_ratio: float) -> Tensor:
-    """bool[B, H // cell, W // cell]: cells of `cell` pixels a side, of which the most frequent class in
-    `labels` int64[B, H, W] is a thing and takes at least `min_ratio`."""
+    """bool[batch, height // cell, width // cell]: cells of `cell` pixels a side, of which the most frequent
+    class in `labels` int64[batch, height, width] is a thing and takes at least `min_ratio`."""
     classes = labels.masked_fill(labels == IGNORE, len(CLASSES))
     shares = functional.avg_pool2d(
         functional.one_hot(classes, len(CLASSES) + 1).permute(0, 3, 1, 2).float(), cell

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
-from datum.segmentation.preprocess import denormalise, normalise
+from datum.segmentation.preprocess import denormalize, normalize
 
 BLUR_SIGMA = (0.15, 1.15)
 """Range of the Gaussian's standard deviation in pixels."""
@@ -26,7 +26,8 @@ widest Gaussian of `BLUR_SIGMA` holds less than 1e-4 of its mass."""
 
 
 def class_mix_masks(labels: Tensor, rng: np.random.Generator) -> Tensor:
-    """bool[B, H, W]: where each image of `labels` int64[B, H, W] is pasted from the source.
+    """bool[batch, height, width]: where each image of `labels` int64[batch, height, width] is pasted from the
+    source.
 
     Each image draws half (rounded up) of the classes that occur in the batch, void among them. The paper
     says the classes of the image; the reference code takes those of the batch, and so does this.
@@ -48,22 +49,22 @@ def strong_augmentation(
     jitter_probability: float,
     blur_probability: float,
 ) -> Tensor:
-    """Colour jitter and Gaussian blur of normalised images float32[B, 3, H, W].
+    """Color jitter and Gaussian blur of normalized images float32[batch, 3, height, width].
 
     Whether to jitter and whether to blur is decided once for the batch, by how much for each image.
     """
     jitter, blur = rng.random() < jitter_probability, rng.random() < blur_probability
     if jitter:
-        colors = (denormalise(images) / 255).clamp(0, 1)
-        images = normalise(torch.stack([color_jitter(c, jitter_strength, rng) for c in colors]) * 255)
+        colors = (denormalize(images) / 255).clamp(0, 1)
+        images = normalize(torch.stack([color_jitter(c, jitter_strength, rng) for c in colors]) * 255)
     if blur:
         images = torch.stack([gaussian_blur(image, rng.uniform(*BLUR_SIGMA)) for image in images])
     return images
 
 
 def color_jitter(image: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
-    """float32[3, H, W] in 0 to 1 with brightness, contrast, saturation and hue changed at random, each
-    within ± `strength` (hue: of a full turn), in random order."""
+    """float32[3, height, width] in 0 to 1 with brightness, contrast, saturation and hue changed at random,
+    each within ± `strength` (hue: of a full turn), in random order."""
     brightness, contrast, saturation, hue = rng.uniform(-strength, strength, size=4)
     for operation in rng.permutation(4):
         match operation:
@@ -79,7 +80,7 @@ def color_jitter(image: Tensor, strength: float, rng: np.random.Generator) -> Te
 
 
 def scale_saturation(image: Tensor, factor: float) -> Tensor:
-    """float32[3, H, W] in 0 to 1 with HSV's saturation multiplied by `factor` and kept below 1.
+    """float32[3, height, width] in 0 to 1 with HSV's saturation multiplied by `factor` and kept below 1.
 
     Hue and value stay, so every channel keeps its share of the distance to the largest one.
     """
@@ -89,7 +90,7 @@ def scale_saturation(image: Tensor, factor: float) -> Tensor:
 
 
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """float32[3, H, W] blurred with a Gaussian of `sigma` pixels, mirrored at the borders."""
+    """float32[3, height, width] blurred with a Gaussian of `sigma` pixels, mirrored at the borders."""
     offsets = range(-BLUR_RADIUS, BLUR_RADIUS + 1)
     weights = image.new_tensor([math.exp(-0.5 * (offset / sigma) ** 2) for offset in offsets])
     kernel = (weights / weights.sum()).expand(3, 1, 1, -1)

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from datum.adaptation.inputs import SourceImage, class_totals
 from datum.errors import InputError
+from datum.label_files import read_label
 from datum.labels import IGNORE
-from datum.photographs import read_image, read_label
+from datum.photographs import read_image
 from datum.segmentation.preprocess import (
     fitted_size,
     resize_image,
@@ -25,7 +27,7 @@ from datum.segmentation.preprocess import (
 )
 
 REDRAWS = 10
-"""How often a crop that does not do is drawn again (reference: `RandomCrop`, `UDADataset`)."""
+"""How often a crop that breaks a rule is drawn again (reference: `RandomCrop`, `UDADataset`)."""
 
 CACHE_BYTES = 128 * 2**20
 """Memory for decoded and resized images in each process; a small data set is decoded once."""
@@ -42,7 +44,7 @@ class CropRules:
     rare_min_pixels: float
     """Pixels of a class above which an image is a candidate for it."""
     rare_min_crop_pixels: float
-    """Pixels of the sampled class above which a crop does."""
+    """Pixels of the sampled class above which a crop is taken."""
     source_scale: tuple[int, int]
     target_scale: tuple[int, int] | None
 
@@ -52,11 +54,11 @@ class Batch:
     """Samples of one training step."""
 
     source: Tensor
-    """float32[B, 3, crop, crop], normalised."""
+    """float32[batch, 3, crop, crop], normalized."""
     labels: Tensor
-    """int64[B, crop, crop], train ids, 255 for void."""
+    """int64[batch, crop, crop], train ids, 255 for void."""
     target: Tensor | None
-    """float32[B, 3, crop, crop], normalised; None for source-only training."""
+    """float32[batch, 3, crop, crop], normalized; None for source-only training."""
 
 
 def class_probabilities(totals: Mapping[int, int], temperature: float) -> dict[int, float]:
@@ -107,10 +109,10 @@ class TrainingSamples(Dataset[tuple[Tensor, ...]]):
         source's), without the last where there are no target images."""
         rng = np.random.default_rng([self._seed, index])
         image, label = self._draw_source(rng)
-        sample = (_normalised(image, self._rules.size), _padded_label(label, self._rules.size))
+        sample = (_normalized(image, self._rules.size), _padded_label(label, self._rules.size))
         if not self._target:
             return sample
-        return *sample, _normalised(self._draw_target(rng), self._rules.size)
+        return *sample, _normalized(self._draw_target(rng), self._rules.size)
 
     def _draw_source(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         train_id = self.classes[rng.choice(len(self.classes), p=self.probabilities)]
@@ -167,11 +169,11 @@ def _random_flip(rng: np.random.Generator) -> slice:
     return slice(None, None, -1 if rng.random() < 0.5 else 1)
 
 
-def _normalised(image: np.ndarray, size: int) -> Tensor:
-    """Normalised float32[3, size, size], padded with 0 (the mean colour) on the right and at the bottom."""
+def _normalized(image: np.ndarray, size: int) -> Tensor:
+    """Normalised float32[3, size, size], padded with 0 (the mean color) on the right and at the bottom."""
     tensor = to_tensor([image])[0]
     height, width = image.shape[:2]
-    return torch.nn.functional.pad(tensor, (0, size - width, 0, size - height))
+    return functional.pad(tensor, (0, size - width, 0, size - height))
 
 
 def _padded_label(label: np.ndarray, size: int) -> Tensor:

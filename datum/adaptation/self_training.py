@@ -40,8 +40,8 @@ class Teacher:
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(probability float32[B, H, W], train id int64[B, H, W]) of the likeliest class at each pixel of
-        normalised images float32[B, 3, H, W]."""
+        """(probability float32[batch, height, width], train id int64[batch, height, width]) of the likeliest
+        class at each pixel of normalized images float32[batch, 3, height, width]."""
         logits = upsample(self.segmentor(images), images.shape[2:])
         probability, label = torch.softmax(logits.float(), dim=1).max(dim=1)
         return probability, label
@@ -50,8 +50,8 @@ class Teacher:
 def pseudo_label_weights(
     probability: Tensor, *, threshold: float, ignore_top: int, ignore_bottom: int
 ) -> Tensor:
-    """float32[B, H, W]: the share of the batch's pixels whose `probability` reaches `threshold`, the same
-    at every pixel, but 0 in the first `ignore_top` and the last `ignore_bottom` rows."""
+    """float32[batch, height, width]: the share of the batch's pixels whose `probability` reaches `threshold`,
+    the same at every pixel, but 0 in the first `ignore_top` and the last `ignore_bottom` rows."""
     confident = (probability >= threshold).float().mean()
     weights = confident.expand(probability.shape).clone()
     weights[:, :ignore_top] = 0
@@ -60,9 +60,9 @@ def pseudo_label_weights(
 
 
 def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of logits float32[B, C, h, w], brought to the size of `labels` int64[B, H, W]: the sum
-    over labelled pixels, each times its weight, divided by the number of all pixels, void included (as
-    the reference averages)."""
+    """Cross-entropy of logits float32[batch, channels, height, width], brought to the size of `labels`
+    int64[batch, height, width]: the sum over labelled pixels, each times its weight, divided by the number of
+    all pixels, void included (as the reference averages)."""
     upsampled = upsample(logits, labels.shape[1:]).float()
     if weights is None:
         return (
@@ -105,7 +105,7 @@ def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.ra
 
 
 def augment(images: Tensor, settings: AdaptationSettings, rng: np.random.Generator) -> Tensor:
-    """Strong augmentation of normalised images, by the settings."""
+    """Strong augmentation of normalized images, by the settings."""
     return strong_augmentation(
         images,
         rng,

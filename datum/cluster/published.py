@@ -14,6 +14,7 @@ from typing import Any
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError, TemporaryFaultError
 from datum.outputs import building, is_complete, require_room, sha256
+from datum.provenance import Provenance
 from datum.store import Store, open_store
 from datum.telemetry import log
 
@@ -35,7 +36,7 @@ def fetch_report(settings: ClusterSettings, run_id: str, output: Path) -> None:
     Raises `InputError` where the run has published none, and `TemporaryFaultError` for a checkpoint that
     arrives damaged.
     """
-    provenance = {"stage": "submit", "run": run_id}
+    provenance = Provenance(stage="submit", arguments={"run": run_id})
     if is_complete(output, provenance):
         return
     store = _open(settings, run_id)

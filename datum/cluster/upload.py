@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,8 +40,8 @@ def upload(settings: ClusterSettings, images: Path | None) -> None:
             images=named,
             data_volume=settings.data_volume,
             profile=settings.profile,
-            defaults=dataclasses.asdict(settings),
-            says_non_root=kfp.version is None or kfp.version >= NON_ROOT_VERSION,
+            form=settings,
+            sets_run_as_non_root=kfp.version is None or kfp.version >= NON_ROOT_VERSION,
         )
         rows = [_upload_pipeline(kfp, file) for file in files]
     print_table(("PIPELINE", "VERSION", "", "URL"), rows, kfp.hint())

@@ -6,31 +6,30 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from datum.datasets.convert import read_checked_label
-from datum.layouts import DatasetName, find_images, find_pairs
+from datum.layouts import find_images, find_pairs
+from datum.methods import DatasetName
 from datum.telemetry import Progress
 
 
-def check_dataset(benchmark_dataset: DatasetName, root: Path, *, split: str | None = None) -> None:
+def check_dataset(dataset: DatasetName, root: Path, *, split: str | None = None) -> None:
     """Raises `InputError` that names what `root` lacks: a folder, any image, or one file of a pair.
 
     Of Cityscapes, the split `train` needs images only (one-shot images are chosen from them), the splits
     `val` and `test` need labels too, and without `split` the root is checked as the target of a whole run:
     `train` and `val`. What the files hold is verified by `datum.datasets.convert`.
     """
-    if benchmark_dataset == "cityscapes" and split in (None, "train"):
-        find_images(benchmark_dataset, root, split="train")
-    if benchmark_dataset != "cityscapes" or split != "train":
-        find_pairs(
-            benchmark_dataset, root, split=split or ("val" if benchmark_dataset == "cityscapes" else None)
-        )
+    if dataset == "cityscapes" and split in (None, "train"):
+        find_images(dataset, root, split="train")
+    if dataset != "cityscapes" or split != "train":
+        find_pairs(dataset, root, split=split or ("val" if dataset == "cityscapes" else None))
 
 
-def check_labels(benchmark_dataset: DatasetName, root: Path, *, split: str | None = None) -> None:
+def check_labels(dataset: DatasetName, root: Path, *, split: str | None = None) -> None:
     """Reads every label of `root`, or of one split; raises `InputError` where `datum convert` would."""
-    pairs = find_pairs(benchmark_dataset, root, split=split)
-    progress = Progress(f"check {benchmark_dataset}", len(pairs), unit="labels")
+    pairs = find_pairs(dataset, root, split=split)
+    progress = Progress(f"check {dataset}", len(pairs), unit="labels")
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(
-            lambda pair: read_checked_label(benchmark_dataset, root / pair.image, root / pair.label), pairs
+            lambda pair: read_checked_label(dataset, root / pair.image, root / pair.label), pairs
         ):
             progress.advance()

@@ -4,17 +4,12 @@ Names and bytes are those of DAFormer's `tools/convert_datasets/{gta,synthia,cit
 README does (`python tools/convert_datasets/gta.py data/gta`). Three things differ: a pixel is mapped by one
 lookup; Cityscapes is converted from `*_gtFine_labelIds.png` (the polygons are not needed: they draw the same
 ids); and Cityscapes' frames are listed in sorted order, where DAFormer lists them as the file system does.
-
-Paths in the JSON files start with the root as it was given (`data/gta/labels/00001_labelTrainIds.png`). A
-reader that may run elsewhere takes what follows the labels folder, or the file's name, as DAFormer's own
-rare class sampling does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
@@ -25,17 +20,13 @@ import numpy as np
 from PIL import Image
 
 from datum.errors import InputError
+from datum.formats.class_statistics import STATISTICS_FILES, statistics_texts
+from datum.label_files import require_same_size
 from datum.labels import CLASSES
-from datum.layouts import DatasetName, Pair, find_pairs, layout_of
-from datum.photographs import image_header, read_label, read_synthia_label
+from datum.layouts import Pair, find_pairs, layout_of
+from datum.methods import DatasetName
+from datum.photographs import image_header
 from datum.telemetry import Progress
-
-CLASS_STATS = "sample_class_stats.json"
-"""List with one object a label: pixels of every train id that occurs, and `file`."""
-CLASS_STATS_BY_FILE = "sample_class_stats_dict.json"
-"""The same, as an object from file to pixels by train id."""
-FILES_BY_CLASS = "samples_with_class.json"
-"""Object from train id to a list of (file, pixels)."""
 
 DEFAULT_WORKERS = os.cpu_count() or 1
 """Processes that convert labels: one a processor core."""
@@ -54,7 +45,7 @@ class _Task:
     destination: Path
 
 
-def convert(benchmark_dataset: DatasetName, root: Path, *, workers: int = DEFAULT_WORKERS) -> None:
+def convert(dataset: DatasetName, root: Path, *, workers: int = DEFAULT_WORKERS) -> None:
     """Writes `*_labelTrainIds.png` beside every label of `root`, and the three JSON files into `root`.
 
     Cityscapes also gets `train.txt`, `val.txt` and `test.txt` with the frames of the splits that have
@@ -65,12 +56,12 @@ def convert(benchmark_dataset: DatasetName, root: Path, *, workers: int = DEFAUL
     set's space. Everything is read and verified before the first output takes its name, and the JSON files
     come last: an interrupted conversion leaves none.
     """
-    pairs = find_pairs(benchmark_dataset, root)
-    convert_pairs(benchmark_dataset, pairs, root, root, recorded_root=root, workers=workers)
+    pairs = find_pairs(dataset, root)
+    convert_pairs(dataset, pairs, root, root, recorded_root=root, workers=workers)
 
 
 def convert_pairs(
-    benchmark_dataset: DatasetName,
+    dataset: DatasetName,
     pairs: Sequence[Pair],
     root: Path,
     destination: Path,
@@ -85,9 +76,9 @@ def convert_pairs(
     """
     if workers < 1:
         raise InputError(f"--workers {workers}: expected a number of processes, 1 or more")
-    layout = layout_of(benchmark_dataset)
+    layout = layout_of(dataset)
     targets = [destination / pair.train_ids for pair in pairs]
-    indices = [destination / name for name in (CLASS_STATS, CLASS_STATS_BY_FILE, FILES_BY_CLASS)]
+    indices = [destination / name for name in STATISTICS_FILES]
     split_lists = {
         destination / f"{split}.txt": [pair.frame for pair in pairs if pair.split == split]
         for split in layout.splits
@@ -96,7 +87,7 @@ def convert_pairs(
     _require_writable({file.parent for file in [*targets, *indices]})
     tasks = [
         _Task(
-            dataset=benchmark_dataset,
+            dataset=dataset,
             image=root / pair.image,
             label=root / pair.label,
             destination=_staged(target),
@@ -104,18 +95,18 @@ def convert_pairs(
         for pair, target in zip(pairs, targets)
     ]
     with _all_or_none([*targets, *split_lists, *indices], stale=indices):
-        counts = _convert_all(tasks, f"convert {benchmark_dataset}", workers)
+        counts = _convert_all(tasks, f"convert {dataset}", workers)
         for file, frames in split_lists.items():
             _staged(file).write_text("".join(f"{frame}\n" for frame in frames), encoding="utf-8")
-        contents = _index_contents(
+        texts = statistics_texts(
             {
                 str(recorded_root / pair.train_ids): count
                 for pair, count in zip(pairs, counts)
                 if pair.split in ("", "train")
             }
         )
-        for index, content in zip(indices, contents):
-            _staged(index).write_text(json.dumps(content, indent=2), encoding="utf-8")
+        for index, text in zip(indices, texts):
+            _staged(index).write_text(text, encoding="utf-8")
 
 
 def _convert_all(tasks: Sequence[_Task], description: str, workers: int) -> list[dict[int, int]]:
@@ -143,20 +134,8 @@ def read_checked_label(dataset: DatasetName, image: Path, label: Path) -> np.nda
     Raises `InputError` for a file that cannot be read, a label of another size than its image and a label
     with ids outside the data set's space.
     """
-    layout = layout_of(dataset)
-    label_ids = (read_synthia_label if dataset == "synthia" else read_label)(label)
-    height, width = label_ids.shape
-    if (width, height) != (size := image_header(image)[0]):
-        raise InputError(
-            f"{label}: found {width}x{height} pixels, expected {size[0]}x{size[1]}, the size of its "
-            f"image {image}; bring both to one size or remove the two files"
-        )
-    largest = int(label_ids.max())
-    if largest > layout.largest_id:
-        raise InputError(
-            f"{label}: found label id {largest}, expected ids of {layout.title}, from 0 to "
-            f"{layout.largest_id}; take the data set's label ids, not train ids or instance ids"
-        )
+    label_ids = layout_of(dataset).read_label_ids(label)
+    require_same_size(image, label)
     return label_ids
 
 
@@ -169,15 +148,6 @@ def _convert_label(task: _Task) -> dict[int, int]:
     pixels_by_train_id = np.zeros(256, dtype=np.int64)
     np.add.at(pixels_by_train_id, layout.to_train_id, pixels[: len(layout.to_train_id)])
     return {c.train_id: int(n) for c in CLASSES if (n := pixels_by_train_id[c.train_id]) > 0}
-
-
-def _index_contents(counts: dict[str, dict[int, int]]) -> tuple[object, object, object]:
-    """What the three JSON files hold, given the pixels by train id of every file."""
-    files_by_class: dict[int, list[tuple[str, int]]] = {}
-    for file, count in counts.items():
-        for train_id, pixels in count.items():
-            files_by_class.setdefault(train_id, []).append((file, pixels))
-    return [{**count, "file": file} for file, count in counts.items()], counts, files_by_class
 
 
 def _staged(file: Path) -> Path:

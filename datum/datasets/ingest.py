@@ -6,19 +6,19 @@ itself. Where no data set is given, street scenes are drawn.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import datum
 from datum.config import DatasetSettings, to_dict
 from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs
 from datum.errors import InputError
-from datum.layouts import DatasetName, Pair, find_images, find_pairs
-from datum.outputs import PROVENANCE, building, is_complete
+from datum.layouts import find_images, find_pairs
+from datum.methods import BENCHMARKS, DRAWN_BENCHMARK, DatasetName
+from datum.outputs import building, is_complete
+from datum.provenance import PROVENANCE, Provenance
 from datum.telemetry import log
 
 _FIRST_SCENE = 100_000_000
@@ -31,7 +31,7 @@ _SOURCE, _TARGET_TRAIN, _TARGET_VAL, _PARTS = 0, 1, 2, 3
 
 
 def ingest_source(
-    benchmark_dataset: DatasetName,
+    dataset: DatasetName,
     root: Path | None,
     output: Path,
     *,
@@ -40,48 +40,45 @@ def ingest_source(
     workers: int = DEFAULT_WORKERS,
     recorded_root: Path | None = None,
 ) -> None:
-    """Makes `output` a root of the labelled source data set, with train ids and the three JSON files.
+    """Makes `output` a root of the labeled source data set, with train ids and the three JSON files.
 
-    `root` is the user's data set in the layout of `benchmark_dataset`; without one, `settings.source_scenes`
-    street scenes are drawn in GTA's layout from `seed` (0 or more). The JSON files name the labels below
+    `root` is the user's data set in the layout of `dataset`; without one, `settings.source_scenes` street
+    scenes are drawn in GTA's layout from `seed` (0 or more). The JSON files name the labels below
     `recorded_root`, or below the absolute path of `output`.
 
     Raises `InputError` for what `datum.datasets.convert.convert` does not accept; `output` is then absent.
     """
-    if root is None and benchmark_dataset != "gta":
+    if root is None and dataset != BENCHMARKS[DRAWN_BENCHMARK].source:
         raise InputError(
-            f"--source: none given for {benchmark_dataset}, and street scenes are drawn in GTA's layout; "
-            f"give the root of {benchmark_dataset} or choose gta-to-cityscapes"
+            f"--source: none given for {dataset}, and street scenes are drawn in GTA's layout; "
+            f"give the root of {dataset} or choose {DRAWN_BENCHMARK}"
         )
-    pairs = find_pairs(benchmark_dataset, root) if root else []
-    files = [file for pair in pairs for file in (pair.image, pair.label)]
-    provenance = _provenance("ingest-source", root, files, settings, seed)
-    if is_complete(output, provenance):
-        return
-    with _building(output, provenance) as partial:
-        if root is None:
-            from datum.streetscenes.drawing import write_gta
 
-            seeds = _scene_seeds(_SOURCE, seed, settings.source_scenes)
-            log(f"draw source: {len(seeds)} street scenes")
-            write_gta(
-                partial,
-                seeds=seeds,
-                height=settings.height,
-                width=settings.width,
-                workers=_drawing_processes(len(seeds), workers),
-            )
-            pairs = find_pairs(benchmark_dataset, partial)
-        else:
-            _link(root, files, partial)
-        convert_pairs(
-            benchmark_dataset,
-            pairs,
-            root or partial,
-            partial,
-            recorded_root=recorded_root or output.absolute(),
-            workers=workers,
+    def draw(folder: Path) -> None:
+        from datum.streetscenes.drawing import write_gta
+
+        seeds = _scene_seeds(_SOURCE, seed, settings.source_scenes)
+        log(f"draw source: {len(seeds)} street scenes")
+        write_gta(
+            folder,
+            seeds=seeds,
+            height=settings.height,
+            width=settings.width,
+            workers=_drawing_processes(len(seeds), workers),
         )
+
+    pairs = find_pairs(dataset, root) if root else []
+    files = [file for pair in pairs for file in (pair.image, pair.label)]
+    with _building("ingest-source", root, files, output, settings, seed, draw) as folder:
+        if folder:
+            convert_pairs(
+                dataset,
+                pairs or find_pairs(dataset, folder),
+                root or folder,
+                folder,
+                recorded_root=recorded_root or output.absolute(),
+                workers=workers,
+            )
 
 
 def ingest_target(
@@ -103,61 +100,35 @@ def ingest_target(
     Raises `InputError` for an empty training split and for what `datum.datasets.convert.convert` does not
     accept; `output` is then absent.
     """
-    files: list[str] = []
-    pairs: list[Pair] = []
-    if root:
-        train_images = find_images("cityscapes", root, split="train")
-        pairs = find_pairs("cityscapes", root, split="val")
-        files = train_images + [file for pair in pairs for file in (pair.image, pair.label)]
-    provenance = _provenance("ingest-target", root, files, settings, seed)
-    if is_complete(output, provenance):
-        return
-    with _building(output, provenance) as partial:
-        if root is None:
-            from datum.streetscenes.drawing import write_cityscapes
 
-            train_seeds = _scene_seeds(_TARGET_TRAIN, seed, settings.target_train_scenes)
-            val_seeds = _scene_seeds(_TARGET_VAL, seed, settings.target_val_scenes)
-            log(f"draw target: {len(train_seeds) + len(val_seeds)} street scenes")
-            write_cityscapes(
-                partial,
-                train_seeds=train_seeds,
-                val_seeds=val_seeds,
-                height=settings.height,
-                width=settings.width,
-                workers=_drawing_processes(len(train_seeds) + len(val_seeds), workers),
-            )
-            pairs = find_pairs("cityscapes", partial, split="val")
-        else:
-            _link(root, files, partial)
-        convert_pairs(
-            "cityscapes",
-            pairs,
-            root or partial,
-            partial,
-            recorded_root=recorded_root or output.absolute(),
-            workers=workers,
+    def draw(folder: Path) -> None:
+        from datum.streetscenes.drawing import write_cityscapes
+
+        train_seeds = _scene_seeds(_TARGET_TRAIN, seed, settings.target_train_scenes)
+        val_seeds = _scene_seeds(_TARGET_VAL, seed, settings.target_val_scenes)
+        log(f"draw target: {len(train_seeds) + len(val_seeds)} street scenes")
+        write_cityscapes(
+            folder,
+            train_seeds=train_seeds,
+            val_seeds=val_seeds,
+            height=settings.height,
+            width=settings.width,
+            workers=_drawing_processes(len(train_seeds) + len(val_seeds), workers),
         )
 
-
-def _scene_seeds(part: int, seed: int, count: int) -> range:
-    """Seeds of the drawn scenes: no two parts and no two values of `seed` share one."""
-    first = _FIRST_SCENE + (seed * _PARTS + part) * _SCENES_A_PART
-    return range(first, first + count)
-
-
-def _drawing_processes(scenes: int, workers: int) -> int:
-    return min(workers, max(1, scenes // _SCENES_A_PROCESS))
-
-
-def _provenance(
-    stage: str, root: Path | None, files: Sequence[str], settings: DatasetSettings, seed: int
-) -> dict[str, Any]:
-    drawn = {"settings": to_dict(settings), "seed": seed}
-    linked = (
-        {"inputs": {"root": str(root.resolve()), "files_sha256": fingerprint(root, files)}} if root else {}
-    )
-    return {"stage": stage, "datum_version": datum.__version__, **(linked or drawn)}
+    train_images = find_images("cityscapes", root, split="train") if root else []
+    pairs = find_pairs("cityscapes", root, split="val") if root else []
+    files = train_images + [file for pair in pairs for file in (pair.image, pair.label)]
+    with _building("ingest-target", root, files, output, settings, seed, draw) as folder:
+        if folder:
+            convert_pairs(
+                "cityscapes",
+                pairs or find_pairs("cityscapes", folder, split="val"),
+                root or folder,
+                folder,
+                recorded_root=recorded_root or output.absolute(),
+                workers=workers,
+            )
 
 
 def fingerprint(root: Path, files: Sequence[str]) -> str:
@@ -169,9 +140,26 @@ def fingerprint(root: Path, files: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def _building(output: Path, provenance: dict[str, Any]) -> Iterator[Path]:
-    """`datum.outputs.building` from an empty folder, which does not outlive an `InputError`."""
+@contextlib.contextmanager
+def _building(
+    stage: str,
+    root: Path | None,
+    files: Sequence[str],
+    output: Path,
+    settings: DatasetSettings,
+    seed: int,
+    draw: Callable[[Path], None],
+) -> Iterator[Path | None]:
+    """Yields a new folder with links to `files` of `root`, or with drawn scenes; None where `output` is
+    complete already. Unlike other outputs it begins empty, and does not outlive an `InputError`."""
+    if root:
+        inputs = {"root": str(root.resolve()), "files_sha256": fingerprint(root, files)}
+        provenance = Provenance(stage=stage, inputs=inputs)
+    else:
+        provenance = Provenance(stage=stage, settings=to_dict(settings), seed=seed)
+    if is_complete(output, provenance):
+        yield None
+        return
     try:
         with building(output, provenance) as partial:
             for leftover in partial.iterdir():
@@ -179,10 +167,24 @@ def _building(output: Path, provenance: dict[str, Any]) -> Iterator[Path]:
                     shutil.rmtree(leftover)
                 elif leftover.name != PROVENANCE:
                     leftover.unlink()
+            if root:
+                _link(root, files, partial)
+            else:
+                draw(partial)
             yield partial
     except InputError:
         shutil.rmtree(partial)
         raise
+
+
+def _scene_seeds(part: int, seed: int, count: int) -> range:
+    """Seeds of the drawn scenes: no two parts and no two values of `seed` share one."""
+    first = _FIRST_SCENE + (seed * _PARTS + part) * _SCENES_A_PART
+    return range(first, first + count)
+
+
+def _drawing_processes(scenes: int, workers: int) -> int:
+    return min(workers, max(1, scenes // _SCENES_A_PROCESS))
 
 
 def _link(root: Path, files: Sequence[str], destination: Path) -> None:

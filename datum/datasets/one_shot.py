@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datum.errors import InputError
-from datum.layouts import find_images
+from datum.layouts import TRAIN_IMAGES, find_images
 from datum.photographs import open_one_shot_image
-
-TRAIN_IMAGES = "leftImg8bit/train"
-"""Folder of the target's training images, relative to the target's root."""
 
 
 def one_shot_images(target_root: Path, seeds: Sequence[int], named: Sequence[Path] = ()) -> list[Path]:

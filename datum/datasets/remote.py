@@ -16,22 +16,23 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import datum
+from datum import __version__
 from datum.config import DatasetSettings, to_dict
 from datum.datasets.check import check_dataset, check_labels
-from datum.datasets.convert import CLASS_STATS, CLASS_STATS_BY_FILE, DEFAULT_WORKERS, FILES_BY_CLASS
+from datum.datasets.convert import DEFAULT_WORKERS
 from datum.datasets.ingest import fingerprint, ingest_source, ingest_target
 from datum.datasets.one_shot import (
-    TRAIN_IMAGES,
     draw_images,
     named_image,
     one_shot_images,
     require_one_a_seed,
 )
 from datum.errors import InputError
-from datum.layouts import DatasetName, Pair, find_images, find_pairs, layout_of
-from datum.outputs import PROVENANCE
+from datum.formats.class_statistics import STATISTICS_FILES, read_statistics
+from datum.layouts import CITYSCAPES, TRAIN_IMAGES, Pair, find_images, find_pairs, layout_of
+from datum.methods import DatasetName
 from datum.photographs import open_one_shot_image
+from datum.provenance import PROVENANCE
 from datum.store import open_store
 from datum.telemetry import log
 from datum.transfer import (
@@ -44,13 +45,10 @@ from datum.transfer import (
     remote_files,
 )
 
-STATISTICS = (CLASS_STATS, CLASS_STATS_BY_FILE, FILES_BY_CLASS)
-"""Files that a conversion leaves in the root of a source data set."""
-
 WORKERS = min(4, DEFAULT_WORKERS)
 """Processes that convert labels: a node may have many more processors than the task asked for."""
 
-_VALIDATION = ("leftImg8bit/val/", "gtFine/val/")
+_VALIDATION = (f"{CITYSCAPES.images}/val/", f"{CITYSCAPES.labels}/val/")
 _TARGET = (f"{TRAIN_IMAGES}/", *_VALIDATION)
 """Folders of the target that are fetched; the labels of the training split never are."""
 
@@ -66,39 +64,39 @@ class _Input:
 
 
 def ingest_source_uri(
-    benchmark_dataset: DatasetName, source: str, datasets: str, scratch: Path, *, settings: DatasetSettings
+    dataset: DatasetName, source: str, datasets: str, scratch: Path, *, settings: DatasetSettings
 ) -> str:
-    """The URI of the labelled source data set, checked, with train ids and the three JSON files.
+    """The URI of the labeled source data set, checked, with train ids and the three JSON files.
 
-    `source` is a URI or a mounted path of the data set in the layout of `benchmark_dataset`; empty draws
+    `source` is a URI or a mounted path of the data set in the layout of `dataset`; empty draws
     street scenes by `settings`. What is published below `datasets` from the same input is not made again. A
     mounted data set that `datum convert` has converted, and a URI that this function returned, are used in
     place.
 
     Raises `InputError` for what `datum.datasets.ingest.ingest_source` does not accept.
     """
-    layout = layout_of(benchmark_dataset)
+    layout = layout_of(dataset)
     if (root := _mounted(source)) is not None:
-        pairs = find_pairs(benchmark_dataset, root)
+        pairs = find_pairs(dataset, root)
         if _is_converted(root, pairs, layout.labels):
-            return _in_place(root, [*STATISTICS, *_files(pairs), *(pair.train_ids for pair in pairs)])
-        log(f"{root}: is copied to {datasets}, unless `datum convert {benchmark_dataset} {root}` was run")
+            return _in_place(root, [*STATISTICS_FILES, *_files(pairs), *(pair.train_ids for pair in pairs)])
+        log(f"{root}: is copied to {datasets}, unless `datum convert {dataset} {root}` was run")
         given = _mounted_input(root, _files(pairs))
     elif source:
         folders = (f"{layout.images}/", f"{layout.labels}/")
-        if _is_ingested(source, folders, STATISTICS):
+        if _is_ingested(source, folders, STATISTICS_FILES):
             return source
-        given = _remote_input(benchmark_dataset, source, folders, scratch)
+        given = _remote_input(dataset, source, folders, scratch)
     else:
         given = _drawn_input(settings)
     return _ingested(
-        benchmark_dataset if source else "drawn-source",
+        dataset if source else "drawn-source",
         source,
         given,
         datasets,
         scratch,
         lambda root, output: ingest_source(
-            benchmark_dataset, root, output, settings=settings, workers=WORKERS, recorded_root=Path()
+            dataset, root, output, settings=settings, workers=WORKERS, recorded_root=Path()
         ),
     )
 
@@ -118,7 +116,7 @@ def ingest_target_uri(target: str, datasets: str, scratch: Path, *, settings: Da
         return _in_place(root, [*images, *_files(pairs)])
     if not target:
         given = _drawn_input(settings)
-    elif _is_ingested(target, _TARGET, STATISTICS):
+    elif _is_ingested(target, _TARGET, STATISTICS_FILES):
         return target
     else:
         given = _remote_input("cityscapes", target, _TARGET, scratch)
@@ -159,8 +157,7 @@ def one_shot_image(
         names = [
             name
             for name in remote_files(target, only=[f"{TRAIN_IMAGES}/"])
-            if name.endswith(layout_of("cityscapes").image_suffix)
-            and not name.rpartition("/")[2].startswith(".")
+            if name.endswith(CITYSCAPES.image_suffix) and not name.rpartition("/")[2].startswith(".")
         ]
         name = draw_images(names, seeds, target)[position]
         image = fetch(target, scratch, only=[name]) / name
@@ -186,7 +183,7 @@ def _ingested(
     ingest: Callable[[Path | None, Path], None],
 ) -> str:
     """The URI of the data set that `ingest` makes of `given`: published before, or now."""
-    identity = {"name": name, "datum_version": datum.__version__, **given.identity}
+    identity = {"name": name, "datum_version": __version__, **given.identity}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     store, pointer = open_store(datasets), f"by-input/{key}.json"
     known = _pointed_to(datasets, pointer)
@@ -194,7 +191,7 @@ def _ingested(
         log(f"{uri or 'drawn scenes'}: already ingested")
         return known
     root, output = given.root(), scratch / f"{name}-{key}"
-    with _naming(root, uri):
+    with _named_as_given(root, uri):
         ingest(root, output)
     # The provenance names paths and times of this machine; the same content has the same URI anywhere.
     result = publish(output, datasets, name, leaving_out=[PROVENANCE])
@@ -221,15 +218,15 @@ def _mounted_input(root: Path, files: Sequence[str]) -> _Input:
     return _Input(identity=identity, root=lambda: root)
 
 
-def _remote_input(benchmark_dataset: DatasetName, uri: str, folders: Sequence[str], scratch: Path) -> _Input:
+def _remote_input(dataset: DatasetName, uri: str, folders: Sequence[str], scratch: Path) -> _Input:
     """The user's own data set at `uri`; raises `InputError` where the listing shows that it lacks files."""
     files = remote_files(uri, only=folders)
-    with tempfile.TemporaryDirectory() as skeleton, _naming(Path(skeleton), uri):
+    with tempfile.TemporaryDirectory() as skeleton, _named_as_given(Path(skeleton), uri):
         for name in files:
             file = Path(skeleton) / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
-        check_dataset(benchmark_dataset, Path(skeleton))
+        check_dataset(dataset, Path(skeleton))
     return _Input(
         identity={"uri": uri, "files": content_digest(files)},
         root=lambda: fetch(uri, scratch, only=folders),
@@ -257,14 +254,13 @@ def _is_ingested(uri: str, folders: Sequence[str], others: Sequence[str]) -> boo
 
 def _is_converted(root: Path, pairs: Sequence[Pair], labels: str) -> bool:
     """Whether the statistics in `root` are of exactly the labels of `pairs`, and those are converted."""
-    if not all((root / name).is_file() for name in [*STATISTICS, *(pair.train_ids for pair in pairs)]):
+    if not all((root / name).is_file() for name in [*STATISTICS_FILES, *(pair.train_ids for pair in pairs)]):
         return False
     try:
-        entries = json.loads((root / CLASS_STATS).read_text(encoding="utf-8"))
-        counted = {f"{labels}/{str(entry['file']).rpartition(f'{labels}/')[2]}" for entry in entries}
-    except (ValueError, TypeError, KeyError):
+        counted = read_statistics(root, labels, remedy="convert it")
+    except InputError:
         return False
-    return counted == {pair.train_ids for pair in pairs}
+    return {f"{labels}/{name}" for name in counted} == {pair.train_ids for pair in pairs}
 
 
 def _files(pairs: Sequence[Pair]) -> list[str]:
@@ -272,7 +268,7 @@ def _files(pairs: Sequence[Pair]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _naming(folder: Path | None, uri: str) -> Iterator[None]:
+def _named_as_given(folder: Path | None, uri: str) -> Iterator[None]:
     """Names files of `folder` by where the user keeps them in the `InputError` that the block raises."""
     try:
         yield

@@ -1,0 +1,1 @@
+"""Stable Diffusion pipelines of any size: named, loaded, and kept as checkpoints."""

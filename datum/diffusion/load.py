@@ -1,8 +1,9 @@
-"""Loading the base model, with what can be wrong about it said in one line."""
+"""Loading a StableDiffusionPipeline, with what can be wrong about it said in one line."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -20,44 +21,53 @@ def load_base_model(name: str) -> StableDiffusionPipeline:
     Raises `InputError` where there is no such model or it cannot be loaded, and `TemporaryFaultError` where
     the hub is out of reach.
     """
-    _silence_libraries()
     location = base_model_path(name)
     try:
-        return StableDiffusionPipeline.from_pretrained(location, dtype=torch.float32)
+        return _load(location, dtype=torch.float32)
     # The loaders raise a dozen unrelated classes for a damaged or missing file.
     except Exception as error:
         raise _explained(name, location, error) from error
 
 
-def prompt_ids(pipeline: StableDiffusionPipeline, prompt: str) -> torch.Tensor:
-    """Token ids of the prompt, padded to the text encoder's length: int64, 1 x tokens.
+def load_checkpoint(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
+    """The pipeline in a local folder; raises `InputError` where it cannot be loaded."""
+    try:
+        return _load(folder, dtype=dtype, local_files_only=True)
+    except Exception as error:
+        raise InputError(
+            f"--model {folder}: cannot be loaded as a StableDiffusionPipeline ({_reason(error)}); "
+            "personalize again"
+        ) from error
 
-    Raises `InputError` for an empty prompt and for one that the text encoder would cut short.
-    """
+
+def prompt_length(pipeline: StableDiffusionPipeline, prompt: str, setting: str) -> int:
+    """Tokens that the pipeline's text encoder takes; raises `InputError`, which names `setting`, where
+    `prompt` has more of them and would be cut short."""
     tokenizer = pipeline.tokenizer
     length = min(tokenizer.model_max_length, pipeline.text_encoder.config.max_position_embeddings)
     tokens = len(tokenizer(prompt).input_ids)
-    if not prompt.strip():
-        raise InputError(
-            "personalization.instance_prompt: is empty, expected a prompt such as 'a photo of sks'"
-        )
     if tokens > length:
         raise InputError(
-            f"personalization.instance_prompt: found {tokens} tokens in {prompt!r}, expected at most "
-            f"{length} for this base model; shorten it"
+            f"{setting}: found {tokens} tokens in {prompt!r}, expected at most {length} for this model; "
+            "shorten it"
         )
-    return tokenizer(prompt, padding="max_length", max_length=length, return_tensors="pt").input_ids
+    return int(length)
 
 
-def _silence_libraries() -> None:
-    """Only our own progress is shown; what goes wrong arrives as an exception."""
+def _load(location: str | Path, **options: Any) -> StableDiffusionPipeline:
+    # Only our own progress is shown; what goes wrong arrives as an exception.
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
+    return StableDiffusionPipeline.from_pretrained(location, **options)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _explained(name: str, location: str, error: Exception) -> Exception:
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    reason = _reason(error)
     if Path(location).is_dir():
         return InputError(
             f"--base-model {name}: {location} cannot be loaded as a StableDiffusionPipeline: {reason}"

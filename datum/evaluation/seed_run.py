@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from datum.config import EvaluationSettings
 from datum.evaluation.evaluate import evaluate
-from datum.outputs import place, write_json
-
-EVALUATIONS: Mapping[str, str] = {"best": "evaluation", "last": "evaluation_last"}
-"""Checkpoint -> folder of its evaluation. DATUM reports the best on the validation set, DAFormer the last."""
+from datum.formats.metrics import read_metrics
+from datum.formats.run_folder import EVALUATIONS, write_description
+from datum.outputs import place
 
 
 def evaluate_seed_run(
@@ -36,13 +34,12 @@ def evaluate_seed_run(
     for checkpoint, name in EVALUATIONS.items():
         file = segmentor / f"{checkpoint}.safetensors"
         evaluate(checkpoint=file, dataset=dataset, output=output / name, settings=settings)
-        scores = json.loads((output / name / "metrics.json").read_text(encoding="utf-8"))
-        miou[f"miou_{checkpoint}"] = scores["miou"]["19"]
+        miou[f"miou_{checkpoint}"] = read_metrics(output / name)["miou"]["19"]
     parts = {"segmentor": segmentor, "one_shot.png": one_shot}
     if generated:
         parts["generated"] = generated
     for name, part in parts.items():
         if part.resolve() != (output / name).resolve():
             place(part.resolve(), output / name)
-    write_json(output / "run.json", description)
+    write_description(output, description)
     return miou

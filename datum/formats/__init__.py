@@ -1,0 +1,1 @@
+"""The files that pass between stages: each format has its writer and its reader in one file."""

@@ -1,20 +1,27 @@
-"""The manifest of generated images, and how shards become one data set."""
+"""Generated images: `images/im_<index>_p<prompt>.png`, and `manifest.jsonl` with a line for each."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from datum.errors import InputError
-from datum.outputs import PROVENANCE, building, is_complete, replacing, sha256
+from datum.formats.json_files import read_json_lines
+from datum.outputs import replacing, sha256
 
 MANIFEST = "manifest.jsonl"
 IMAGES = "images"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """What a reader that shows pictures takes of a line of the manifest."""
+
+    prompt: str
+    file: Path
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,14 +40,14 @@ class GeneratedImage:
     sha256: str
     """Digest of that file."""
     model: str
-    """Digest of the pipeline that drew it (`datum.generation.painter.model_digest`)."""
+    """Digest of the pipeline that drew it (`datum.diffusion.checkpoint.model_digest`)."""
     redrawn: int
     """Times that the safety checker painted the image black and the next seed took its place."""
 
 
-def append_image(manifest: Path, image: GeneratedImage) -> None:
-    """Adds a line and waits until it is on disk."""
-    with manifest.open("a", encoding="utf-8") as stream:
+def append_image(folder: Path, image: GeneratedImage) -> None:
+    """Adds a line to the manifest of `folder` and waits until it is on disk."""
+    with (folder / MANIFEST).open("a", encoding="utf-8") as stream:
         stream.write(_line(image))
         stream.flush()
         os.fsync(stream.fileno())
@@ -73,10 +80,9 @@ def surviving_images(folder: Path) -> list[GeneratedImage]:
 
 
 def read_manifest(folder: Path) -> list[GeneratedImage]:
-    """The images of a finished generation output, in the order of their indices.
+    """The images that the manifest of a finished output lists, in the order of their indices.
 
-    Raises `InputError` for a folder without a manifest, a damaged line, and an image that is missing or is
-    not the one that the manifest names.
+    Raises `InputError` for a folder without a manifest and for a damaged line.
     """
     file = folder / MANIFEST
     if not file.is_file():
@@ -87,79 +93,36 @@ def read_manifest(folder: Path) -> list[GeneratedImage]:
             images.append(GeneratedImage(**json.loads(line)))
         except (ValueError, TypeError):
             raise InputError(f"{file}: line {number} is no image record; generate the folder again") from None
+    return sorted(images, key=lambda image: image.index)
+
+
+def read_drawings(folder: Path) -> list[Drawing]:
+    """Prompt and file of every image in the manifest, in its order; raises `InputError` where it lists
+    none."""
+    manifest = folder / MANIFEST
+    lines = read_json_lines(manifest)
+    if not lines:
+        raise InputError(f"{manifest}: lists no image; run `datum generate` again")
+    drawings = []
+    for number, line in enumerate(lines, start=1):
+        prompt, name = line.get("prompt"), line.get("file")
+        if not isinstance(prompt, str) or not isinstance(name, str):
+            raise InputError(
+                f"{manifest}: line {number} has no prompt or no file; run `datum generate` again"
+            )
+        # Only the base name counts: a manifest cannot point outside its own folder.
+        drawings.append(Drawing(prompt=prompt, file=folder / IMAGES / Path(name).name))
+    return drawings
+
+
+def verify_images(folder: Path, images: Iterable[GeneratedImage]) -> None:
+    """Raises `InputError` for an image of `folder` that is missing or is not the one that its line names."""
     for image in images:
         if not (folder / image.file).is_file():
             raise InputError(f"{folder / image.file}: is missing, but the manifest names it; generate again")
         if sha256(folder / image.file) != image.sha256:
             raise InputError(f"{folder / image.file}: is not the image of the manifest; generate it again")
-    return sorted(images, key=lambda image: image.index)
-
-
-def merge_shards(shards: Sequence[Path], output: Path) -> None:
-    """Joins the shards of one generation into `output`, byte for byte what one unsharded run writes.
-
-    Images are hard-linked where the file system can, else copied. Raises `InputError` where the shards are
-    not all the shards of one generation, or an image is missing, double or damaged.
-    """
-    if not shards:
-        raise InputError("merging shards: found none, expected the outputs of `datum generate --shard I/K`")
-    provenances = [_provenance(shard) for shard in shards]
-    _require_one_generation(shards, provenances)
-    whole = {**provenances[0], "shard": [1, 1]}
-    if is_complete(output, whole):
-        return
-    images = {shard: read_manifest(shard) for shard in shards}
-    merged = [image for shard in shards for image in images[shard]]
-    count = whole["settings"]["count"]
-    found = sorted(image.index for image in merged)
-    if found != list(range(count)):
-        odd = sorted(set(range(count)) ^ set(found)) or sorted({i for i in found if found.count(i) > 1})
-        raise InputError(
-            f"merging shards into {output}: image {odd[0]} does not occur exactly once in the {len(shards)} "
-            f"shards, expected images 0 to {count - 1}; generate the shards again"
-        )
-    with building(output, whole) as partial:
-        shutil.rmtree(partial / IMAGES, ignore_errors=True)
-        (partial / IMAGES).mkdir()
-        for shard in shards:
-            for image in images[shard]:
-                _link_or_copy(shard / image.file, partial / image.file)
-        write_manifest(partial, merged)
-
-
-def _require_one_generation(shards: Sequence[Path], provenances: Sequence[dict[str, Any]]) -> None:
-    first = {**provenances[0], "shard": None}
-    for shard, provenance in zip(shards, provenances):
-        if {**provenance, "shard": None} != first:
-            differing = [key for key in first if key != "shard" and provenance.get(key) != first[key]]
-            raise InputError(
-                f"{shard}: differs from {shards[0]} in {', '.join(differing)}, expected shards of one "
-                "generation; generate them with the same model, settings and seed"
-            )
-    numbers = sorted(tuple(provenance["shard"]) for provenance in provenances)
-    total = provenances[0]["shard"][1]
-    if numbers != [(number, total) for number in range(1, total + 1)]:
-        names = ", ".join(f"{number}/{of}" for number, of in numbers)
-        raise InputError(f"merging shards: found {names}, expected each of 1/{total} to {total}/{total} once")
-
-
-def _provenance(shard: Path) -> dict[str, Any]:
-    try:
-        provenance = json.loads((shard / PROVENANCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        provenance = {}
-    if provenance.get("stage") != "generate":
-        raise InputError(f"{shard}: is no finished output of `datum generate`; generate this shard first")
-    return dict(provenance)
 
 
 def _line(image: GeneratedImage) -> str:
     return json.dumps(dataclasses.asdict(image)) + "\n"
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        # Another file system, or one without hard links.
-        shutil.copyfile(source, target)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from datum import __version__
 from datum.config import GenerationSettings, require_counts, to_dict
+from datum.diffusion.checkpoint import find_checkpoint, model_digest
 from datum.errors import InputError
 from datum.formats.generated import (
     IMAGES,
@@ -27,12 +27,13 @@ from datum.formats.generated import (
     write_manifest,
 )
 from datum.generation.kept_images import KeptImages
-from datum.generation.painter import Painter, find_pipeline, model_digest
+from datum.generation.painter import Painter
 from datum.outputs import building, is_complete, replacing, sha256
 from datum.prompts import build_prompts
+from datum.provenance import Provenance
 from datum.store import open_store
-from datum.telemetry import Progress, log
-from datum.training_state import own_place
+from datum.telemetry import Progress
+from datum.training_state import state_place
 
 MOST_DRAWS = 10
 """Seeds that one image may use up before its prompt is given up: the checker blackens a few in a hundred
@@ -61,26 +62,24 @@ def generate(
     safety checker rejects one image `MOST_DRAWS` times.
     """
     _check(settings, shard)
-    prompts = build_prompts(settings)
-    folder = find_pipeline(model, settings.checkpoint_step)
+    prompts = build_prompts(settings.prompt_template, settings.prompt_classes)
+    folder = find_checkpoint(model, settings.checkpoint_step)
     digest = model_digest(folder)
-    provenance = {
-        "stage": "generate",
-        "settings": to_dict(settings),
-        "inputs": {"model_sha256": digest},
-        "seed": seed,
-        "shard": list(shard),
-        "datum_version": __version__,
-    }
+    provenance = Provenance(
+        stage="generate",
+        settings=to_dict(settings),
+        inputs={"model_sha256": digest},
+        seed=seed,
+        arguments={"shard": list(shard)},
+    )
     if is_complete(output, provenance):
-        log(f"{output} is complete already")
         return
     painter = Painter(folder, settings, prompts)
-    kept = KeptImages(open_store(own_place(state_uri, provenance))) if state_uri else None
-    with building(output, provenance) as partial:
+    kept = KeptImages(open_store(state_place(state_uri, provenance))) if state_uri else None
+    with building(output, provenance, digests=[MANIFEST]) as partial:
         (partial / IMAGES).mkdir(exist_ok=True)
         if kept:
-            kept.take_up(partial)
+            kept.restore(partial)
         images = surviving_images(partial)
         write_manifest(partial, images)
         present = {image.index for image in images}
@@ -89,28 +88,39 @@ def generate(
         progress = Progress("generate", total, unit="images", done=len(present))
         for block in blocks:
             missing = {index for index in block if index < settings.count} - present
-            if missing:
-                drawn = _draw_block(painter, block, prompts, seed)
-                for index in sorted(missing):
-                    picture, redrawn = _accepted(
-                        painter, drawn[index], prompts[index % len(prompts)], seed, index
-                    )
-                    file = f"{IMAGES}/im_{index}_p{index % len(prompts)}.png"
-                    _write_image(picture, partial / file)
-                    image = GeneratedImage(
-                        index=index,
-                        prompt=prompts[index % len(prompts)],
-                        seed=image_seed(seed, index, redrawn),
-                        file=file,
-                        sha256=sha256(partial / file),
-                        model=digest,
-                        redrawn=redrawn,
-                    )
-                    append_image(partial / MANIFEST, image)
-                    if kept:
-                        kept.keep(partial, image)
-                progress.advance(len(missing))
+            for image in _draw_missing(painter, block, missing, prompts, seed, partial, digest):
+                append_image(partial, image)
+                if kept:
+                    kept.keep(partial, image)
+            progress.advance(len(missing))
         write_manifest(partial, surviving_images(partial))
+
+
+def _draw_missing(
+    painter: Painter,
+    block: range,
+    missing: Collection[int],
+    prompts: Sequence[str],
+    seed: int,
+    folder: Path,
+    digest: str,
+) -> Iterator[GeneratedImage]:
+    """Draws a block, if any of its indices is `missing`, and writes those images into `folder`, in order."""
+    drawn = _draw_block(painter, block, prompts, seed) if missing else {}
+    for index in sorted(missing):
+        prompt = prompts[index % len(prompts)]
+        picture, redrawn = _accepted(painter, drawn[index], prompt, seed, index)
+        file = f"{IMAGES}/im_{index}_p{index % len(prompts)}.png"
+        _write_image(picture, folder / file)
+        yield GeneratedImage(
+            index=index,
+            prompt=prompt,
+            seed=image_seed(seed, index, redrawn),
+            file=file,
+            sha256=sha256(folder / file),
+            model=digest,
+            redrawn=redrawn,
+        )
 
 
 def image_seed(seed: int, index: int, redrawn: int = 0) -> int:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from datum.formats.generated import IMAGES, MANIFEST, GeneratedImage, append_image
+from datum.formats.generated import IMAGES, GeneratedImage, append_image
 from datum.store import Store
 
 _RECORDS = "records/"
@@ -25,7 +25,7 @@ class KeptImages:
         record = json.dumps(dataclasses.asdict(image)).encode()
         self._store.write_bytes(f"{_RECORDS}{image.index:08d}.json", record)
 
-    def take_up(self, folder: Path) -> None:
+    def restore(self, folder: Path) -> None:
         """Brings the images that `folder` lacks there, with their lines of the manifest.
 
         What is damaged or incomplete is left out by the manifest's own check, and drawn again.
@@ -39,4 +39,4 @@ class KeptImages:
                     self._store.get(image.file, file)
                 except KeyError:
                     continue
-                append_image(folder / MANIFEST, image)
+                append_image(folder, image)

@@ -9,7 +9,7 @@ from torchvision.transforms import functional as transforms
 
 
 def resize_short_side(image: Image.Image, short_side: int) -> torch.Tensor:
-    """The image with its shorter side at `short_side` pixels: float32, 3 x height x width, from -1 to 1.
+    """The image with its shorter side at `short_side` pixels: float32[3, height, width], from -1 to 1.
 
     Bilinear with antialiasing on the 8-bit image, as `transforms.Resize` does in DATUM's script.
     """
@@ -18,7 +18,7 @@ def resize_short_side(image: Image.Image, short_side: int) -> torch.Tensor:
 
 
 def random_crops(image: torch.Tensor, crop: int, count: int, generator: torch.Generator) -> torch.Tensor:
-    """`count` square crops of a 3 x height x width image at uniform positions: count x 3 x crop x crop."""
+    """`count` square crops of an image [3, height, width] at uniform positions: [count, 3, crop, crop]."""
     _, height, width = image.shape
     crops = []
     for _ in range(count):

@@ -7,7 +7,6 @@ section 3.2; `dreambooth/train_dreambooth.py`).
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import time
 from pathlib import Path
@@ -15,9 +14,8 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from diffusers import DDPMScheduler, StableDiffusionPipeline
-from torch.nn import functional as F
+from torch.nn import functional
 
-from datum import __version__
 from datum.config import PersonalizationSettings, require_counts, to_dict
 from datum.diffusion.checkpoint import (
     checkpoint_folder,
@@ -25,14 +23,16 @@ from datum.diffusion.checkpoint import (
     upload_checkpoint,
     write_checkpoint,
 )
-from datum.diffusion.load import load_base_model, prompt_ids
+from datum.diffusion.load import load_base_model, prompt_length
 from datum.errors import InputError
+from datum.formats.training_log import TrainingLog
 from datum.outputs import building, is_complete, sha256
 from datum.personalization.crops import random_crops, resize_short_side
 from datum.photographs import open_one_shot_image
+from datum.provenance import Provenance
 from datum.store import Store, open_store
 from datum.telemetry import Progress, log
-from datum.training_state import TrainingState, own_place
+from datum.training_state import TrainingState, state_place
 
 STATE = "state"
 """Folder of the resumable training state, in the unfinished output, where no other place is named."""
@@ -54,22 +54,21 @@ def personalize(
     `TemporaryFaultError` where the hub or the store is out of reach.
     """
     photograph = open_one_shot_image(image)
-    provenance = {
-        "stage": "personalize",
-        "settings": to_dict(settings),
-        "inputs": {"image": image.name, "image_sha256": sha256(image)},
-        "seed": seed,
-        "datum_version": __version__,
-    }
+    provenance = Provenance(
+        stage="personalize",
+        settings=to_dict(settings),
+        inputs={"image": image.name, "image_sha256": sha256(image)},
+        seed=seed,
+    )
     if is_complete(output, provenance):
-        log(f"{output} is complete already")
         return
     _check(settings)
     pipeline = load_base_model(settings.base_model)
     _check_crop(settings.crop, pipeline.vae_scale_factor)
     ids = prompt_ids(pipeline, settings.instance_prompt)
-    store = open_store(own_place(state_uri, provenance)) if state_uri else None
-    with building(output, provenance) as partial:
+    store = open_store(state_place(state_uri, provenance)) if state_uri else None
+    trained = ["checkpoint-*/unet/*.safetensors", "checkpoint-*/text_encoder/*.safetensors"]
+    with building(output, provenance, digests=trained) as partial:
         run = _Run(pipeline, settings, partial, store)
         run.train(resize_short_side(photograph, settings.short_side), ids, seed)
         run.remove_local_state()
@@ -84,7 +83,8 @@ def denoising_loss(
 ) -> torch.Tensor:
     """Mean squared error of the UNet's prediction for one batch, a scalar.
 
-    `pixels` is batch x 3 x height x width from -1 to 1, `ids` batch x tokens; both on the models' device.
+    `pixels` float32[batch, 3, height, width] reach from -1 to 1, `ids` are int64[batch, tokens]; both on the
+    models' device.
     Random numbers come from the CPU `generator` in this order: latent sample, noise, timesteps. The scheduler
     says whether the UNet predicts the noise or the velocity.
     """
@@ -99,7 +99,7 @@ def denoising_loss(
         target = scheduler.get_velocity(latents, noise, timesteps)
     else:
         target = noise
-    return F.mse_loss(prediction.float(), target.float())
+    return functional.mse_loss(prediction.float(), target.float())
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
@@ -121,7 +121,7 @@ class _Run:
     ) -> None:
         self._pipeline, self._settings, self._folder, self._store = pipeline, settings, folder, store
         self._state = TrainingState(store or open_store(folder / STATE), scratch=folder / STATE)
-        self._history: list[dict[str, float]] = []
+        self._log = TrainingLog(folder)
         self._accelerator = Accelerator(mixed_precision=settings.mixed_precision)
         self._prepare()
 
@@ -157,29 +157,25 @@ class _Run:
         ids = ids.expand(settings.batch_size, -1).to(accelerator.device)
         first = self._resume()
         progress = Progress("personalize", settings.steps, unit="steps", done=first)
-        with (self._folder / "training.jsonl").open("w", encoding="utf-8") as journal:
-            journal.writelines(json.dumps(record) + "\n" for record in self._history)
-            for step in range(first + 1, settings.steps + 1):
-                started = time.monotonic()
-                generator = step_generator(seed, step)
-                # Dropout, where a base model has any, draws from the global generators.
-                torch.manual_seed(generator.initial_seed())
-                pixels = random_crops(image, settings.crop, settings.batch_size, generator).to(
-                    accelerator.device
+        for step in range(first + 1, settings.steps + 1):
+            started = time.monotonic()
+            generator = step_generator(seed, step)
+            # Dropout, where a base model has any, draws from the global generators.
+            torch.manual_seed(generator.initial_seed())
+            pixels = random_crops(image, settings.crop, settings.batch_size, generator)
+            with accelerator.autocast():
+                loss = denoising_loss(
+                    self._pipeline, scheduler, pixels.to(accelerator.device), ids, generator
                 )
-                with accelerator.autocast():
-                    loss = denoising_loss(self._pipeline, scheduler, pixels, ids, generator)
-                accelerator.backward(loss)
-                accelerator.clip_grad_norm_(self._parameters, settings.max_gradient_norm)
-                self._optimizer.step()
-                self._optimizer.zero_grad()
-                record = {"step": step, "loss": loss.item(), "seconds": round(time.monotonic() - started, 4)}
-                self._history.append(record)
-                journal.write(json.dumps(record) + "\n")
-                journal.flush()
-                progress.advance(note=f"loss {record['loss']:.3f}")
-                if step in self._checkpoint_steps():
-                    self._save(step)
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(self._parameters, settings.max_gradient_norm)
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+            record = {"step": step, "loss": loss.item(), "seconds": round(time.monotonic() - started, 4)}
+            self._log.append(record)
+            progress.advance(note=f"loss {record['loss']:.3f}")
+            if step in self._checkpoint_steps():
+                self._save(step)
 
     def remove_local_state(self) -> None:
         """Deletes the state in the unfinished output, which the finished one does not need."""
@@ -202,31 +198,41 @@ class _Run:
             "models": {name: model.state_dict() for name, model in self._trained.items()},
             "optimizer": self._optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler else {},
-            "history": self._history,
+            "history": self._log.records,
         }
         self._state.save(step, state)
 
     def _resume(self) -> int:
         """Restores the newest state, if its checkpoints are there too; returns its step, else 0."""
-        latest = self._state.load_latest()
-        if latest is None:
-            return 0
-        step, state = latest
+        step, state = self._state.load_latest() or (0, {})
         if not all(self._has_checkpoint(due) for due in self._checkpoint_steps() if due <= step):
             log(f"the state of step {step} lacks its checkpoints; starting from step 0")
-            return 0
-        for name, model in self._trained.items():
-            model.load_state_dict(state["models"][name])
-        self._optimizer.load_state_dict(state["optimizer"])
-        if self._accelerator.scaler:
-            self._accelerator.scaler.load_state_dict(state["scaler"])
-        self._history = state["history"]
-        log(f"resuming after step {step}")
+            step = 0
+        if step:
+            for name, model in self._trained.items():
+                model.load_state_dict(state["models"][name])
+            self._optimizer.load_state_dict(state["optimizer"])
+            if self._accelerator.scaler:
+                self._accelerator.scaler.load_state_dict(state["scaler"])
+            log(f"resuming after step {step}")
+        self._log.restore(state["history"] if step else [])
         return step
 
     def _has_checkpoint(self, step: int) -> bool:
         folder = checkpoint_folder(self._folder, step)
         return folder.is_dir() or (self._store is not None and download_checkpoint(folder, self._store))
+
+
+def prompt_ids(pipeline: StableDiffusionPipeline, prompt: str) -> torch.Tensor:
+    """Token ids of the prompt, padded to the text encoder's length: int64[1, tokens].
+
+    Raises `InputError` for an empty prompt and for one that the text encoder would cut short.
+    """
+    setting = "personalization.instance_prompt"
+    if not prompt.strip():
+        raise InputError(f"{setting}: is empty, expected a prompt such as 'a photo of sks'")
+    length = prompt_length(pipeline, prompt, setting)
+    return pipeline.tokenizer(prompt, padding="max_length", max_length=length, return_tensors="pt").input_ids
 
 
 def _check(settings: PersonalizationSettings) -> None:

@@ -13,11 +13,13 @@ import jinja2
 from markupsafe import Markup
 
 import datum
-from datum.formats.run_folder import Generated, Run
+from datum.formats.generated import Drawing
+from datum.formats.run_folder import Run
 from datum.labels import CLASSES, SYNTHIA_13, SYNTHIA_16
+from datum.methods import BENCHMARKS
 from datum.reporting.charts import DotRow, Line, dot_plot, line_chart, score_bar
+from datum.reporting.median import median_run
 from datum.reporting.pictures import Picture, label_map, photograph
-from datum.reporting.summary import median_run
 
 GENERATED_IN_ALL = 36
 """Generated images in the whole report, shared by the seeds, at most `GENERATED_EACH` a seed."""
@@ -30,15 +32,10 @@ LOSSES = ("source", "mixed", "feature_distance")
 VALIDATION = ("miou",)
 """Keys of `training.jsonl`, beside `iteration`."""
 
-TITLES: Mapping[str, str] = {
-    "gta-to-cityscapes": "GTA → Cityscapes",
-    "synthia-to-cityscapes": "SYNTHIA → Cityscapes",
-}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """A generated image and the prompt that drew it."""
+class ShownDrawing:
+    """A generated image, small enough for the page, and the prompt that drew it."""
 
     picture: Picture
     prompt: str
@@ -51,7 +48,7 @@ class SeedPictures:
     seed: int
     style: str
     one_shot: Picture
-    drawings: Sequence[Drawing]
+    drawings: Sequence[ShownDrawing]
     drawn_in_all: int
 
 
@@ -72,7 +69,8 @@ def render(summary: Mapping[str, Any], runs: Sequence[Run], baselines: Mapping[s
     """
     median = median_run(runs)
     methods = summary["methods"]
-    benchmark = TITLES.get(summary["benchmark"], summary["benchmark"])
+    benchmark = summary["benchmark"]
+    benchmark = BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark
     folder = Path(__file__).parent
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -164,13 +162,14 @@ def _seed_pictures(run: Run, position: int, seeds: int) -> SeedPictures:
         style=style_of(position),
         one_shot=photograph(run.folder / "one_shot.png", ONE_SHOT_WIDTH),
         drawings=[
-            Drawing(picture=photograph(image.file, GENERATED_WIDTH), prompt=image.prompt) for image in chosen
+            ShownDrawing(picture=photograph(image.file, GENERATED_WIDTH), prompt=image.prompt)
+            for image in chosen
         ],
         drawn_in_all=len(run.generated),
     )
 
 
-def _of_each_prompt(generated: Sequence[Generated], count: int) -> list[Generated]:
+def _of_each_prompt(generated: Sequence[Drawing], count: int) -> list[Drawing]:
     """The first image of each prompt, then the second of each and so on, up to `count`."""
     turns: dict[str, int] = {}
     order = []

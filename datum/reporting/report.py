@@ -6,15 +6,19 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import datum
 from datum.errors import InputError
+from datum.formats.metrics import METRICS
 from datum.formats.run_folder import Run, read_runs, require_same
 from datum.outputs import building, is_complete, sha256, write_json
+from datum.provenance import Provenance
+from datum.reporting.median import median_run
 from datum.reporting.page import render
-from datum.reporting.summary import median_run, summarise, summary_table
-from datum.telemetry import log
+from datum.reporting.summary import summarize, summary_table
 
 __all__ = ["report", "summary_table"]
+
+SUMMARY = "report.json"
+"""The report's figures, for machines."""
 
 
 def report(
@@ -41,21 +45,15 @@ def report(
         for key in ("benchmark", "encoder", "profile", "data"):
             require_same(f"--baseline {name}", group[0], ours[0], key)
     _require_one_validation_set([*ours, *(run for group in others.values() for run in group)])
-    summary = summarise(ours, others)
-    provenance = {
-        "stage": "report",
-        "settings": {},
-        "inputs": {"runs": _digests(ours), "baselines": {n: _digests(group) for n, group in others.items()}},
-        "seed": None,
-        "datum_version": datum.__version__,
-    }
+    summary = summarize(ours, others)
+    inputs = {"runs": _digests(ours), "baselines": {name: _digests(group) for name, group in others.items()}}
+    provenance = Provenance(stage="report", inputs=inputs)
     if is_complete(output, provenance, replaceable=True):
-        log(f"{output}: already written")
         return summary_table(summary)
     page = render(summary, ours, others)
-    with building(output, provenance) as folder:
+    with building(output, provenance, digests=[SUMMARY]) as folder:
         _copy_median_checkpoint(median_run(ours), folder / "median_checkpoint")
-        write_json(folder / "report.json", summary)
+        write_json(folder / SUMMARY, summary)
         (folder / "report.html").write_text(page, encoding="utf-8")
     return summary_table(summary)
 
@@ -78,7 +76,7 @@ def _digests(runs: Sequence[Run]) -> list[dict[str, object]]:
             "seed": run.seed,
             "method": run.method,
             "checkpoints": {name: scores["checkpoint_sha256"] for name, scores in run.scores.items()},
-            "metrics_sha256": sha256(run.folder / "evaluation" / "metrics.json"),
+            "metrics_sha256": sha256(run.folder / "evaluation" / METRICS),
         }
         for run in runs
     ]
@@ -90,7 +88,7 @@ def _copy_median_checkpoint(run: Run, folder: Path) -> None:
         run.checkpoint.name: run.checkpoint,
         "config.yaml": run.folder / "segmentor" / "config.yaml",
         "provenance.json": run.folder / "segmentor" / "provenance.json",
-        "metrics.json": run.folder / "evaluation" / "metrics.json",
+        "metrics.json": run.folder / "evaluation" / METRICS,
         "one_shot.png": run.folder / "one_shot.png",
     }
     for name, file in files.items():

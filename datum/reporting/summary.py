@@ -6,31 +6,23 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from datum.formats.run_folder import CHECKPOINTS, METHODS_WITHOUT_DRAWINGS, Run
+from datum.formats.metrics import times_19_over_16
+from datum.formats.run_folder import CHECKPOINTS, Run
 from datum.labels import CLASS_NAMES
-
-HEADLINE_CLASSES: Mapping[str, str] = {"gta-to-cityscapes": "19", "synthia-to-cityscapes": "16"}
-"""Classes of the headline mIoU on each benchmark (19 on any other)."""
-
-METHOD_NAMES: Mapping[str, str] = {
-    "daformer": "DATUM + DAFormer",
-    "hrda": "DATUM + HRDA",
-    **{name: name for name in METHODS_WITHOUT_DRAWINGS},
-}
-"""How the method of the runs is called beside its baselines."""
+from datum.methods import METHODS
+from datum.reporting.median import headline_classes, headline_miou, median_run
 
 
-def summarise(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
+def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
     """`report.json` of runs in the order of their seeds; percentages from 0 to 100.
 
-    Deviations are sample standard deviations (divided by n - 1; null for one seed). The median is the
-    middle seed by mIoU, for an even number of seeds the lower of the two in the middle, so that it always
-    names a checkpoint that exists.
+    Deviations are sample standard deviations (divided by n - 1; null for one seed). `datum.reporting.median`
+    says which seed is the median.
     """
     first = runs[0]
-    classes = HEADLINE_CLASSES.get(first.benchmark, "19")
-    name = METHOD_NAMES.get(first.method, f"DATUM + {first.method}")
-    method = _method(name, runs, classes)
+    classes = headline_classes(first)
+    title = METHODS[first.method].title if first.method in METHODS else f"DATUM + {first.method}"
+    method = _method(title, runs, classes)
     others = [_method(name, group, classes) for name, group in baselines.items()]
     median = median_run(runs)
     return {
@@ -47,16 +39,9 @@ def summarise(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> di
             "seed": median.seed,
             "file": f"median_checkpoint/{median.checkpoint.name}",
             "sha256": median.scores[median.reported]["checkpoint_sha256"],
-            "miou": _headline(median.scores[median.reported], classes),
+            "miou": headline_miou(median.scores[median.reported], classes),
         },
     }
-
-
-def median_run(runs: Sequence[Run]) -> Run:
-    """The run in the middle by headline mIoU, the lower of two; equal ones stand in the order of seeds."""
-    classes = HEADLINE_CLASSES.get(runs[0].benchmark, "19")
-    by_score = sorted(runs, key=lambda run: _headline(run.scores[run.reported], classes))
-    return by_score[(len(by_score) - 1) // 2]
 
 
 def summary_table(report_json: Mapping[str, Any]) -> str:
@@ -83,11 +68,11 @@ def _method(name: str, runs: Sequence[Run], classes: str) -> dict[str, Any]:
         "name": name,
         "mean": statistics.fmean(values),
         "deviation": _deviation(values),
-        "median": _headline(median.scores[median.reported], classes),
+        "median": headline_miou(median.scores[median.reported], classes),
         "median_seed": median.seed,
         "checkpoints": {
             checkpoint: _spread(
-                [_headline(r.scores[checkpoint], classes) for r in runs if checkpoint in r.scores]
+                [headline_miou(r.scores[checkpoint], classes) for r in runs if checkpoint in r.scores]
             )
             for checkpoint in CHECKPOINTS
         },
@@ -101,27 +86,22 @@ def _method(name: str, runs: Sequence[Run], classes: str) -> dict[str, Any]:
 
 def _seed(run: Run, classes: str) -> dict[str, Any]:
     scores = run.scores[run.reported]
-    over_19 = scores["miou"]["19"]
     return {
         "seed": run.seed,
         "folder": run.folder.name,
         "checkpoint": run.reported,
         "checkpoint_sha256": scores["checkpoint_sha256"],
-        "miou_headline": _headline(scores, classes),
+        "miou_headline": headline_miou(scores, classes),
         "miou": dict(scores["miou"]),
-        "miou_19_times_19_over_16": None if over_19 is None else over_19 * 19 / 16,
+        "miou_19_times_19_over_16": times_19_over_16(scores["miou"]["19"]),
         "pixel_accuracy": scores["pixel_accuracy"],
         "iou": dict(scores["iou"]),
         "miou_by_checkpoint": {
-            name: _headline(run.scores[name], classes) if name in run.scores else None for name in CHECKPOINTS
+            name: headline_miou(run.scores[name], classes) if name in run.scores else None
+            for name in CHECKPOINTS
         },
         "best_is_last": run.scores.get("best") is run.scores.get("last"),
     }
-
-
-def _headline(scores: Mapping[str, Any], classes: str) -> float:
-    """mIoU over the headline's classes; 0 where none of them occurs."""
-    return float(scores["miou"][classes] or 0.0)
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, Any] | None:

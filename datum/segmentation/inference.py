@@ -20,7 +20,7 @@ def predict_train_ids(
     scale: tuple[int, int],
     output_size: tuple[int, int],
 ) -> np.ndarray:
-    """Predicted train ids, uint8[B, *output_size], of images uint8[H, W, 3] of one size.
+    """Predicted train ids, uint8[batch, *output_size], of images uint8[height, width, 3] of one size.
 
     Images are resized to fit within `scale` = (width, height); logits go to that size and then to
     `output_size` = (height, width), both bilinearly, before the arg max, as the reference's
@@ -35,7 +35,8 @@ def predict_train_ids(
 
 
 def upsample(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Logits float32[B, C, h, w] -> float32[B, C, *size], bilinear without aligned corners."""
+    """Logits float32[batch, classes, height, width] brought to `size` = (height, width), bilinear without
+    aligned corners."""
     if tuple(logits.shape[2:]) == tuple(size):
         return logits
     return functional.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from datum.formats.metrics import times_19_over_16
 from datum.labels import CLASS_NAMES, IGNORE, SYNTHIA_13, SYNTHIA_16
 
 CLASS_COUNT = len(CLASS_NAMES)
@@ -20,7 +21,7 @@ CLASS_COUNT = len(CLASS_NAMES)
 def confusion_matrix(
     labels: npt.NDArray[np.uint8], predictions: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.int64]:
-    """Counts pixels by ground truth (rows) and prediction (columns): int64 [19, 19].
+    """Counts pixels by ground truth (rows) and prediction (columns): int64[19, 19].
 
     `labels` holds train ids 0 to 18 and `IGNORE`, `predictions` train ids 0 to 18 in the same shape; any
     prediction may stand on a void pixel. Confusion matrices of several images add up. Raises `ValueError`
@@ -58,16 +59,12 @@ def miou(confusion: npt.NDArray[np.int64], names: Sequence[str] = CLASS_NAMES) -
 
 
 def metrics(confusion: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """What `metrics.json` says about a confusion matrix; percentages from 0 to 100.
-
-    `miou_19_times_19_over_16` is DATUM's rule for the SYNTHIA benchmark: it equals the mean over the 16
-    classes only while terrain, truck and train score 0 (and all 19 classes occur).
-    """
+    """What `metrics.json` says about a confusion matrix; percentages from 0 to 100."""
     over_19 = miou(confusion)
     pixels = int(confusion.sum())
     return {
         "miou": {"19": over_19, "16": miou(confusion, SYNTHIA_16), "13": miou(confusion, SYNTHIA_13)},
-        "miou_19_times_19_over_16": None if over_19 is None else over_19 * 19 / 16,
+        "miou_19_times_19_over_16": times_19_over_16(over_19),
         "iou": iou(confusion),
         "pixel_accuracy": 100.0 * int(np.trace(confusion)) / pixels if pixels else None,
         "confusion_matrix": confusion.tolist(),

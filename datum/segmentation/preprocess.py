@@ -1,4 +1,4 @@
-"""Street images on their way into the network: resizing, normalising."""
+"""Street images on their way into the network: resizing, normalizing."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ def fitted_size(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8[H, W, 3] -> uint8[height, width, 3], bilinear."""
+    """uint8[height, width, 3] resized to `size` = (height, width), bilinear."""
     if image.shape[:2] == size:
         return image
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8[H, W] -> uint8[height, width], nearest neighbour."""
+    """uint8[height, width] resized to `size` = (height, width), nearest neighbor."""
     if label.shape == size:
         return label
     return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def to_tensor(images: Sequence[np.ndarray]) -> Tensor:
-    """Images uint8[H, W, 3] of one size -> normalised float32[B, 3, H, W]."""
+    """Images uint8[height, width, 3] of one size -> normalized float32[batch, 3, height, width]."""
     batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    return normalise(batch.float())
+    return normalize(batch.float())
 
 
-def normalise(images: Tensor) -> Tensor:
-    """float32[..., 3, H, W] in 0 to 255 -> ImageNet's normalised range."""
+def normalize(images: Tensor) -> Tensor:
+    """float32[..., 3, height, width] in 0 to 255 -> ImageNet's normalized range."""
     mean, std = _statistics(images)
     return (images - mean) / std
 
 
-def denormalise(images: Tensor) -> Tensor:
-    """The inverse of `normalise`."""
+def denormalize(images: Tensor) -> Tensor:
+    """The inverse of `normalize`."""
     mean, std = _statistics(images)
     return images * std + mean
 

@@ -15,14 +15,12 @@ from torch import Tensor, nn
 from datum.errors import InputError
 from datum.labels import CLASSES
 from datum.outputs import replacing
-from datum.segmentation.encoders import ENCODERS, build_encoder, load_pretrained
-from datum.segmentation.heads.daformer import DAFormerHead
+from datum.segmentation.encoders import build_encoder, encoder_channels, load_pretrained
+from datum.segmentation.heads import build_head
 
 METADATA_KEY = "datum_segmentor"
 """Key in the safetensors header whose value is JSON: `config` and `metadata`. One key only, because the
 order of several is not reproducible and equal networks make equal files."""
-
-DECODE_HEADS = ("daformer",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,9 +28,9 @@ class SegmentorConfig:
     """What it takes to build the network; kept in its file."""
 
     encoder: str
-    """A name of `datum.segmentation.encoders.ENCODERS`."""
+    """A name of `datum.methods.ENCODERS`."""
     decode_head: str = "daformer"
-    """`daformer`."""
+    """A name of `datum.methods.DECODE_HEADS`."""
     head_channels: int = 256
     """Width of the decode head (DAFormer: 256)."""
     drop_path_rate: float = 0.1
@@ -48,23 +46,26 @@ class Segmentor(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = build_encoder(config.encoder, config.drop_path_rate)
-        self.head = DAFormerHead(
-            in_channels=ENCODERS[config.encoder].channels,
+        self.head = build_head(
+            config.decode_head,
+            in_channels=encoder_channels(config.encoder),
             channels=config.head_channels,
             num_classes=len(CLASSES),
             dropout_ratio=config.dropout,
         )
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Normalised images float32[B, 3, H, W] -> maps at 1/4, 1/8, 1/16 and 1/32 of the size."""
+        """Normalized images float32[batch, 3, height, width] -> maps at 1/4, 1/8, 1/16 and 1/32 of the
+        size."""
         return self.encoder(images)
 
     def decode(self, features: list[Tensor]) -> Tensor:
-        """Feature maps of `encode` -> logits float32[B, 19, H/4, W/4]."""
+        """Feature maps of `encode` -> logits float32[batch, 19, height/4, width/4]."""
         return self.head(features)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images float32[B, 3, H, W] -> logits float32[B, 19, H/4, W/4]."""
+        """Normalized images float32[batch, 3, height, width] -> logits float32[batch, 19, height/4,
+        width/4]."""
         return self.decode(self.encode(images))
 
 
@@ -73,13 +74,9 @@ def build_segmentor(config: SegmentorConfig, pretrained_encoder: Path | None = N
 
     Raises `InputError` for an unknown encoder or decode head, and for an unfit file of weights.
     """
-    if config.decode_head not in DECODE_HEADS:
-        raise InputError(
-            f"decode head {config.decode_head!r}: unknown, expected one of {', '.join(DECODE_HEADS)}"
-        )
     segmentor = Segmentor(config)
     if pretrained_encoder is not None:
-        load_pretrained(segmentor.encoder, pretrained_encoder)
+        load_pretrained(segmentor.encoder, config.encoder, pretrained_encoder)
     return segmentor
 
 

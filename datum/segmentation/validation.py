@@ -1,44 +1,149 @@
-"""mIoU on the validation set while training."""
+"""The labelled validation images of a data set in Cityscapes' layout, and a network's predictions of them.
+
+Training validates on them and evaluation scores them: both read ahead while the network runs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from datum.config import EvaluationSettings
+from datum.errors import InputError
+from datum.label_files import require_same_size
+from datum.layouts import CITYSCAPES, Pair, find_pairs
 from datum.photographs import read_image
 from datum.segmentation.inference import predict_train_ids
 from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, miou
 from datum.segmentation.segmentor import Segmentor
-from datum.segmentation.validation_set import ValidationImage, load_label
 
-Pair = tuple[np.ndarray, np.ndarray]
+WORKERS = 4
+"""Threads that read images and labels while the network runs."""
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ValidationImage:
+    """An image file and the file of its label."""
+
+    name: str
+    """`<city>_<sequence>_<frame>`, what cityscapesScripts knows the image by."""
+    image: Path
+    label: Path
+    size: tuple[int, int]
+    """Width and height of both, in pixels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A validation image in memory."""
+
+    entry: ValidationImage
+    image: npt.NDArray[np.uint8]
+    """uint8[height, width, 3], RGB."""
+    label: npt.NDArray[np.uint8]
+    """Train ids, uint8[height, width]."""
+
+
+def find_validation_images(root: Path) -> list[ValidationImage]:
+    """All images of the val split below `root`, by city and name.
+
+    Looks at names and sizes alone, not at pixels. Raises `InputError` for what `find_pairs` does not accept,
+    a file name that cityscapesScripts cannot read, and a label of another size than its image.
+    """
+    found: dict[str, ValidationImage] = {}
+    for pair in find_pairs("cityscapes", root, split="val"):
+        entry = _entry(root, pair)
+        if entry.name in found:
+            raise InputError(
+                f"{entry.image}: has the same name as {found[entry.name].image}; rename one of them"
+            )
+        found[entry.name] = entry
+    return list(found.values())
+
+
+def load_label(file: Path) -> npt.NDArray[np.uint8]:
+    """A label PNG as train ids, uint8[height, width], `IGNORE` where void; raises `InputError` for a broken
+    one."""
+    return CITYSCAPES.to_train_id[CITYSCAPES.read_label_ids(file)]
+
+
+def check_validation_images(images: Sequence[ValidationImage]) -> Iterator[ValidationImage]:
+    """Reads every file, and yields each entry whose files are whole; raises `InputError` for one that is
+    not."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for loaded in _ahead(_load, images, pool, WORKERS):
+            yield loaded.entry
+
+
+def predict_all(
+    segmentor: Segmentor, images: Sequence[ValidationImage], settings: EvaluationSettings
+) -> Iterator[tuple[Loaded, npt.NDArray[np.uint8]]]:
+    """Every image with the train ids that the network predicts for it, uint8[height, width].
+
+    Neighbors of one size share a forward pass, at most `settings.batch_size` of them.
+    """
+    with ThreadPoolExecutor(WORKERS) as pool:
+        loading = _ahead(_load, images, pool, WORKERS + settings.batch_size)
+        for batch in _batches(loading, settings.batch_size):
+            width, height = batch[0].entry.size
+            predictions = predict_train_ids(
+                segmentor,
+                [loaded.image for loaded in batch],
+                scale=settings.scale,
+                output_size=(height, width),
+            )
+            yield from zip(batch, predictions)
 
 
 def validate(segmentor: Segmentor, images: Sequence[ValidationImage], settings: EvaluationSettings) -> float:
     """mIoU in percent over the classes that occur, 0 where none does. Leaves the network training."""
     segmentor.eval()
     confusion = np.zeros((CLASS_COUNT, CLASS_COUNT), dtype=np.int64)
-    for pairs in _equal_sized(images, settings.batch_size):
-        labels = np.stack([label for _, label in pairs])
-        height, width = labels.shape[1:]
-        predictions = predict_train_ids(
-            segmentor, [image for image, _ in pairs], scale=settings.scale, output_size=(height, width)
-        )
-        confusion += confusion_matrix(labels, predictions)
+    for loaded, prediction in predict_all(segmentor, images, settings):
+        confusion += confusion_matrix(loaded.label, prediction)
     segmentor.train()
     return miou(confusion) or 0.0
 
 
-def _equal_sized(images: Sequence[ValidationImage], most: int) -> Iterator[list[Pair]]:
-    """Images and train ids, in runs of at most `most` of one size."""
-    run: list[Pair] = []
-    for entry in images:
-        pair = read_image(entry.image), load_label(entry.label)
-        if run and (len(run) == most or run[0][1].shape != pair[1].shape):
-            yield run
-            run = []
-        run.append(pair)
-    if run:
-        yield run
+def _entry(root: Path, pair: Pair) -> ValidationImage:
+    image, label, name = root / pair.image, root / pair.label, pair.frame.rpartition("/")[2]
+    if len(name.split("_")) != 3:
+        raise InputError(f"{image}: expected a name like <city>_<sequence>_<frame>{CITYSCAPES.image_suffix}")
+    return ValidationImage(name=name, image=image, label=label, size=require_same_size(image, label))
+
+
+def _load(entry: ValidationImage) -> Loaded:
+    return Loaded(entry=entry, image=read_image(entry.image), label=load_label(entry.label))
+
+
+def _batches(loading: Iterable[Loaded], batch_size: int) -> Iterator[list[Loaded]]:
+    """Runs of neighbors of one size, at most `batch_size` long."""
+    for _, same_size in itertools.groupby(loading, key=lambda loaded: loaded.entry.size):
+        while batch := list(itertools.islice(same_size, batch_size)):
+            yield batch
+
+
+def _ahead(
+    function: Callable[[Argument], Result],
+    arguments: Iterable[Argument],
+    pool: ThreadPoolExecutor,
+    ahead: int,
+) -> Iterator[Result]:
+    """`pool.map`, with at most `ahead` results computed before they are asked for."""
+    remaining = iter(arguments)
+    pending = deque(pool.submit(function, argument) for argument in itertools.islice(remaining, ahead))
+    while pending:
+        result = pending.popleft().result()
+        pending.extend(pool.submit(function, argument) for argument in itertools.islice(remaining, 1))
+        yield result

@@ -15,12 +15,14 @@ import pytest
 import torch
 import yaml
 
-from datum.adaptation.adapt import Training, adapt
+from datum.adaptation.adapt import adapt
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.sampling import Batch
 from datum.adaptation.self_training import pixel_loss
+from datum.adaptation.training import Training
 from datum.config import AdaptationSettings, EvaluationSettings, to_dict
 from datum.errors import InputError
+from datum.formats.training_log import TrainingLog
 from datum.outputs import sha256
 from datum.segmentation.segmentor import (
     SegmentorConfig,
@@ -115,7 +117,8 @@ import json, os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from datum.adaptation.adapt import Training, adapt
+from datum.adaptation.adapt import adapt
+from datum.adaptation.training import Training
 from datum.config import AdaptationSettings, EvaluationSettings
 
 step = Training._step
@@ -220,7 +223,7 @@ def test_one_backward_pass_gives_the_gradients_of_two(
         validation=[],
         seed=0,
         state=TrainingState(FolderStore(tmp_path / "state")),
-        log_file=tmp_path / "training.jsonl",
+        training_log=TrainingLog(tmp_path),
     )
     training._distance = frozen
     losses = training._source_losses(batch, None)

@@ -16,7 +16,7 @@ from datum.adaptation.mixing import (
     scale_saturation,
     strong_augmentation,
 )
-from datum.segmentation.preprocess import denormalise, normalise
+from datum.segmentation.preprocess import denormalize, normalize
 
 
 @pytest.mark.parametrize("classes", [[3], [0, 5], [0, 1, 255], [0, 2, 8, 11, 13, 18]])
@@ -81,7 +81,7 @@ def test_blur_is_the_gaussian_of_the_reference_kernel(sigma: float) -> None:
 
 @pytest.mark.parametrize("jitter, blur", [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)])
 def test_augmentation_happens_with_its_probability(jitter: float, blur: float) -> None:
-    images = normalise(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 255)
+    images = normalize(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 255)
     found = strong_augmentation(
         images,
         np.random.default_rng(0),
@@ -91,7 +91,7 @@ def test_augmentation_happens_with_its_probability(jitter: float, blur: float) -
     )
     assert torch.equal(found, images) == (jitter == blur == 0)
     if jitter:
-        colors = denormalise(found)
+        colors = denormalize(found)
         assert colors.min() > -0.01 and colors.max() < 255.01
 
 

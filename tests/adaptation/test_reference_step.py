@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datum.adaptation.adapt import Training
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.sampling import Batch
 from datum.adaptation.self_training import Teacher, mix, pixel_loss
+from datum.adaptation.training import Training
 from datum.config import AdaptationSettings, EvaluationSettings
+from datum.formats.training_log import TrainingLog
 from datum.segmentation.segmentor import Segmentor
 from datum.store import open_store
 from datum.training_state import TrainingState
@@ -146,7 +147,7 @@ def test_a_training_step_has_daformers_losses_and_gradients(
         validation=[],
         seed=0,
         state=TrainingState(open_store(tmp_path / "state")),
-        log_file=tmp_path / "training.jsonl",
+        training_log=TrainingLog(tmp_path),
     )
     network.load_state_dict(student.state_dict())
     monkeypatch.setattr(np.random, "default_rng", lambda *_: _draws())

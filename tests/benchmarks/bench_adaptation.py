@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 from mmseg.models.backbones.mit import EfficientMultiheadAttention
 
-from datum.adaptation.adapt import Training
 from datum.adaptation.sampling import Batch
+from datum.adaptation.training import Training
 from datum.config import DEMO
+from datum.formats.training_log import TrainingLog
 from datum.segmentation.encoders.mit import FusedAttention
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
 from datum.store import FolderStore
@@ -51,7 +52,7 @@ def bench_step(method: str, repetitions: int) -> float:
             validation=[],
             seed=0,
             state=TrainingState(FolderStore(Path(folder))),
-            log_file=Path(folder) / "training.jsonl",
+            training_log=TrainingLog(Path(folder)),
         )
         return median_seconds(lambda: training._step(batch), repetitions)
 

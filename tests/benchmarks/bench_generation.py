@@ -46,7 +46,7 @@ def main() -> None:
 
 def _bench(model: Path, images: int, scratch: Path) -> None:
     settings = dataclasses.replace(DEMO.generation, count=images)
-    prompts = build_prompts(settings)
+    prompts = build_prompts(settings.prompt_template, settings.prompt_classes)
     wanted = [prompts[index % len(prompts)] for index in range(images)]
     one_by_one = _measure("pipeline called once an image", images, _one_by_one(model, wanted))
     for size in BATCH_SIZES:

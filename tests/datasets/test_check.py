@@ -7,7 +7,7 @@ from PIL import Image
 
 from datum.datasets.check import check_dataset
 from datum.errors import InputError
-from datum.layouts import DatasetName
+from datum.methods import DatasetName
 
 
 def write(root: Path, *files: str) -> Path:

@@ -22,7 +22,7 @@ from PIL import Image
 
 from datum.datasets.convert import convert
 from datum.errors import InputError
-from datum.layouts import DatasetName
+from datum.methods import DatasetName
 
 CITYSCAPES_MAP = {label.id: label.trainId for label in cityscapes_labels if 0 <= label.trainId < 255}
 # DAFormer's table for SYNTHIA, id -> train id.

@@ -21,7 +21,7 @@ from cityscapesscripts.preparation.json2labelImg import json2labelImg
 from PIL import Image
 
 from datum.datasets.convert import convert
-from datum.layouts import DatasetName
+from datum.methods import DatasetName
 
 GOLDEN = Path(__file__).parent / "golden/daformer_converters.npz"
 WIDTH, HEIGHT = 48, 32

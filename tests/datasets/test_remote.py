@@ -20,8 +20,8 @@ from datum.datasets.remote import (
     one_shot_image,
 )
 from datum.errors import InputError
-from datum.photographs import read_label
-from datum.segmentation.validation_set import find_validation_images
+from datum.label_files import read_label
+from datum.segmentation.validation import find_validation_images
 from datum.store import open_store
 from datum.transfer import fetch, publish, remote_files
 
@@ -94,7 +94,7 @@ def test_drawn_data_sets_are_ingested_fetched_elsewhere_and_trained_on(datasets:
     samples = TrainingSamples(source=source, target=[], rules=RULES, temperature=0.01, seed=0)
     assert samples[0][0].shape == (3, 32, 32)
     validation = fetch_validation(uris[1], tmp_path / "b")
-    assert len(find_validation_images(validation, "--validation")) == SETTINGS.target_val_scenes
+    assert len(find_validation_images(validation)) == SETTINGS.target_val_scenes
     assert not (validation / "leftImg8bit/train").exists()
 
 
@@ -181,7 +181,7 @@ def test_only_the_needed_folders_of_a_users_data_set_are_fetched(
     uri = ingest_target_uri(f"{raw}/cityscapes", datasets, tmp_path / "c", settings=SETTINGS)
     assert not list((tmp_path / "c").rglob("test"))
     assert not [name for name in names_below(uri) if name.startswith(("gtFine/train", "leftImg8bit/test"))]
-    assert len(find_validation_images(fetch_validation(uri, tmp_path / "d"), "--validation")) == 4
+    assert len(find_validation_images(fetch_validation(uri, tmp_path / "d"))) == 4
 
 
 def test_an_ingested_data_set_may_be_named_as_input(datasets: str, tmp_path: Path) -> None:

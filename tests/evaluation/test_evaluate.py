@@ -143,14 +143,12 @@ def test_metrics_and_pictures_say_what_the_network_predicted(
     assert len(list((output / "examples").iterdir())) == 12
 
 
-def test_neither_batches_nor_threads_change_the_scores(
-    checkpoint: Path, dataset: Path, tmp_path: Path
-) -> None:
+def test_batches_do_not_change_the_scores(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
     matrices = []
-    for batch_size, workers in [(1, 1), (3, 4)]:
+    for batch_size in (1, 3):
         output = tmp_path / f"out{batch_size}"
         settings = EvaluationSettings(scale=(96, 64), batch_size=batch_size)
-        evaluate(checkpoint=checkpoint, dataset=dataset, output=output, settings=settings, workers=workers)
+        evaluate(checkpoint=checkpoint, dataset=dataset, output=output, settings=settings)
         matrices.append(np.array(json.loads((output / "metrics.json").read_text())["confusion_matrix"]))
     # Rounding in another order may tip a pixel that stands between two classes.
     assert np.abs(matrices[0] - matrices[1]).sum() <= 0.001 * matrices[0].sum()
@@ -199,8 +197,12 @@ def set_id(file: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "damage", "message"),
     [
-        ("gtFine/val/bonn/bonn_000001_*", Path.unlink, r"bonn_000001_000019_leftImg8bit.png: has no label"),
-        ("gtFine/val/bonn/bonn_000001_*", shrink, r"labelIds.png: is 96x63 pixels, its image 96x64"),
+        (
+            "gtFine/val/bonn/bonn_000001_*",
+            Path.unlink,
+            r"bonn_000001_000019_leftImg8bit.png: its label is missing",
+        ),
+        ("gtFine/val/bonn/bonn_000001_*", shrink, r"labelIds.png: found 96x63 pixels, expected 96x64"),
         ("gtFine/val/bonn/bonn_000001_*", set_id, r"labelIds.png: found label id 255, expected .*0 to 34"),
         ("gtFine/val/bonn/bonn_000001_*", cut, r"bonn_000001_000019_gtFine_labelIds.png: "),
         ("leftImg8bit/val/bonn/bonn_000001_*", cut, r"bonn_000001_000019_leftImg8bit.png: "),
@@ -227,7 +229,7 @@ def test_a_data_set_without_validation_images_is_refused(
 ) -> None:
     if content == "empty":
         (tmp_path / "data" / "leftImg8bit" / "val").mkdir(parents=True)
-    with pytest.raises(InputError, match="leftImg8bit/val"):
+    with pytest.raises(InputError, match="data(/leftImg8bit/val)?: (no such folder|found no file)"):
         evaluate(checkpoint=checkpoint, dataset=tmp_path / "data", output=tmp_path / "out", settings=SETTINGS)
     assert not (tmp_path / "out").exists()
 

@@ -30,12 +30,12 @@ arguments = json.loads(sys.argv[1])
 calls = 0
 append_image = generate.append_image
 
-def killed_at_the_fourth_image(manifest, image):
+def killed_at_the_fourth_image(folder, image):
     global calls
     calls += 1
     if calls == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-    append_image(manifest, image)
+    append_image(folder, image)
 
 generate.append_image = killed_at_the_fourth_image
 settings = GenerationSettings(**arguments["settings"])

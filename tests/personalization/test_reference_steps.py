@@ -30,9 +30,9 @@ from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from datum.config import PersonalizationSettings
-from datum.diffusion.load import load_base_model, prompt_ids
+from datum.diffusion.load import load_base_model
 from datum.personalization.crops import random_crops, resize_short_side
-from datum.personalization.personalize import denoising_loss, personalize, step_generator
+from datum.personalization.personalize import denoising_loss, personalize, prompt_ids, step_generator
 
 PredictionType = Literal["epsilon", "v_prediction"]
 

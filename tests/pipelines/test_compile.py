@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import subprocess
@@ -173,7 +172,7 @@ def test_the_form_is_filled_with_what_the_installation_says(tmp_path: Path) -> N
     settings = load_cluster_settings(
         None, ["gpu_count=2", 'node_selector={"gpu": "a"}', "store_secret=mine", "source=s3://b/gta"]
     )
-    compile_all(tmp_path, defaults=dataclasses.asdict(settings))
+    compile_all(tmp_path, form=settings)
     for file in tmp_path.iterdir():
         specification = next(yaml.safe_load_all(file.read_text(encoding="utf-8")))
         form = specification["root"]["inputDefinitions"]["parameters"]
@@ -184,8 +183,8 @@ def test_the_form_is_filled_with_what_the_installation_says(tmp_path: Path) -> N
             assert form["node_selector"]["defaultValue"] == {"gpu": "a"}
 
 
-def test_for_kfp_2_15_no_task_says_what_that_refuses(tmp_path: Path) -> None:
-    compile_all(tmp_path, says_non_root=False)
+def test_for_kfp_2_15_no_task_sets_what_that_refuses(tmp_path: Path) -> None:
+    compile_all(tmp_path, sets_run_as_non_root=False)
     assert not any("runAsNonRoot" in file.read_text(encoding="utf-8") for file in tmp_path.iterdir())
 
 

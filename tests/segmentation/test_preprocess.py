@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from datum.segmentation.preprocess import (
-    denormalise,
+    denormalize,
     fitted_size,
-    normalise,
+    normalize,
     resize_label,
     to_tensor,
 )
@@ -31,7 +31,7 @@ def test_images_are_resized_to_fit_with_their_ratio_kept(
     assert fitted_size(size, scale) == expected
 
 
-def test_images_are_normalised_with_imagenets_statistics_in_rgb() -> None:
+def test_images_are_normalized_with_imagenets_statistics_in_rgb() -> None:
     image = np.zeros((2, 3, 3), np.uint8)
     image[0, 0] = (255, 0, 0)
     tensor = to_tensor([image])
@@ -43,7 +43,7 @@ def test_images_are_normalised_with_imagenets_statistics_in_rgb() -> None:
 
 def test_denormalising_is_the_inverse() -> None:
     images = torch.rand(2, 3, 4, 4) * 255
-    assert torch.allclose(denormalise(normalise(images)), images, atol=1e-3)
+    assert torch.allclose(denormalize(normalize(images)), images, atol=1e-3)
 
 
 def test_labels_are_resized_without_new_values() -> None:

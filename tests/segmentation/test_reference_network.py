@@ -66,7 +66,7 @@ def test_a_file_in_segformers_names_fills_the_encoder(tmp_path: Path) -> None:
     file = tmp_path / "mit_b0.pth"
     torch.save({**official, "head.weight": torch.zeros(1000, 256), "head.bias": torch.zeros(1000)}, file)
     encoder = build_encoder("mit-b0", drop_path_rate=0.0)
-    load_pretrained(encoder, file)
+    load_pretrained(encoder, "mit-b0", file)
     expected = reference_segmentor(SHAPES, "student", head_channels=256).encoder.float().state_dict()
     found = encoder.state_dict()
     assert found.keys() == expected.keys() == from_segformer(official).keys()

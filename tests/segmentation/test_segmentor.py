@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import typing
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,7 @@ from mmseg.models.backbones.mit import EfficientMultiheadAttention
 from torch import Tensor
 from torch.nn import functional
 
-from datum.config import RunSettings
 from datum.errors import InputError
-from datum.segmentation.encoders import ENCODERS
 from datum.segmentation.encoders.mit import FusedAttention
 from datum.segmentation.segmentor import (
     SegmentorConfig,
@@ -195,10 +192,6 @@ def test_equal_networks_make_equal_files(tmp_path: Path) -> None:
         torch.manual_seed(3)
         save_segmentor(tmp_path / name, build_segmentor(SMALL), {"miou": 12.5, "iteration": 7})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
-def test_the_settings_name_every_encoder() -> None:
-    assert typing.get_args(typing.get_type_hints(RunSettings)["encoder"]) == tuple(ENCODERS)
 
 
 def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:

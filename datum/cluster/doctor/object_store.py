@@ -23,7 +23,8 @@ from datum.cluster.doctor.checks import (
 )
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError, TemporaryFaultError
-from datum.layouts import LAYOUTS, DatasetName
+from datum.layouts import LAYOUTS
+from datum.methods import DatasetName
 from datum.store import S3Store
 from datum.transfer import INDEX, is_published, read_index, remote_files
 

@@ -1,87 +1,68 @@
-"""The encoders of the segmentation network, by name, and their ImageNet weights."""
+"""The encoders of the segmentation network, a file a family, and their ImageNet weights.
+
+To add an encoder: a row in `datum.methods.ENCODERS`; for a new family a file here with `channels`, `build`
+and `in_our_names`, and its row in `FAMILIES`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from datum.errors import InputError
-from datum.segmentation.encoders.mit import MIT_LAYERS, build_mit, from_segformer, mit_backbone, mit_channels
+from datum.methods import ENCODERS
+from datum.segmentation.encoders import mit, resnet
 
-with warnings.catch_warnings():
-    # mmcv warns of compiled operators that nothing here uses.
-    warnings.filterwarnings("ignore", message="Fail to import")
-    import mmseg.models.backbones.resnet  # noqa: F401  (registers ResNet)
-    from mmseg.registry import MODELS
+FAMILIES: Mapping[str, ModuleType] = {"mit": mit, "resnet": resnet}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Encoder:
-    """An encoder of four feature maps, at 1/4, 1/8, 1/16 and 1/32 of the image's size."""
-
-    channels: tuple[int, int, int, int]
-    """Channels of the feature maps."""
-    backbone: Mapping[str, Any]
-    """The encoder in mmseg's registry, and its settings."""
-
-
-ENCODERS: Mapping[str, Encoder] = {
-    **{name: Encoder(channels=mit_channels(name), backbone=mit_backbone(name)) for name in MIT_LAYERS},
-    # Torchvision's ResNet-18, and the same at half its width: it learns from random weights in minutes.
-    "resnet-18": Encoder(channels=(64, 128, 256, 512), backbone={"type": "ResNet", "depth": 18}),
-    "resnet-18-half": Encoder(
-        channels=(32, 64, 128, 256),
-        backbone={"type": "ResNet", "depth": 18, "stem_channels": 32, "base_channels": 32},
-    ),
-}
-"""The encoders: SegFormer's MiT (SegFormer, table 6) and ResNet (He et al. 2016, table 1)."""
+def encoder_channels(name: str) -> tuple[int, int, int, int]:
+    """Channels of the four feature maps of encoder `name`, at 1/4, 1/8, 1/16 and 1/32 of the image's size."""
+    return _family(name).channels(name)
 
 
 def build_encoder(name: str, drop_path_rate: float) -> nn.Module:
-    """Encoder `name` with random weights: normalised images float32[B, 3, H, W] -> its four feature maps.
+    """Encoder `name` with random weights: normalized images float32[batch, 3, height, width] -> its four
+    feature maps.
 
     `drop_path_rate` is the stochastic depth of MiT; ResNet has none. Raises `InputError` for an unknown
     name.
     """
-    if name not in ENCODERS:
-        raise InputError(f"encoder {name!r}: unknown, expected one of {', '.join(ENCODERS)}")
-    backbone = ENCODERS[name].backbone
-    if name in MIT_LAYERS:
-        return build_mit(backbone, drop_path_rate)
-    # With PyTorch's own random weights: the demo's settings were chosen with them.
-    return MODELS.build(dict(backbone))
+    return _family(name).build(name, drop_path_rate)
 
 
-def load_pretrained(encoder: nn.Module, file: Path) -> None:
-    """Loads ImageNet weights into an encoder, from a `.pth` or `.safetensors` file in mmseg's names; also
-    SegFormer's official files for MiT, and torchvision's, which names ResNet as mmseg does.
+def load_pretrained(encoder: nn.Module, name: str, file: Path) -> None:
+    """Loads ImageNet weights into encoder `name`, from a `.pth` or `.safetensors` file in mmseg's names or in
+    those of the family's own files: SegFormer's for MiT, torchvision's for ResNet.
 
     Raises `InputError` where the file is missing, unreadable or of another encoder.
     """
-    state = _read_weights(file)
-    if any(key.startswith("patch_embed1.") for key in state):
-        state = from_segformer(state)
+    state = _family(name).in_our_names(_read_weights(file))
     expected = {
         # Older files lack batch norm's counter, which nothing reads.
-        name: tensor
-        for name, tensor in encoder.state_dict().items()
-        if not name.endswith("num_batches_tracked")
+        key: tensor
+        for key, tensor in encoder.state_dict().items()
+        if not key.endswith("num_batches_tracked")
     }
-    for name, tensor in expected.items():
-        found = tuple(state[name].shape) if name in state else "nothing"
+    for key, tensor in expected.items():
+        found = tuple(state[key].shape) if key in state else "nothing"
         if found != tuple(tensor.shape):
             raise InputError(
-                f"adaptation.pretrained_encoder {file}: {name} is {found}, expected {tuple(tensor.shape)}; "
+                f"adaptation.pretrained_encoder {file}: {key} is {found}, expected {tuple(tensor.shape)}; "
                 "name a file of ImageNet weights of the encoder in use"
             )
-    encoder.load_state_dict({name: state[name] for name in expected}, strict=False)
+    encoder.load_state_dict({key: state[key] for key in expected}, strict=False)
+
+
+def _family(name: str) -> ModuleType:
+    if name not in ENCODERS:
+        raise InputError(f"encoder {name!r}: unknown, expected one of {', '.join(ENCODERS)}")
+    return FAMILIES[ENCODERS[name]]
 
 
 def _read_weights(file: Path) -> Mapping[str, Tensor]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +43,8 @@ class FusedAttention(EfficientMultiheadAttention):
     """mmseg's attention with the same parameters and names, computed by the fused attention kernel."""
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor) -> Tensor:
-        """float32[B, L, C] tokens of a `hw_shape` = (height, width) map, added to `identity`."""
+        """Attention over the tokens float32[batch, height * width, channels] of a map of `hw_shape` =
+        (height, width), added to `identity`."""
         context = x
         if self.sr_ratio > 1:
             context = self.norm(nchw_to_nlc(self.sr(nlc_to_nchw(x, hw_shape))))
@@ -61,33 +61,30 @@ class FusedAttention(EfficientMultiheadAttention):
         return identity + self.dropout_layer(output)
 
 
-def mit_channels(encoder: str) -> tuple[int, int, int, int]:
-    """Channels of the four feature maps of `encoder`."""
-    width = MIT_LAYERS[encoder][0]
+def channels(name: str) -> tuple[int, int, int, int]:
+    """Channels of the four feature maps of encoder `name`."""
+    width = MIT_LAYERS[name][0]
     first, second, third, fourth = MIT_HEADS
     return width * first, width * second, width * third, width * fourth
 
 
-def mit_backbone(encoder: str) -> dict[str, Any]:
-    """`encoder` in mmseg's registry, without its stochastic depth."""
-    width, layers = MIT_LAYERS[encoder]
-    return {
-        "type": "MixVisionTransformer",
-        "embed_dims": width,
-        "num_layers": list(layers),
-        "num_heads": list(MIT_HEADS),
-        "norm_cfg": {"type": "LN", "eps": 1e-6},
-    }
-
-
-def build_mit(backbone: Mapping[str, Any], drop_path_rate: float) -> nn.Module:
-    """The MiT encoder that `mit_backbone` describes: float32[B, 3, H, W] -> four maps at 1/4, 1/8, 1/16
-    and 1/32 of the size.
+def build(name: str, drop_path_rate: float) -> nn.Module:
+    """Encoder `name`: float32[batch, 3, height, width] -> four maps at 1/4, 1/8, 1/16 and 1/32 of the size.
 
     Random weights as SegFormer draws them. `drop_path_rate` grows linearly from 0 in the first block to
     its full value in the last.
     """
-    model = MODELS.build({**backbone, "drop_path_rate": drop_path_rate})
+    width, layers = MIT_LAYERS[name]
+    model = MODELS.build(
+        {
+            "type": "MixVisionTransformer",
+            "embed_dims": width,
+            "num_layers": list(layers),
+            "num_heads": list(MIT_HEADS),
+            "norm_cfg": {"type": "LN", "eps": 1e-6},
+            "drop_path_rate": drop_path_rate,
+        }
+    )
     for patch_embedding, blocks, _ in model.layers:
         patch_embedding.norm.eps = PATCH_AND_REDUCTION_EPSILON
         for block in blocks:
@@ -97,6 +94,11 @@ def build_mit(backbone: Mapping[str, Any], drop_path_rate: float) -> nn.Module:
         if isinstance(module, FusedAttention):
             nn.init.trunc_normal_(module.attn.in_proj_weight, std=0.02)
     return model
+
+
+def in_our_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Weights under mmseg's names, also where they come under SegFormer's."""
+    return from_segformer(state) if any(key.startswith("patch_embed1.") for key in state) else state
 
 
 def _fused(attention: EfficientMultiheadAttention) -> FusedAttention:

@@ -60,7 +60,8 @@ class DAFormerHead(BaseDecodeHead):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Feature maps float32[B, C_i, H_i, W_i] -> logits float32[B, classes, H_0, W_0]."""
+        """Feature maps float32[batch, channels, height, width], the largest first -> logits
+        float32[batch, classes, height, width] of the first one's size."""
         size = inputs[0].shape[2:]
         embedded = []
         for features, embedding in zip(inputs, self.embeddings):

@@ -20,8 +20,8 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-import datum
 from datum.outputs import building, is_complete, replacing, write_json
+from datum.provenance import Provenance
 from datum.streetscenes.benchmark.card import write_readme
 from datum.streetscenes.benchmark.judge import train_segmentation
 from datum.streetscenes.benchmark.measure import (
@@ -95,12 +95,7 @@ class TrainingData:
 
 def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> None:
     """Writes the trained pipeline, its measurements and its sheets to `output`."""
-    provenance = {
-        "stage": "base-model",
-        "settings": dataclasses.asdict(plan),
-        "inputs": {},
-        "datum_version": datum.__version__,
-    }
+    provenance = Provenance(stage="base-model", settings=dataclasses.asdict(plan))
     if is_complete(output, provenance):
         return
     torch.manual_seed(time.time_ns() % 2**31)

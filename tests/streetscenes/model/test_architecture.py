@@ -7,9 +7,9 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from datum.config import THING_PROMPTS
 from datum.diffusion.base_model import base_model_path
 from datum.errors import InputError
+from datum.prompts import PLURALS
 from datum.streetscenes.benchmark.measure import draw
 from datum.streetscenes.model.architecture import untrained_pipeline
 from datum.streetscenes.model.export import LARGEST_BYTES, export
@@ -44,7 +44,7 @@ def test_a_name_that_is_nothing_is_refused() -> None:
 
 def test_words_of_captions_and_prompts_are_one_token_each(tmp_path: Path) -> None:
     tokenizer = write_tokenizer(tmp_path)
-    for words in THING_PROMPTS:
+    for words in PLURALS.values():
         prompt = f"a photo of {words}"
         assert tokenizer.tokenize(prompt) == [f"{word}</w>" for word in prompt.split()]
     for captions in draw_set(range(40)).captions:

@@ -6,8 +6,9 @@ import pytest
 
 from datum.config import GenerationSettings
 from datum.errors import InputError
-from datum.formats.generated import merge_shards, read_manifest
+from datum.formats.generated import read_manifest
 from datum.generation.generate import generate
+from datum.generation.shards import merge_shards
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,182 @@
+"""The training of the segmentation network.
+
+The loop is DAFormer's: the source loss, the feature distance to the ImageNet encoder, and the loss on
+images mixed from source and target, whose target half is labeled by a mean teacher.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from datum.adaptation.feature_distance import FeatureDistance
+from datum.adaptation.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
+from datum.adaptation.sampling import Batch, TrainingSamples, batches
+from datum.adaptation.self_training import Teacher, augment, mix, pixel_loss
+from datum.config import AdaptationSettings, EvaluationSettings
+from datum.formats.training_log import TrainingLog
+from datum.segmentation.segmentor import Segmentor, save_segmentor
+from datum.segmentation.validation import ValidationImage, validate
+from datum.telemetry import Progress, log
+from datum.training_state import TrainingState
+
+Losses = dict[str, torch.Tensor]
+
+
+class Training:
+    """One training: the student, its teacher, and everything that a resumed one needs."""
+
+    def __init__(
+        self,
+        *,
+        student: Segmentor,
+        settings: AdaptationSettings,
+        evaluation: EvaluationSettings,
+        validation: Sequence[ValidationImage],
+        seed: int,
+        state: TrainingState,
+        training_log: TrainingLog,
+    ) -> None:
+        self._student, self._settings, self._evaluation = student.train(), settings, evaluation
+        self._validation, self._seed, self._state, self._log = validation, seed, state, training_log
+        self._device = next(student.parameters()).device
+        self._optimizer = build_optimizer(student, settings)
+        self._teacher = Teacher(student)
+        imagenet = settings.pretrained_encoder and settings.feature_distance_weight > 0
+        self._distance = FeatureDistance(student, settings.feature_distance_min_ratio) if imagenet else None
+        self._iteration = 0
+        self._best: dict[str, Any] = {}
+        self._started = time.monotonic()
+
+    def run(self, samples: TrainingSamples) -> None:
+        """Trains from the last saved state, or from the start, to the last iteration."""
+        self._resume()
+        settings = self._settings
+        progress = Progress("adapt", settings.iterations, unit="iterations", done=self._iteration)
+        for batch in batches(
+            samples,
+            first=self._iteration,
+            last=settings.iterations,
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+            device=self._device,
+        ):
+            losses = self._step(batch)
+            self._iteration += 1
+            note = self._log_losses(losses)
+            if self._due(settings.validate_every) and self._validation:
+                self._validate()
+            if self._due(settings.save_every):
+                self._save()
+            progress.advance(note=note)
+
+    def write(self, folder: Path) -> None:
+        """Writes the last and the best network to `folder`."""
+        last = {"iteration": self._iteration}
+        if self._validation:
+            last["miou"] = self._log.records[-1]["miou"]
+        save_segmentor(folder / "last.safetensors", self._student, last)
+        if not self._validation:
+            shutil.copyfile(folder / "last.safetensors", folder / "best.safetensors")
+            return
+        self._student.load_state_dict(self._best["weights"])
+        best = {"iteration": self._best["iteration"], "miou": self._best["miou"]}
+        save_segmentor(folder / "best.safetensors", self._student, best)
+
+    def _step(self, batch: Batch) -> Losses:
+        """One optimizer step. The gradients of the three losses add up, so that source loss and feature
+        distance, which share a forward pass, share a backward pass too."""
+        settings, iteration = self._settings, self._iteration
+        rng = np.random.default_rng([self._seed, iteration, _MIXING])
+        torch.manual_seed(int(np.random.SeedSequence([self._seed, iteration, _DROPOUT]).generate_state(1)[0]))
+        set_learning_rate(self._optimizer, learning_rate_factor(iteration, settings))
+        self._optimizer.zero_grad()
+        if batch.target is None:
+            losses = self._source_losses(batch, rng if settings.source_augmentation else None)
+        else:
+            self._teacher.update(self._student, iteration, settings.ema_alpha)
+            losses = self._source_losses(batch, None)
+            losses |= self._mixed_losses(batch, rng)
+        self._optimizer.step()
+        return losses
+
+    def _source_losses(self, batch: Batch, rng: np.random.Generator | None) -> Losses:
+        images = batch.source if rng is None else augment(batch.source, self._settings, rng)
+        with self._autocast():
+            features = self._student.encode(images)
+            logits = self._student.decode(features)
+            losses = {"source": pixel_loss(logits, batch.labels)}
+            if self._distance:
+                distance = self._distance(images, batch.labels, features[-1])
+                losses["feature_distance"] = self._settings.feature_distance_weight * distance
+        torch.stack(list(losses.values())).sum().backward()
+        return losses
+
+    def _mixed_losses(self, batch: Batch, rng: np.random.Generator) -> Losses:
+        with self._autocast():
+            mixed = mix(batch, self._teacher, self._settings, rng)
+            loss = pixel_loss(self._student(mixed.images), mixed.labels, mixed.weights)
+        loss.backward()
+        return {"mixed": loss, "confident_share": mixed.confident_share}
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self._settings.mixed_precision == "bf16"
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
+
+    def _due(self, every: int) -> bool:
+        return self._iteration % every == 0 or self._iteration == self._settings.iterations
+
+    def _log_losses(self, losses: Losses) -> str:
+        if not self._due(self._settings.log_every):
+            return ""
+        values = {name: round(float(loss.detach()), 6) for name, loss in losses.items()}
+        self._record({**values, "learning_rate": self._optimizer.param_groups[0]["lr"]})
+        return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+
+    def _validate(self) -> None:
+        miou = validate(self._student, self._validation, self._evaluation)
+        self._record({"miou": miou})
+        log(f"iteration {self._iteration}: mIoU {miou:.2f}")
+        if miou > self._best.get("miou", -1.0):
+            weights = {name: tensor.cpu().clone() for name, tensor in self._student.state_dict().items()}
+            self._best = {"miou": miou, "iteration": self._iteration, "weights": weights}
+
+    def _record(self, values: dict[str, Any]) -> None:
+        seconds = round(time.monotonic() - self._started, 3)
+        self._log.append({"iteration": self._iteration, **values, "seconds": seconds})
+
+    def _save(self) -> None:
+        self._state.save(
+            self._iteration,
+            {
+                "student": self._student.state_dict(),
+                "teacher": self._teacher.segmentor.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "best": self._best,
+                "records": self._log.records,
+            },
+        )
+
+    def _resume(self) -> None:
+        found = self._state.load_latest()
+        if found:
+            self._iteration, state = found
+            self._student.load_state_dict(state["student"])
+            self._teacher.segmentor.load_state_dict(state["teacher"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._best, records = state["best"], state["records"]
+            log(f"resuming at iteration {self._iteration}")
+        else:
+            records = []
+        self._log.restore(records)
+        self._started -= records[-1]["seconds"] if records else 0
+
+
+_MIXING, _DROPOUT = 1, 2
+"""Streams of random numbers of an iteration; each is seeded by (seed, iteration, stream)."""

@@ -1,0 +1,53 @@
+"""`training.jsonl`: a JSON object a line, each with the step or iteration that its figures are of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from datum.errors import InputError
+from datum.formats.json_files import read_json_lines
+from datum.outputs import replacing
+
+TRAINING_LOG = "training.jsonl"
+"""Name of the file in the outputs of `datum personalize` and `datum adapt`."""
+
+
+class TrainingLog:
+    """The log of one training, in memory and on disk; `records` are saved and restored with the training's
+    state."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / TRAINING_LOG
+        self.records: list[dict[str, Any]] = []
+
+    def restore(self, records: Iterable[dict[str, Any]]) -> None:
+        """Goes back to `records`: what was logged after the state was saved will be logged again."""
+        self.records = list(records)
+        with replacing(self._file) as temporary:
+            temporary.write_text("".join(map(_line, self.records)), encoding="utf-8")
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Adds a line."""
+        self.records.append(record)
+        with self._file.open("a", encoding="utf-8") as stream:
+            stream.write(_line(record))
+
+
+def read_training_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of an adaptation's log; raises `InputError` for one without an iteration, or with other than
+    numbers."""
+    file = folder / TRAINING_LOG
+    lines = read_json_lines(file)
+    for number, line in enumerate(lines, start=1):
+        if "iteration" not in line or not all(isinstance(value, (int, float)) for value in line.values()):
+            raise InputError(
+                f"{file}, line {number}: expected an iteration and other numbers; run `datum adapt` again"
+            )
+    return lines
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record) + "\n"
