@@ -27,11 +27,13 @@ demo: .venv/runtime ## Run the whole method on drawn street scenes, on this mach
 test: .venv/test lint ## Check and test everything
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: .venv/test ## Check style, types and Dockerfiles
+lint: .venv/test ## Check style, types, dependencies and Dockerfiles
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy datum components pipelines
 	$(BIN)/mypy images/*.py
+	$(BIN)/deptry .
+	$(BIN)/deptry tests --exclude build --ignore DEP002,DEP004
 	$(BIN)/hadolint images/*/Dockerfile
 
 bench: .venv/test ## Measure the speed of what is meant to be fast
