@@ -9,10 +9,9 @@ REGISTRY ?= $(shell sed -n 's/^REGISTRY=//p' $(SETTINGS))
 TAG ?= $(shell sed -n 's/^TAG=//p' $(SETTINGS))
 ENGINE ?=
 PLATFORM_BASE ?=
-STAGES ?= personalization,generation,adaptation,evaluation,reporting
-IMAGES ?= build/images.json
+STAGES ?=
 BUILD = $(PYTHON) images/build.py --engine "$(ENGINE)" --registry "$(REGISTRY)" --tag "$(TAG)" \
-  --base "$(PLATFORM_BASE)" --stages $(STAGES) --output $(IMAGES)
+  --base "$(PLATFORM_BASE)" --stages "$(STAGES)" $(addprefix --output ,$(IMAGES))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench base-model lock clean images push pin-bases sbom test-images \
@@ -27,14 +26,14 @@ demo: .venv/runtime ## Run the whole method on drawn street scenes, on this mach
 test: .venv/test lint ## Check and test everything
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: .venv/test ## Check style, types, dependencies and Dockerfiles
+lint: .venv/test ## Check style, types, dependencies and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy datum components pipelines
 	$(BIN)/mypy images/*.py
 	$(BIN)/deptry .
 	$(BIN)/deptry tests --exclude build --ignore DEP002,DEP004
-	$(BIN)/hadolint images/*/Dockerfile
+	$(BIN)/hadolint images/Dockerfile
 
 bench: .venv/test ## Measure the speed of what is meant to be fast
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
@@ -60,7 +59,7 @@ images: ## Build the five images: REGISTRY= TAG= ENGINE=docker|podman|buildah PL
 push: ## Push the images to REGISTRY; build/images.json keeps the digests that pipelines are compiled with
 	$(BUILD) push
 
-pin-bases: ## Write the digest of the Dockerfiles' Python image, as its registry gives it, into them
+pin-bases: ## Write the digest of the Dockerfile's Python image, as its registry gives it, into it
 	$(BUILD) pin-bases
 
 sbom: ## List what each image holds, as CycloneDX, in build/sbom

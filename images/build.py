@@ -12,23 +12,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
-import urllib.error
-import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("personalization", "generation", "adaptation", "evaluation", "reporting")
+sys.path.insert(0, str(ROOT))  # Nothing is installed yet.
+
+from components.images import BUILT_IMAGES, STAGES, image_names  # noqa: E402
+from datum import __version__  # noqa: E402
+from datum.cluster.registry import RegistryError, digest_of  # noqa: E402
+
+DOCKERFILE = ROOT / "images" / "Dockerfile"
 ENGINES = ("docker", "podman", "buildah")
+WITHOUT_TORCH = ("reporting",)
+"""Stages whose image begins before torch is installed."""
 BASE = re.compile(r"^ARG PYTHON_BASE=(?P<tag>[^@\s]+)(?P<digest>@\S+)?$", re.MULTILINE)
-"""The line of a Dockerfile that names its base."""
-MANIFESTS = (
-    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
-    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
-)
-"""Media types of what a tag can stand for; the index of all platforms first."""
+"""The line of the Dockerfile that names its base."""
 
 
 def main() -> None:
@@ -39,9 +38,9 @@ def main() -> None:
     parser.add_argument("--engine", default="", help=f"one of {', '.join(ENGINES)}; the first that is there")
     parser.add_argument("--registry", default="", help="registry and path that the images' names begin with")
     parser.add_argument("--tag", default="", help="tag of the images; our version")
-    parser.add_argument("--base", default="", help="Python image that is built on; what the Dockerfiles name")
-    parser.add_argument("--stages", default=",".join(STAGES), help="which images, with commas between them")
-    parser.add_argument("--output", type=Path, default=ROOT / "build" / "images.json", help="stage -> image")
+    parser.add_argument("--base", default="", help="Python image that is built on; what the Dockerfile names")
+    parser.add_argument("--stages", default="", help="which images, with commas between them; all")
+    parser.add_argument("--output", type=Path, default=ROOT / BUILT_IMAGES, help="stage -> image")
     arguments = parser.parse_args()
     try:
         commands[arguments.command](arguments)
@@ -53,22 +52,21 @@ def build(arguments: argparse.Namespace) -> None:
     """Builds the image of every stage and writes their names."""
     engine = _engine(arguments.engine)
     names = _names(arguments)
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     # A URL, without a password that it may hold; a folder on this machine tells nobody anything.
     origin = _git("remote", "get-url", "origin")
     source = re.sub(r"//[^@/]*@", "//", origin) if re.match(r"\w+://|\w+@", origin) else ""
-    build_arguments = {"VERSION": version, "REVISION": _git("rev-parse", "HEAD"), "SOURCE": source}
+    shared = {"VERSION": __version__, "REVISION": _git("rev-parse", "HEAD"), "SOURCE": source}
     if arguments.base:
-        build_arguments["PYTHON_BASE"] = arguments.base
+        shared["PYTHON_BASE"] = arguments.base
     # Without --layers, buildah and podman keep nothing that the next image could share.
-    layers = [] if engine == "docker" else ["--layers"]
+    command = [engine, "build"] if engine == "docker" else [engine, "build", "--layers"]
     for stage, name in names.items():
         print(f"== {name}", flush=True)
-        given = [word for key, value in build_arguments.items() for word in ("--build-arg", f"{key}={value}")]
-        file = ROOT / "images" / stage / "Dockerfile"
-        subprocess.run(
-            [engine, "build", *layers, *given, "--file", str(file), "--tag", name, str(ROOT)], check=True
-        )
+        description = (ROOT / "images" / stage / "description.txt").read_text(encoding="utf-8").strip()
+        parent = "without-torch" if stage in WITHOUT_TORCH else "with-torch"
+        values = {**shared, "STAGE": stage, "DESCRIPTION": description, "PARENT": parent}
+        given = [f"--build-arg={key}={value}" for key, value in values.items()]
+        subprocess.run([*command, *given, "--file", DOCKERFILE, "--tag", name, ROOT], check=True)
     _write(arguments.output, names)
 
 
@@ -77,10 +75,7 @@ def push(arguments: argparse.Namespace) -> None:
     if not arguments.registry:
         _stop("REGISTRY: not given, expected where to push to, such as REGISTRY=registry.example.org/team")
     engine = _engine(arguments.engine)
-    pushed = {}
-    for stage, name in _names(arguments).items():
-        repository = name.rpartition(":")[0]
-        pushed[stage] = f"{repository}@{_push(engine, name)}"
+    pushed = {stage: _push(engine, name) for stage, name in _names(arguments).items()}
     _write(arguments.output, pushed)
 
 
@@ -98,74 +93,37 @@ def sbom(arguments: argparse.Namespace) -> None:
 
 
 def pin_bases(arguments: argparse.Namespace) -> None:
-    """Asks the base's registry which digest its tag stands for, and writes it into the Dockerfiles."""
-    for stage in STAGES:
-        file = ROOT / "images" / stage / "Dockerfile"
-        text = file.read_text(encoding="utf-8")
-        found = BASE.search(text)
-        if not found:
-            _stop(f"{file}: no line 'ARG PYTHON_BASE=image:tag'")
-        tag = arguments.base or found["tag"]
+    """Asks the base's registry which digest its tag stands for, and writes it into the Dockerfile."""
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    found = BASE.search(text)
+    if not found:
+        _stop(f"{DOCKERFILE}: no line 'ARG PYTHON_BASE=image:tag'")
+    tag = arguments.base or found["tag"]
+    try:
         pinned = f"ARG PYTHON_BASE={tag}@{digest_of(tag)}"
-        file.write_text(text.replace(found[0], pinned), encoding="utf-8")
-        print(f"{file.relative_to(ROOT)}: {pinned}")
-
-
-def digest_of(image: str) -> str:
-    """The digest that a registry holds `image` (registry/path:tag) under; ends with status 2 out of reach."""
-    name, _, tag = image.rpartition(":")
-    registry, _, path = name.rpartition("/") if "/" not in name else name.partition("/")
-    if "." not in registry and ":" not in registry and registry != "localhost":
-        # As docker reads names: without a registry, its own, and without a path, the official images.
-        registry, path = "registry-1.docker.io", name if "/" in name else f"library/{name}"
-    scheme = "http" if re.match(r"(localhost|127\.0\.0\.1)(:|$)", registry) else "https"
-    url = f"{scheme}://{registry}/v2/{path}/manifests/{tag}"
-    try:
-        return _manifest_digest(url, {"Accept": MANIFESTS})
-    except (OSError, KeyError, ValueError) as error:
-        _stop(f"{image}: {registry} cannot be asked for its digest ({error}); nothing was pinned")
-
-
-def _manifest_digest(url: str, headers: dict[str, str]) -> str:
-    request = urllib.request.Request(url, headers=headers, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return str(response.headers["Docker-Content-Digest"])
-    except urllib.error.HTTPError as error:
-        challenge = error.headers.get("WWW-Authenticate", "")
-        if error.code != 401 or "Authorization" in headers or not challenge.startswith("Bearer "):
-            raise
-        return _manifest_digest(url, {**headers, "Authorization": f"Bearer {_anonymous_token(challenge)}"})
-
-
-def _anonymous_token(challenge: str) -> str:
-    """The token that a registry's challenge says where to get, for a reader without an account."""
-    asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-    query = urllib.parse.urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
-    with urllib.request.urlopen(f"{asked['realm']}?{query}", timeout=30) as response:
-        return str(json.load(response)["token"])
+    except RegistryError as error:
+        _stop(f"{error}; nothing was pinned")
+    DOCKERFILE.write_text(text.replace(found[0], pinned), encoding="utf-8")
+    print(f"{DOCKERFILE.relative_to(ROOT)}: {pinned}")
 
 
 def _push(engine: str, name: str) -> str:
-    """The digest of an image that was pushed."""
+    """Pushes an image; returns its name with the digest that the registry holds it under."""
+    repository = name.rpartition(":")[0]
     if engine == "docker":
         subprocess.run([engine, "push", name], check=True)
-        digests = _output([engine, "inspect", "--format", "{{json .RepoDigests}}", name])
-        repository = name.rpartition(":")[0]
-        return next(text for text in json.loads(digests) if text.startswith(f"{repository}@")).partition("@")[
-            2
-        ]
+        digests = json.loads(_output([engine, "inspect", "--format", "{{json .RepoDigests}}", name]))
+        return next(str(digest) for digest in digests if digest.startswith(f"{repository}@"))
     with tempfile.NamedTemporaryFile() as file:
         subprocess.run([engine, "push", "--digestfile", file.name, name], check=True)
-        return Path(file.name).read_text(encoding="utf-8").strip()
+        return f"{repository}@{Path(file.name).read_text(encoding='utf-8').strip()}"
 
 
 def _run_in(engine: str, image: str, command: list[str], standard_input: str) -> str:
     """What `command` prints in a container of `image`."""
     if engine != "buildah":
-        return _output(
-            [engine, "run", "--rm", "--interactive", "--network", "none", image, *command], standard_input
-        )
+        run = [engine, "run", "--rm", "--interactive", "--network", "none", image]
+        return _output([*run, *command], standard_input)
     container = _output([engine, "from", image]).strip()
     try:
         return _output([engine, "run", container, "--", *command], standard_input)
@@ -181,18 +139,13 @@ def _engine(wanted: str) -> str:
 
 
 def _names(arguments: argparse.Namespace) -> dict[str, str]:
-    """Stage -> name of its image."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    prefix = f"{arguments.registry.rstrip('/')}/" if arguments.registry else ""
-    return {stage: f"{prefix}datum-{stage}:{arguments.tag or version}" for stage in _stages(arguments)}
-
-
-def _stages(arguments: argparse.Namespace) -> list[str]:
-    stages = arguments.stages.split(",")
-    unknown = set(stages) - set(STAGES)
+    """Name of the image of each stage that was asked for."""
+    wanted = arguments.stages.split(",") if arguments.stages else STAGES
+    unknown = set(wanted) - set(STAGES)
     if unknown:
         _stop(f"STAGES: found {', '.join(sorted(unknown))}, expected some of {', '.join(STAGES)}")
-    return stages
+    names = image_names(arguments.registry, arguments.tag)
+    return {stage: names[stage] for stage in wanted}
 
 
 def _write(file: Path, names: dict[str, str]) -> None:
@@ -205,13 +158,12 @@ def _write(file: Path, names: dict[str, str]) -> None:
 
 def _git(*words: str) -> str:
     """What git prints; nothing outside a repository."""
-    ended = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+    ended = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=False)
     return ended.stdout.strip()
 
 
-def _output(words: list[str], standard_input: str = "") -> str:
-    ended = subprocess.run(words, input=standard_input, stdout=subprocess.PIPE, text=True, check=True)
-    return ended.stdout
+def _output(command: list[str], standard_input: str = "") -> str:
+    return subprocess.run(command, input=standard_input, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def _stop(message: str) -> NoReturn:

@@ -60,13 +60,15 @@ share_store_keys() { # the tasks and the store have one pair of keys: the one th
 }
 
 build_images() { # the Makefile takes registry and tag from the same settings
-  local cluster image
+  local cluster image images python
   if [[ $overlay == kind ]]; then
     make images OVERLAY=kind
     cluster=$(kubectl config current-context)
+    python=${PYTHON:-$(command -v python3.11 || command -v python3)} # as the Makefile finds it
+    images=$("$python" -c 'import json; print(*json.load(open("build/images.json")).values(), sep="\n")')
     while read -r image; do
       kind load docker-image "$image" --name "${cluster#kind-}" </dev/null
-    done < <(sed -n 's/.*: "\(.*\)".*/\1/p' build/images.json)
+    done <<<"$images"
   else
     make images push OVERLAY="$overlay"
   fi

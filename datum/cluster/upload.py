@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.images import BUILT_IMAGES, image_names
 from datum import __version__
 from datum.cluster.client import Kfp, name_filter
 from datum.cluster.commands import PIPELINES
@@ -15,8 +16,6 @@ from datum.cluster.table import print_table
 from datum.errors import InputError
 from datum.outputs import sha256
 
-BUILT_IMAGES = Path("build/images.json")
-"""Where `make images` and `make push` leave the names of the images."""
 NON_ROOT_VERSION = (2, 16)
 """Oldest KFP that takes a pipeline whose tasks say that they do not run as root."""
 SUFFIX = ".upload"
@@ -99,13 +98,11 @@ def latest_version(kfp: Kfp, name: str) -> Any:
 
 
 def _images(settings: ClusterSettings, file: Path | None) -> Mapping[str, str]:
-    from components.images import STAGES
     from pipelines.compile import read_images
 
     if file or BUILT_IMAGES.exists():
         return read_images(file or BUILT_IMAGES)
-    registry = f"{settings.registry.rstrip('/')}/" if settings.registry else ""
-    return {stage: f"{registry}datum-{stage}:{settings.tag}" for stage in STAGES}
+    return image_names(settings.registry, settings.tag)
 
 
 def _upload_pipeline(kfp: Kfp, file: Path) -> tuple[str, ...]:

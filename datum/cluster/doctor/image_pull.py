@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from components.images import STAGES
+from components.images import BUILT_IMAGES, image_names
 from datum.cluster.doctor.checks import Finding, listed, ok, problem, timeout, warning
 from datum.cluster.settings import ClusterSettings
-
-RECORD = Path("build/images.json")
-"""What `make images` writes with tags, and `make push` with digests."""
 
 
 def images(client: Any, settings: ClusterSettings) -> Finding:
@@ -20,18 +16,18 @@ def images(client: Any, settings: ClusterSettings) -> Finding:
     try:
         names = _names(settings)
     except ValueError:
-        return problem(f"{RECORD} is no JSON object of names", "`make images` writes it anew")
+        return problem(f"{BUILT_IMAGES} is no JSON object of names", "`make images` writes it anew")
     return _in_registry(names) if settings.registry else _on_nodes(client, names)
 
 
 def _names(settings: ClusterSettings) -> Mapping[str, str]:
     """Image of each stage: as recorded if they were built for these settings, else as they will be named."""
-    prefix = f"{settings.registry}/" if settings.registry else ""
-    names = {stage: f"{prefix}datum-{stage}:{settings.tag}" for stage in STAGES}
+    names = image_names(settings.registry, settings.tag)
     try:
-        recorded = json.loads(RECORD.read_text(encoding="utf-8"))
+        recorded = json.loads(BUILT_IMAGES.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return names
+    prefix = f"{settings.registry.rstrip('/')}/" if settings.registry else ""
     return recorded if all(name.startswith(prefix) for name in recorded.values()) else names
 
 
