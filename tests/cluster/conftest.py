@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from components.images import STAGES
 from datum import cli
 from datum.cluster import client, watch
 from tests.cluster.kfp_api import KfpApi
@@ -79,10 +80,9 @@ def images_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_images(file: Path, content: str) -> Path:
     """A file of images by digest, which is that of `content`."""
-    stages = ("personalization", "generation", "adaptation", "evaluation", "reporting")
     digest = hashlib.sha256(content.encode()).hexdigest()
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps({stage: f"example.org/datum-{stage}@sha256:{digest}" for stage in stages}))
+    file.write_text(json.dumps({stage: f"example.org/datum-{stage}@sha256:{digest}" for stage in STAGES}))
     return file
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,13 +14,17 @@ from pathlib import Path
 
 import pytest
 
+from components.images import STAGES
+from datum import __version__
+
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = "sha256:" + "5e" * 32
 
 
-def run(*words: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(root / "images" / "build.py"), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*words: str, root: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    # Without anything that is installed.
+    command = [sys.executable, "-I", "-S", str(root / "images" / "build.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
 
 
 class Registry(http.server.BaseHTTPRequestHandler):
@@ -59,34 +65,53 @@ def registry() -> Iterator[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A repository of our own, whose Dockerfiles may be changed."""
-    shutil.copytree(ROOT / "images", tmp_path / "images", ignore=shutil.ignore_patterns("__pycache__"))
+    """A repository of our own, whose Dockerfile may be changed."""
+    for folder in ("components", "datum", "images"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
+        )
     return tmp_path
 
 
-def dockerfiles(root: Path) -> list[str]:
-    return [file.read_text(encoding="utf-8") for file in sorted(root.glob("images/*/Dockerfile"))]
+def dockerfile(root: Path) -> str:
+    return (root / "images" / "Dockerfile").read_text(encoding="utf-8")
 
 
-def test_a_base_is_pinned_in_every_dockerfile_to_the_digest_that_its_registry_gives(
-    copy: Path, registry: str
-) -> None:
+def test_the_base_is_pinned_to_the_digest_that_its_registry_gives(copy: Path, registry: str) -> None:
     base = f"{registry}/team/python:3.11-slim"
     for _ in range(2):  # What is pinned is pinned anew.
         ended = run("pin-bases", "--base", base, root=copy)
         assert ended.returncode == 0, ended.stderr
-    texts = dockerfiles(copy)
-    assert len(texts) == 5
-    assert all(text.count(f"\nARG PYTHON_BASE={base}@{DIGEST}\n") == 1 for text in texts)
+    assert dockerfile(copy).count(f"\nARG PYTHON_BASE={base}@{DIGEST}\n") == 1
 
 
 @pytest.mark.parametrize("base", ["{registry}/team/python:no-such-tag", "127.0.0.1:9/python:3.11-slim"])
 def test_no_digest_is_written_where_the_registry_gives_none(copy: Path, registry: str, base: str) -> None:
-    before = dockerfiles(copy)
+    before = dockerfile(copy)
     ended = run("pin-bases", "--base", base.format(registry=registry), root=copy)
     assert ended.returncode == 2
     assert "nothing was pinned" in ended.stderr and len(ended.stderr.splitlines()) == 1
-    assert dockerfiles(copy) == before
+    assert dockerfile(copy) == before
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_image_is_built_from_the_one_recipe_as_its_stage_says(tmp_path: Path, stage: str) -> None:
+    """In place of the engine, a script that tells what it was called with."""
+    engine = tmp_path / "docker"
+    engine.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/words\n')
+    engine.chmod(0o755)
+    output = tmp_path / "images.json"
+    words = ["build", "--engine", "docker", "--registry", "r.example.org/team/", "--stages", stage]
+    ended = run(*words, "--output", str(output), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert ended.returncode == 0, ended.stderr
+    name = f"r.example.org/team/datum-{stage}:{__version__}"
+    assert json.loads(output.read_text(encoding="utf-8")) == {stage: name}
+    given = (tmp_path / "words").read_text(encoding="utf-8").splitlines()
+    values = dict(word.removeprefix("--build-arg=").split("=", 1) for word in given if "--build-arg=" in word)
+    assert (values["STAGE"], values["VERSION"]) == (stage, __version__)
+    assert values["DESCRIPTION"].startswith("DATUM: ") and values["DESCRIPTION"].endswith(".")
+    assert values["PARENT"] == ("without-torch" if stage == "reporting" else "with-torch")
+    assert given[-5:] == ["--file", str(ROOT / "images" / "Dockerfile"), "--tag", name, str(ROOT)]
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from kubernetes import client as kubernetes
 
+from components.images import STAGES
 from datum.cluster.doctor import doctor
 from datum.cluster.settings import ClusterSettings
 from tests.cluster.doctor.objects import (
-    STAGES,
     Doctor,
     Rows,
     a_namespace,

@@ -19,9 +19,6 @@ from datum.store import open_store
 from tests.cluster.kubernetes_api import TOKEN
 from tests.conftest import ACCESS_KEY, SECRET_KEY
 
-STAGES = ("personalization", "generation", "adaptation", "evaluation", "reporting")
-
-
 REPOSITORY = Path(__file__).parents[3]
 
 

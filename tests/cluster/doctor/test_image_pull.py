@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from kubernetes import client as kubernetes
 
+from components.images import STAGES
 from tests.cluster.doctor.objects import (
-    STAGES,
     Doctor,
     a_node,
 )

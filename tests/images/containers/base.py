@@ -1,6 +1,6 @@
 """Readies a machine for `make test-images`: checks tools, makes a base, writes build/test-images.env.
 
-The base stands in for the slim Python image of the Dockerfiles where no registry can be pulled from: Debian
+The base stands in for the slim Python image of the Dockerfile where no registry can be pulled from: Debian
 bookworm with its Python 3.11, by debootstrap. `PLATFORM_BASE=image make test-images` takes another.
 """
 
