@@ -26,7 +26,7 @@ DOCKERFILE = ROOT / "images" / "Dockerfile"
 ENGINES = ("docker", "podman", "buildah")
 WITHOUT_TORCH = ("reporting",)
 """Stages whose image begins before torch is installed."""
-BASE = re.compile(r"^ARG PYTHON_BASE=(?P<tag>[^@\s]+)(?P<digest>@\S+)?$", re.MULTILINE)
+BASE = re.compile(r"^ARG PYTHON_BASE=([^@\s]+)(?:@\S+)?$", re.MULTILINE)
 """The line of the Dockerfile that names its base."""
 
 
@@ -55,9 +55,8 @@ def build(arguments: argparse.Namespace) -> None:
     # A URL, without a password that it may hold; a folder on this machine tells nobody anything.
     origin = _git("remote", "get-url", "origin")
     source = re.sub(r"//[^@/]*@", "//", origin) if re.match(r"\w+://|\w+@", origin) else ""
-    shared = {"VERSION": __version__, "REVISION": _git("rev-parse", "HEAD"), "SOURCE": source}
-    if arguments.base:
-        shared["PYTHON_BASE"] = arguments.base
+    shared = {"PYTHON_BASE": arguments.base, "SOURCE": source, "VERSION": __version__}
+    shared["REVISION"] = _git("rev-parse", "HEAD")
     # Without --layers, buildah and podman keep nothing that the next image could share.
     command = [engine, "build"] if engine == "docker" else [engine, "build", "--layers"]
     for stage, name in names.items():
@@ -65,7 +64,7 @@ def build(arguments: argparse.Namespace) -> None:
         description = (ROOT / "images" / stage / "description.txt").read_text(encoding="utf-8").strip()
         parent = "without-torch" if stage in WITHOUT_TORCH else "with-torch"
         values = {**shared, "STAGE": stage, "DESCRIPTION": description, "PARENT": parent}
-        given = [f"--build-arg={key}={value}" for key, value in values.items()]
+        given = [f"--build-arg={key}={value}" for key, value in values.items() if value]
         subprocess.run([*command, *given, "--file", DOCKERFILE, "--tag", name, ROOT], check=True)
     _write(arguments.output, names)
 
@@ -75,19 +74,17 @@ def push(arguments: argparse.Namespace) -> None:
     if not arguments.registry:
         _stop("REGISTRY: not given, expected where to push to, such as REGISTRY=registry.example.org/team")
     engine = _engine(arguments.engine)
-    pushed = {stage: _push(engine, name) for stage, name in _names(arguments).items()}
-    _write(arguments.output, pushed)
+    _write(arguments.output, {stage: _push(engine, name) for stage, name in _names(arguments).items()})
 
 
 def sbom(arguments: argparse.Namespace) -> None:
     """Writes what each image holds, as CycloneDX, to build/sbom/<stage>.cdx.json."""
     engine = _engine(arguments.engine)
-    folder = ROOT / "build" / "sbom"
-    folder.mkdir(parents=True, exist_ok=True)
     script = (ROOT / "images" / "sbom.py").read_text(encoding="utf-8")
     for stage, name in _names(arguments).items():
         listed = _run_in(engine, name, ["python3", "-", name], script)
-        file = folder / f"{stage}.cdx.json"
+        file = ROOT / "build" / "sbom" / f"{stage}.cdx.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(listed, encoding="utf-8")
         print(f"{file.relative_to(ROOT)}: {len(json.loads(listed)['components'])} components")
 
@@ -95,15 +92,12 @@ def sbom(arguments: argparse.Namespace) -> None:
 def pin_bases(arguments: argparse.Namespace) -> None:
     """Asks the base's registry which digest its tag stands for, and writes it into the Dockerfile."""
     text = DOCKERFILE.read_text(encoding="utf-8")
-    found = BASE.search(text)
-    if not found:
-        _stop(f"{DOCKERFILE}: no line 'ARG PYTHON_BASE=image:tag'")
-    tag = arguments.base or found["tag"]
+    tag = arguments.base.partition("@")[0] or BASE.findall(text)[0]
     try:
         pinned = f"ARG PYTHON_BASE={tag}@{digest_of(tag)}"
     except RegistryError as error:
         _stop(f"{error}; nothing was pinned")
-    DOCKERFILE.write_text(text.replace(found[0], pinned), encoding="utf-8")
+    DOCKERFILE.write_text(BASE.sub(pinned, text), encoding="utf-8")
     print(f"{DOCKERFILE.relative_to(ROOT)}: {pinned}")
 
 

@@ -4,9 +4,10 @@ Python packages come from their metadata, the base's from dpkg's own list. Forma
 https://cyclonedx.org/docs/1.6/json/
 """
 
-import email.parser
+import email
 import json
 import sys
+from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
@@ -29,30 +30,20 @@ def main(image: str) -> None:
 
 def _python(package: Distribution) -> dict[str, Any]:
     name = package.metadata["Name"]
-    found: dict[str, Any] = {
-        "type": "library",
-        "name": name,
-        "version": package.version,
-        "purl": f"pkg:pypi/{name.lower().replace('_', '-')}@{package.version}",
-    }
+    purl = f"pkg:pypi/{name.lower().replace('_', '-')}@{package.version}"
+    found = {"type": "library", "name": name, "version": package.version, "purl": purl}
     if "License-Expression" in package.metadata:
-        found["licenses"] = [{"expression": package.metadata["License-Expression"]}]
+        return {**found, "licenses": [{"expression": package.metadata["License-Expression"]}]}
     return found
 
 
-def _debian() -> list[dict[str, Any]]:
+def _debian() -> Iterator[dict[str, Any]]:
     entries = DPKG.read_text(encoding="utf-8").strip().split("\n\n") if DPKG.is_file() else []
-    packages = map(email.parser.Parser().parsestr, entries)
-    return [
-        {
-            "type": "library",
-            "name": package["Package"],
-            "version": package["Version"],
-            "purl": f"pkg:deb/debian/{package['Package']}@{package['Version']}",
-        }
-        for package in packages
-        if package["Status"] == "install ok installed"
-    ]
+    for package in map(email.message_from_string, entries):
+        if package["Status"] == "install ok installed":
+            name, version = package["Package"], package["Version"]
+            purl = f"pkg:deb/debian/{name}@{version}"
+            yield {"type": "library", "name": name, "version": version, "purl": purl}
 
 
 if __name__ == "__main__":
