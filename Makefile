@@ -59,7 +59,7 @@ images: ## Build the five images: REGISTRY= TAG= ENGINE=docker|podman|buildah PL
 push: ## Push the images to REGISTRY; build/images.json keeps the digests that pipelines are compiled with
 	$(BUILD) push
 
-pin-bases: ## Write the digest of the Dockerfile's Python image, as its registry gives it, into it
+pin-bases: ## Pin the Dockerfile's Python image to the digest that its registry gives
 	$(BUILD) pin-bases
 
 sbom: ## List what each image holds, as CycloneDX, in build/sbom
