@@ -49,7 +49,7 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
         ({"overrides": ["generation.cuont=3"]}, "did you mean count"),
         ({"variants": ["generation.checkpoint_step=300"]}, "personalization writes no such checkpoint"),
         ({"overrides": ["generation.checkpoint_step=7"]}, "personalization writes no such checkpoint"),
-        ({"named": ["a.png"]}, "found 1, expected one for each seed"),
+        ({"named": ["a.png"]}, "found 1 named images for 3 seeds, expected one"),
         ({"target": ""}, "--target: not given"),
         (
             {"source": "", "target": "", "benchmark": "synthia-to-cityscapes"},

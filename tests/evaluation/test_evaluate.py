@@ -229,7 +229,7 @@ def test_a_data_set_without_validation_images_is_refused(
 ) -> None:
     if content == "empty":
         (tmp_path / "data" / "leftImg8bit" / "val").mkdir(parents=True)
-    with pytest.raises(InputError, match="data(/leftImg8bit/val)?: (no such folder|found no file)"):
+    with pytest.raises(InputError, match=r"data(/leftImg8bit/val)?: (no such folder|found no file)"):
         evaluate(checkpoint=checkpoint, dataset=tmp_path / "data", output=tmp_path / "out", settings=SETTINGS)
     assert not (tmp_path / "out").exists()
 

@@ -88,7 +88,7 @@ def test_warnings_of_kfp_itself_are_shown() -> None:
         (["run.seeds=[3, 3]"], 0, r"run\.seeds: found \[3, 3\]"),
         (["run.shards=0"], 0, r"run\.shards=0: expected 1 or more"),
         (["run.shards=9"], 0, r"run\.shards: found 9, expected 1 to 8"),
-        (["run.seeds=[1, 2]"], 1, r"--one-shot: found 1 images, expected one for each seed of \[1, 2\]"),
+        (["run.seeds=[1, 2]"], 1, r"one-shot images: found 1 named images for 2 seeds"),
         (["run.seeds=[1]"], 1, r"missing-0\.png: no such file"),
         (["generation.checkpoint_step=30"], 0, r"generation\.checkpoint_step=30: personalization writes no"),
         (["personalization.base_model=none"], 0, r"--base-model none: found no such folder"),
