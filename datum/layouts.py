@@ -174,6 +174,18 @@ def find_pairs(dataset: str, root: Path, *, split: str | None = None) -> list[Pa
     return [pair for name in splits for pair in _pairs_of_split(layout, root, name)]
 
 
+def check_dataset(dataset: DatasetName, root: Path) -> None:
+    """Raises `InputError` that names what `root` lacks: a folder, any image, or one file of a pair.
+
+    A target needs images alone in its split `train`, which one-shot images are chosen from, and pairs in
+    `val`. What the files hold is looked at by `datum.datasets.convert`.
+    """
+    splits = LAYOUTS[dataset].splits
+    if splits:
+        find_images(dataset, root, split="train")
+    find_pairs(dataset, root, split="val" if splits else None)
+
+
 def _pairs_of_split(layout: Layout, root: Path, split: str) -> list[Pair]:
     images, labels_ = _join(layout.images, split), _join(layout.labels, split)
     image_frames = _frames(layout, root, images, layout.image_suffix)

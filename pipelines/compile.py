@@ -16,7 +16,7 @@ from datum.errors import InputError, exit_status
 from pipelines.ablation import ablation
 from pipelines.baselines import baselines
 from pipelines.form_defaults import FormDefaults
-from pipelines.ingestion import ingest
+from pipelines.ingest import ingest
 from pipelines.reproduction import reproduction
 from pipelines.resources import Cluster
 

@@ -24,9 +24,10 @@ import yaml
 from components.check import check_settings, require_both
 from components.task import STATUS_FILE
 from datum.config import WAYS_OF_WORKING, Settings, load_settings, to_dict
-from datum.datasets.check import check_dataset, check_labels
+from datum.datasets.convert import check_labels
 from datum.datasets.one_shot import one_shot_images, require_one_a_seed
 from datum.errors import InputError
+from datum.layouts import check_dataset
 from datum.methods import BENCHMARKS
 from datum.outputs import replacing, require_room
 from datum.photographs import open_one_shot_image

@@ -65,8 +65,8 @@ def ingest_source(
 
     from components.task import failing_with_status, scratch
     from datum.config import load_settings
-    from datum.datasets.ingest import ingest_source
     from datum.datasets.remote import ingest_source_uri
+    from datum.datasets.working_copy import ingest_source
     from datum.methods import BENCHMARKS
 
     dataset = BENCHMARKS[benchmark].source
@@ -88,8 +88,8 @@ def ingest_target(
 
     from components.task import failing_with_status, scratch
     from datum.config import load_settings
-    from datum.datasets.ingest import ingest_target
     from datum.datasets.remote import ingest_target_uri
+    from datum.datasets.working_copy import ingest_target
 
     with failing_with_status(store_endpoint):
         settings = load_settings(profile, overrides).datasets

@@ -15,7 +15,7 @@ from typing import Any
 
 from datum import __version__
 from datum.cluster.client import Kfp
-from datum.cluster.form_values import run_arguments
+from datum.cluster.run_arguments import run_arguments
 from datum.cluster.settings import ClusterSettings
 from datum.cluster.submit import find_experiment, run_request
 from datum.cluster.table import print_table

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from datum.cluster.client import Kfp, UnansweredError, name_filter
-from datum.cluster.form_values import parameter_types, run_arguments, without_cache
 from datum.cluster.published import require_fetchable
+from datum.cluster.run_arguments import parameter_types, run_arguments, without_cache
 from datum.cluster.settings import ClusterSettings
 from datum.cluster.upload import latest_version
 from datum.cluster.watch import finish

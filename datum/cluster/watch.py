@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from datum.cluster.client import Kfp
-from datum.cluster.form_values import pipeline_spec
 from datum.cluster.published import fetch_report
+from datum.cluster.run_arguments import pipeline_spec
 from datum.errors import BAD_INPUT, INTERRUPTED, TEMPORARY_FAULT, TemporaryFaultError
 from datum.telemetry import duration, log
 

@@ -13,7 +13,7 @@ import dataclasses
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +137,17 @@ def read_checked_label(dataset: DatasetName, image: Path, label: Path) -> np.nda
     label_ids = layout_of(dataset).read_label_ids(label)
     require_same_size(image, label)
     return label_ids
+
+
+def check_labels(dataset: DatasetName, root: Path, *, split: str | None = None) -> None:
+    """Reads every label of `root`, or of one split; raises `InputError` where `convert` would."""
+    pairs = find_pairs(dataset, root, split=split)
+    progress = Progress(f"check {dataset}", len(pairs), unit="labels")
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(
+            lambda pair: read_checked_label(dataset, root / pair.image, root / pair.label), pairs
+        ):
+            progress.advance()
 
 
 def _convert_label(task: _Task) -> dict[int, int]:

@@ -18,18 +18,17 @@ from typing import Any
 
 from datum import __version__
 from datum.config import DatasetSettings, to_dict
-from datum.datasets.check import check_dataset, check_labels
-from datum.datasets.convert import DEFAULT_WORKERS
-from datum.datasets.ingest import fingerprint, ingest_source, ingest_target
+from datum.datasets.convert import DEFAULT_WORKERS, check_labels
 from datum.datasets.one_shot import (
     draw_images,
     named_image,
     one_shot_images,
     require_one_a_seed,
 )
+from datum.datasets.working_copy import fingerprint, ingest_source, ingest_target
 from datum.errors import InputError
 from datum.formats.class_statistics import STATISTICS_FILES, read_statistics
-from datum.layouts import CITYSCAPES, TRAIN_IMAGES, Pair, find_images, find_pairs, layout_of
+from datum.layouts import CITYSCAPES, TRAIN_IMAGES, Pair, check_dataset, find_images, find_pairs, layout_of
 from datum.methods import DatasetName
 from datum.photographs import open_one_shot_image
 from datum.provenance import PROVENANCE
@@ -73,7 +72,7 @@ def ingest_source_uri(
     mounted data set that `datum convert` has converted, and a URI that this function returned, are used in
     place.
 
-    Raises `InputError` for what `datum.datasets.ingest.ingest_source` does not accept.
+    Raises `InputError` for what `datum.datasets.working_copy.ingest_source` does not accept.
     """
     layout = layout_of(dataset)
     if (root := _mounted(source)) is not None:
@@ -107,7 +106,7 @@ def ingest_target_uri(target: str, datasets: str, scratch: Path, *, settings: Da
     `target` is a URI or a mounted path; empty draws street scenes by `settings`. A mounted data set, of which
     no converted label is needed, and a URI that this function returned are used in place.
 
-    Raises `InputError` for what `datum.datasets.ingest.ingest_target` does not accept.
+    Raises `InputError` for what `datum.datasets.working_copy.ingest_target` does not accept.
     """
     if (root := _mounted(target)) is not None:
         images = find_images("cityscapes", root, split="train")

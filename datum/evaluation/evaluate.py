@@ -19,7 +19,7 @@ from datum.formats.metrics import METRICS, write_metrics
 from datum.labels import TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import Provenance
-from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, metrics
+from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, score
 from datum.segmentation.segmentor import Segmentor, load_segmentor
 from datum.segmentation.validation import (
     WORKERS,
@@ -68,7 +68,7 @@ def evaluate(*, checkpoint: Path, dataset: Path, output: Path, settings: Evaluat
     with building(output, provenance, digests=[METRICS]) as folder:
         confusion = _predict(segmentor, images, folder, settings)
         about = {"images": len(images), "checkpoint": checkpoint.name, "checkpoint_sha256": checkpoint_sha256}
-        write_metrics(folder, metrics(confusion) | about)
+        write_metrics(folder, score(confusion) | about)
 
 
 def _predict(

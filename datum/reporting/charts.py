@@ -1,4 +1,4 @@
-"""Charts as inline SVG; colours and fonts come from the report's style sheet."""
+"""Charts as inline SVG; colors and fonts come from the report's style sheet."""
 
 from __future__ import annotations
 

@@ -12,10 +12,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-import datum
+from datum import __version__
 from datum.formats.generated import Drawing
 from datum.formats.run_folder import Run
-from datum.labels import CLASSES, SYNTHIA_13, SYNTHIA_16
+from datum.labels import CLASSES
 from datum.methods import BENCHMARKS
 from datum.reporting.charts import DotRow, Line, dot_plot, line_chart, score_bar
 from datum.reporting.median import median_run
@@ -62,13 +62,14 @@ class Example:
     predictions: Sequence[tuple[str, Picture]]
 
 
-def render(summary: Mapping[str, Any], runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> str:
+def render_page(
+    summary: Mapping[str, Any], runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]
+) -> str:
     """The page of `summary` (see `datum.reporting.summary`) and its runs.
 
     Raises `InputError` for a missing or broken picture.
     """
-    median = median_run(runs)
-    methods = summary["methods"]
+    median, methods = median_run(runs), summary["methods"]
     benchmark = summary["benchmark"]
     benchmark = BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark
     folder = Path(__file__).parent
@@ -86,44 +87,17 @@ def render(summary: Mapping[str, Any], runs: Sequence[Run], baselines: Mapping[s
         summary=summary,
         ours=methods[0],
         others=methods[1:],
-        comparison=dot_plot(
-            [
-                DotRow(
-                    name=method["name"],
-                    values=[seed["miou_headline"] for seed in method["seeds"]],
-                    style=baseline_style(position - 1) if position else "ours",
-                )
-                for position, method in enumerate(methods)
-            ],
-            title="mIoU of each method and seed",
-        ),
+        comparison=_comparison(methods),
         class_rows=_class_rows(methods),
         seeds=[_seed_pictures(run, position, len(runs)) for position, run in enumerate(runs)],
         examples=_examples(median, {methods[0]["name"]: runs, **baselines}),
         legend=[(c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for c in CLASSES],
-        loss_chart=line_chart(
-            [Line(style=style_of(i), points=_series(run, LOSSES)) for i, run in enumerate(runs)],
-            title="Training loss by iteration, a line a seed",
-            x_label="iteration",
-            from_zero=True,
-        ),
-        miou_chart=line_chart(
-            [
-                *(
-                    Line(style=f"baseline {baseline_style(i)}", points=_series(median_run(group), VALIDATION))
-                    for i, group in enumerate(baselines.values())
-                ),
-                *(Line(style=style_of(i), points=_series(run, VALIDATION)) for i, run in enumerate(runs)),
-            ],
-            title="mIoU on the validation set by iteration, a line a seed",
-            x_label="iteration",
-        ),
-        classes_16=SYNTHIA_16,
-        classes_13=SYNTHIA_13,
+        loss_chart=_loss_chart(runs),
+        miou_chart=_miou_chart(runs, baselines),
         details=_details(median),
         style_of=style_of,
         baseline_style=baseline_style,
-        version=datum.__version__,
+        version=__version__,
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
@@ -136,6 +110,34 @@ def style_of(position: int) -> str:
 def baseline_style(position: int) -> str:
     """CSS class of the baseline at `position`."""
     return f"base-{position % 3}"
+
+
+def _comparison(methods: Sequence[Mapping[str, Any]]) -> Markup:
+    rows = [
+        DotRow(
+            name=method["name"],
+            values=[seed["miou_headline"] for seed in method["seeds"]],
+            style=baseline_style(position - 1) if position else "ours",
+        )
+        for position, method in enumerate(methods)
+    ]
+    return dot_plot(rows, title="mIoU of each method and seed")
+
+
+def _loss_chart(runs: Sequence[Run]) -> Markup:
+    lines = [Line(style=style_of(i), points=_series(run, LOSSES)) for i, run in enumerate(runs)]
+    title = "Training loss by iteration, a line a seed"
+    return line_chart(lines, title=title, x_label="iteration", from_zero=True)
+
+
+def _miou_chart(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> Markup:
+    lines = [
+        Line(style=f"baseline {baseline_style(i)}", points=_series(median_run(group), VALIDATION))
+        for i, group in enumerate(baselines.values())
+    ]
+    lines += [Line(style=style_of(i), points=_series(run, VALIDATION)) for i, run in enumerate(runs)]
+    title = "mIoU on the validation set by iteration, a line a seed"
+    return line_chart(lines, title=title, x_label="iteration")
 
 
 def _class_rows(methods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from datum.formats.run_folder import Run, read_runs, require_same
 from datum.outputs import building, is_complete, sha256, write_json
 from datum.provenance import Provenance
 from datum.reporting.median import median_run
-from datum.reporting.page import render
+from datum.reporting.page import render_page
 from datum.reporting.summary import summarize, summary_table
 
 __all__ = ["report", "summary_table"]
@@ -50,7 +50,7 @@ def report(
     provenance = Provenance(stage="report", inputs=inputs)
     if is_complete(output, provenance, replaceable=True):
         return summary_table(summary)
-    page = render(summary, ours, others)
+    page = render_page(summary, ours, others)
     with building(output, provenance, digests=[SUMMARY]) as folder:
         _copy_median_checkpoint(median_run(ours), folder / "median_checkpoint")
         write_json(folder / SUMMARY, summary)

@@ -58,7 +58,7 @@ def miou(confusion: npt.NDArray[np.int64], names: Sequence[str] = CLASS_NAMES) -
     return sum(occurring) / len(occurring) if occurring else None
 
 
-def metrics(confusion: npt.NDArray[np.int64]) -> dict[str, Any]:
+def score(confusion: npt.NDArray[np.int64]) -> dict[str, Any]:
     """What `metrics.json` says about a confusion matrix; percentages from 0 to 100."""
     over_19 = miou(confusion)
     pixels = int(confusion.sum())

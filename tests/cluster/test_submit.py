@@ -19,7 +19,7 @@ import pytest
 from kfp_server_api import V2beta1Run
 
 from datum.cluster import watch
-from datum.cluster.form_values import pipeline_spec
+from datum.cluster.run_arguments import pipeline_spec
 from datum.store import open_store
 from tests.cluster.conftest import Cluster
 from tests.cluster.kfp_api import KfpApi, node, show_nodes

@@ -11,7 +11,7 @@ import pytest
 from kfp_server_api import V2beta1Pipeline, V2beta1PipelineVersion
 
 from datum import __version__
-from datum.cluster.form_values import pipeline_spec
+from datum.cluster.run_arguments import pipeline_spec
 from tests.cluster.conftest import Cluster, write_images
 from tests.cluster.kfp_api import KfpApi
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from datum.labels import CLASS_NAMES, IGNORE, SYNTHIA_13, SYNTHIA_16
-from datum.segmentation.iou import confusion_matrix, iou, metrics, miou
+from datum.segmentation.iou import confusion_matrix, iou, miou, score
 
 shapes = hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=12)
 train_ids = st.integers(0, 18)
@@ -83,7 +83,7 @@ def test_a_class_that_is_only_predicted_scores_0_and_an_absent_one_nothing() -> 
 def test_metrics_report_the_three_means_datums_rule_and_the_pixel_accuracy() -> None:
     confusion = np.diag(np.full(19, 3))
     confusion[9, 0] = 3  # half of terrain is taken for road
-    result = metrics(confusion)
+    result = score(confusion)
     assert result["iou"]["terrain"] == 50.0
     assert result["iou"]["road"] == 50.0
     assert result["miou"] == {
@@ -98,7 +98,7 @@ def test_metrics_report_the_three_means_datums_rule_and_the_pixel_accuracy() -> 
 
 def test_nothing_counted_gives_no_numbers_instead_of_a_division_by_zero() -> None:
     void = np.full((4, 4), IGNORE, dtype=np.uint8)
-    result = metrics(confusion_matrix(void, np.zeros((4, 4), dtype=np.uint8)))
+    result = score(confusion_matrix(void, np.zeros((4, 4), dtype=np.uint8)))
     assert result["miou"] == {"19": None, "16": None, "13": None}
     assert result["pixel_accuracy"] is None
 

@@ -8,18 +8,13 @@ attention weights returned, which rules out the fused kernel.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 
 import torch
+from mmseg.models.backbones.mit import EfficientMultiheadAttention, nchw_to_nlc, nlc_to_nchw
+from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
-
-with warnings.catch_warnings():
-    # mmcv warns of compiled operators that nothing here uses.
-    warnings.filterwarnings("ignore", message="Fail to import")
-    from mmseg.models.backbones.mit import EfficientMultiheadAttention, nchw_to_nlc, nlc_to_nchw
-    from mmseg.registry import MODELS
 
 MIT_LAYERS: Mapping[str, tuple[int, tuple[int, int, int, int]]] = {
     "mit-b0": (32, (2, 2, 2, 2)),

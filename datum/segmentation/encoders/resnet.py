@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import mmseg.models.backbones.resnet  # noqa: F401  (registers ResNet)
+from mmseg.registry import MODELS
 from torch import Tensor, nn
-
-with warnings.catch_warnings():
-    # mmcv warns of compiled operators that nothing here uses.
-    warnings.filterwarnings("ignore", message="Fail to import")
-    import mmseg.models.backbones.resnet  # noqa: F401  (registers ResNet)
-    from mmseg.registry import MODELS
 
 RESNETS: Mapping[str, Mapping[str, Any]] = {
     # Torchvision's ResNet-18, and the same at half its width: it learns from random weights in minutes.

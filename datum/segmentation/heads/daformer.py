@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import torch
+from mmcv.cnn import ConvModule
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.decode_heads.sep_aspp_head import DepthwiseSeparableASPPModule
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
 from torch import Tensor, nn
-
-with warnings.catch_warnings():
-    # mmcv warns of compiled operators that nothing here uses.
-    warnings.filterwarnings("ignore", message="Fail to import")
-    from mmcv.cnn import ConvModule
-    from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-    from mmseg.models.decode_heads.sep_aspp_head import DepthwiseSeparableASPPModule
-    from mmseg.models.utils import resize
-    from mmseg.registry import MODELS
 
 DILATIONS = (1, 6, 12, 18)
 """Dilations of the spatial pyramid (reference: `configs/_base_/models/daformer_sepaspp_mitb5.py`)."""

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from datum.config import DatasetSettings
-from datum.datasets.check import check_dataset
-from datum.datasets.ingest import ingest_source, ingest_target
+from datum.datasets.working_copy import ingest_source, ingest_target
 from datum.errors import InputError
+from datum.layouts import check_dataset
 
 SETTINGS = DatasetSettings(height=64, width=64, source_scenes=6, target_train_scenes=4, target_val_scenes=3)
 
@@ -157,7 +157,7 @@ def test_killed_anywhere_and_started_again_it_gives_the_same_files(tmp_path: Pat
     root, output = source_of_user(tmp_path / "user", frames=150), tmp_path / "killed/source"
     script = (
         "import sys; from pathlib import Path; from datum.config import DatasetSettings;"
-        "from datum.datasets.ingest import ingest_source;"
+        "from datum.datasets.working_copy import ingest_source;"
         "ingest_source('gta', Path(sys.argv[1]), Path(sys.argv[2]), settings=DatasetSettings(), workers=1)"
     )
     partial = output.with_name("source.partial")

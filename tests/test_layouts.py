@@ -1,12 +1,13 @@
-"""The quick check of a data set's root."""
+"""Finding the files of a data set, and the quick check of its root."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from datum.datasets.check import check_dataset
 from datum.errors import InputError
+from datum.layouts import check_dataset, find_images, find_pairs
 from datum.methods import DatasetName
 
 
@@ -36,10 +37,10 @@ def test_a_complete_root_passes(tmp_path: Path, dataset: DatasetName, files: tup
     check_dataset(dataset, write(tmp_path, *files))
 
 
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_a_split_of_cityscapes_is_checked_by_itself(tmp_path: Path, split: str) -> None:
+@pytest.mark.parametrize("split, find", [("train", find_images), ("val", find_pairs)])
+def test_a_split_of_cityscapes_is_found_by_itself(tmp_path: Path, split: str, find: Any) -> None:
     write(tmp_path, *(file for file in CITYSCAPES if f"/{split}/" in file))
-    check_dataset("cityscapes", tmp_path, split=split)
+    assert len(find("cityscapes", tmp_path, split=split)) == 1
     with pytest.raises(InputError, match="no such folder"):
         check_dataset("cityscapes", tmp_path)
 
