@@ -26,11 +26,12 @@ demo: .venv/runtime ## Run the whole method on drawn street scenes, on this mach
 test: .venv/test lint ## Check and test everything
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: .venv/test ## Check style, types, dependencies and the Dockerfile
+lint: .venv/test ## Check style, types, imports, dependencies and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy datum components pipelines
 	$(BIN)/mypy images/*.py
+	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/deptry tests --exclude build --ignore DEP002,DEP004
 	$(BIN)/hadolint images/Dockerfile

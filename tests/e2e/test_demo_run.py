@@ -110,7 +110,7 @@ def test_a_killed_run_goes_on_with_what_was_finished(
     assert personalized_before
     assert _times(output / "seed-7" / "personalized") == personalized_before
     assert not list(output.rglob("*.partial"))
-    assert "personalized is complete already" in printed
+    assert "personalized: already complete" in printed
 
 
 def test_every_task_is_announced_by_the_name_that_it_has_in_the_dag(finished: tuple[Path, str]) -> None:

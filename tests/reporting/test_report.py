@@ -17,7 +17,7 @@ from datum.errors import InputError
 from datum.labels import TRAIN_ID_TO_COLOR
 from datum.outputs import sha256
 from datum.reporting.report import report, summary_table
-from datum.segmentation.iou import metrics
+from datum.segmentation.iou import score
 
 PROMPTS = ("a photo of sks cars", "a photo of sks persons", "a photo of sks <script>alert(1)</script>")
 
@@ -76,7 +76,7 @@ def write_evaluation(folder: Path, checkpoint: Path, miou: float, size: tuple[in
         colors = TRAIN_ID_TO_COLOR[np.random.default_rng(0).integers(0, 19, size)]
         for part in ("image", "label", "prediction"):
             save(folder / "examples" / f"{name}_{part}.png", colors)
-    (folder / "metrics.json").write_text(json.dumps(metrics(confusion) | about))
+    (folder / "metrics.json").write_text(json.dumps(score(confusion) | about))
 
 
 def save(file: Path, pixels: np.ndarray) -> None:
