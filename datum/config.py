@@ -30,11 +30,11 @@ class DatasetSettings:
     width: int = 128
     """Width of a drawn scene, in pixels."""
     source_scenes: int = 320
-    """Number of labelled scenes drawn in the source domain."""
+    """Number of labeled scenes drawn in the source domain."""
     target_train_scenes: int = 16
-    """Number of unlabelled scenes drawn in the target domain, to choose one-shot images from."""
+    """Number of unlabeled scenes drawn in the target domain, to choose one-shot images from."""
     target_val_scenes: int = 64
-    """Number of labelled scenes drawn in the target domain, for evaluation."""
+    """Number of labeled scenes drawn in the target domain, for evaluation."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class AdaptationSettings:
     """The same for target images; none leaves generated images and folders of images as they are (DATUM)
     and takes 1024x512 for the one-shot image and for Cityscapes (DAFormer)."""
     cat_max_ratio: float = 0.75
-    """A source crop in which one class takes this share or more of the labelled pixels is drawn again (up
+    """A source crop in which one class takes this share or more of the labeled pixels is drawn again (up
     to ten times)."""
     learning_rate: float = 6e-5
     """Peak learning rate of AdamW for the encoder."""

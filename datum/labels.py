@@ -7,7 +7,7 @@ Three kinds of number name a class:
 * a *train id* is the class's row in the network's output, 0 to 18 in the order of `CLASSES`;
 * `IGNORE` (255) stands for void wherever train ids are stored.
 
-Sources: cityscapesScripts `helpers/labels.py` for names, ids and colours; DAFormer's
+Sources: cityscapesScripts `helpers/labels.py` for names, ids and colors; DAFormer's
 `tools/convert_datasets/{gta,synthia,cityscapes}.py` for the maps.
 """
 
@@ -40,7 +40,7 @@ class SegmentationClass:
 
 def _table() -> tuple[SegmentationClass, ...]:
     rows = (
-        # name, label id, SYNTHIA id, colour, thing
+        # name, label id, SYNTHIA id, color, thing
         ("road", 7, 3, (128, 64, 128), False),
         ("sidewalk", 8, 4, (244, 35, 232), False),
         ("building", 11, 2, (70, 70, 70), False),
@@ -78,7 +78,7 @@ LABEL_ID: Mapping[str, int] = {c.name: c.label_id for c in CLASSES}
 """Cityscapes label id of each class name."""
 
 VOID_LABEL_ID = 0
-"""Cityscapes label id `unlabeled`, written where nothing is labelled."""
+"""Cityscapes label id `unlabeled`, written where nothing is labeled."""
 
 SYNTHIA_16: tuple[str, ...] = tuple(n for n in CLASS_NAMES if n not in ("terrain", "truck", "train"))
 """The 16 classes that the SYNTHIA benchmark scores."""
@@ -87,7 +87,7 @@ SYNTHIA_13: tuple[str, ...] = tuple(n for n in SYNTHIA_16 if n not in ("wall", "
 """The 13 classes of the older SYNTHIA benchmark."""
 
 CITYSCAPES_MAX_LABEL_ID = 34
-"""Largest label id in Cityscapes and GTA label PNGs (34 is GTA's licence plate, -1 in Cityscapes)."""
+"""Largest label id in Cityscapes and GTA label PNGs (34 is GTA's license plate, -1 in Cityscapes)."""
 
 SYNTHIA_MAX_LABEL_ID = 22
 """Largest label id in SYNTHIA's label PNGs."""

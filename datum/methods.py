@@ -43,7 +43,7 @@ MAIN_METHODS = tuple(name for name, method in METHODS.items() if method.target =
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """A labelled source data set and the real one that is adapted to."""
+    """A labeled source data set and the real one that is adapted to."""
 
     title: str
     source: DatasetName

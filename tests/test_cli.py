@@ -232,7 +232,7 @@ def unknown_id(pixels: np.ndarray) -> np.ndarray:
     return np.where(np.arange(pixels.shape[1]) < 5, np.uint8(77), pixels)
 
 
-def grey(pixels: np.ndarray) -> np.ndarray:
+def gray(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., 0]
 
 
@@ -262,7 +262,7 @@ CASES: dict[str, list[tuple[Callable[[Path], None], str, str]]] = {
     "personalize": [
         (remove("one_shot.png"), "", r"one_shot\.png: no such file"),
         (truncate("one_shot.png"), "", r"one_shot\.png: cannot be read as an image"),
-        (repaint("one_shot.png", grey), "", r"one_shot\.png: found mode L, expected RGB"),
+        (repaint("one_shot.png", gray), "", r"one_shot\.png: found mode L, expected RGB"),
         (repaint("one_shot.png", transparent), "", r"one_shot\.png: found mode RGBA, expected RGB"),
         (empty_folder("model"), "--base-model {world}/model", r"model: found a folder without model_index"),
         (nothing, "--base-model {world}/nowhere", r"nowhere: found no such folder"),
@@ -304,9 +304,9 @@ CASES: dict[str, list[tuple[Callable[[Path], None], str, str]]] = {
         ),
         (truncate(IMAGE), "", r"images/\d+\.png: cannot be read as an image \(truncated PNG"),
         (truncate("generated/images/*.png"), "", r"im_0_p0\.png: cannot be read as an image \(truncated PNG"),
-        (repaint("generated/images/*.png", grey), "", r"im_0_p0\.png: mode L, expected an RGB image"),
+        (repaint("generated/images/*.png", gray), "", r"im_0_p0\.png: mode L, expected an RGB image"),
         (
-            repaint("one_shot.png", grey),
+            repaint("one_shot.png", gray),
             "--method one-image --target {world}/one_shot.png",
             r"one_shot\.png: mode L, expected an RGB image",
         ),
@@ -353,7 +353,7 @@ CASES: dict[str, list[tuple[Callable[[Path], None], str, str]]] = {
         (repaint(VAL_LABEL, unknown_id), "", r"_labelIds\.png: found label id 77"),
         (truncate(GTA_LABEL), "", r"labels/\d+\.png: cannot be read"),
         (truncate(IMAGE), "", r"images/\d+\.png: cannot be read"),
-        (repaint("one_shot.png", grey), "--one-shot {world}/one_shot.png", r"one_shot\.png: found mode L"),
+        (repaint("one_shot.png", gray), "--one-shot {world}/one_shot.png", r"one_shot\.png: found mode L"),
         (
             nothing,
             "--one-shot a.png --one-shot b.png",

@@ -6,7 +6,7 @@ from cityscapesscripts.helpers.labels import trainId2label
 from datum.labels import CLASSES, IGNORE, LABEL_ID_TO_TRAIN_ID, SYNTHIA_13, SYNTHIA_16, TRAIN_ID_TO_LABEL_ID
 
 
-def test_names_ids_and_colours_are_those_of_cityscapes_scripts() -> None:
+def test_names_ids_and_colors_are_those_of_cityscapes_scripts() -> None:
     for segmentation_class in CLASSES:
         theirs = trainId2label[segmentation_class.train_id]
         assert (segmentation_class.name, segmentation_class.label_id) == (theirs.name, theirs.id)

@@ -40,7 +40,7 @@ class CropRules:
     size: int
     """Side of the square crop in pixels."""
     class_max_ratio: float
-    """A source crop in which one class takes this share or more of the labelled pixels is drawn again."""
+    """A source crop in which one class takes this share or more of the labeled pixels is drawn again."""
     rare_min_pixels: float
     """Pixels of a class above which an image is a candidate for it."""
     rare_min_crop_pixels: float
@@ -150,7 +150,7 @@ def draw_crop(
     label: np.ndarray, size: int, class_max_ratio: float, rng: np.random.Generator
 ) -> tuple[slice, slice]:
     """(rows, columns) of a random crop of `size`, drawn again up to ten times while one class takes
-    `class_max_ratio` or more of its labelled pixels; a ratio of 1 takes any crop."""
+    `class_max_ratio` or more of its labeled pixels; a ratio of 1 takes any crop."""
     crop = _random_crop(label.shape, size, rng)
     for _ in range(REDRAWS if class_max_ratio < 1 else 0):
         counts = np.bincount(label[crop].ravel(), minlength=IGNORE + 1)[:IGNORE]
@@ -170,7 +170,7 @@ def _random_flip(rng: np.random.Generator) -> slice:
 
 
 def _normalized(image: np.ndarray, size: int) -> Tensor:
-    """Normalised float32[3, size, size], padded with 0 (the mean color) on the right and at the bottom."""
+    """Normalized float32[3, size, size], padded with 0 (the mean color) on the right and at the bottom."""
     tensor = to_tensor([image])[0]
     height, width = image.shape[:2]
     return functional.pad(tensor, (0, size - width, 0, size - height))

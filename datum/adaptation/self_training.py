@@ -61,7 +61,7 @@ def pseudo_label_weights(
 
 def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of logits float32[batch, channels, height, width], brought to the size of `labels`
-    int64[batch, height, width]: the sum over labelled pixels, each times its weight, divided by the number of
+    int64[batch, height, width]: the sum over labeled pixels, each times its weight, divided by the number of
     all pixels, void included (as the reference averages)."""
     upsampled = upsample(logits, labels.shape[1:]).float()
     if weights is None:

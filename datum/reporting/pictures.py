@@ -32,9 +32,9 @@ def photograph(file: Path, width: int) -> Picture:
 
 
 def label_map(file: Path, width: int) -> Picture:
-    """A label in colour as a lossless PNG at most `width` pixels wide. Raises `InputError` as above."""
+    """A label in color as a lossless PNG at most `width` pixels wide. Raises `InputError` as above."""
     image = _fitted(_open(file), width, Image.Resampling.NEAREST)
-    # At most twenty colours: a palette holds them all, in a third of the bytes.
+    # At most twenty colors: a palette holds them all, in a third of the bytes.
     return _picture(image.quantize(256, dither=Image.Dither.NONE), "png", optimize=True)
 
 

@@ -1,4 +1,4 @@
-"""The labelled validation images of a data set in Cityscapes' layout, and a network's predictions of them.
+"""The labeled validation images of a data set in Cityscapes' layout, and a network's predictions of them.
 
 Training validates on them and evaluation scores them: both read ahead while the network runs.
 """

@@ -41,7 +41,7 @@ def test_class_mix_draws_from_the_classes_of_the_whole_batch() -> None:
 @pytest.mark.parametrize("factor", [0.0, 0.8, 1.0, 1.2, 3.0])
 def test_saturation_is_that_of_hsv(factor: float) -> None:
     image = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
-    image[:, 0, 0], image[:, 0, 1] = 0.0, 0.5  # black and grey have none
+    image[:, 0, 0], image[:, 0, 1] = 0.0, 0.5  # black and gray have none
     found = scale_saturation(image, factor)
     for row in range(4):
         for column in range(4):
@@ -52,9 +52,9 @@ def test_saturation_is_that_of_hsv(factor: float) -> None:
 
 def test_color_jitter_stays_in_range_and_within_its_strength() -> None:
     image = torch.full((3, 4, 4), 0.5)
-    grey = [color_jitter(image, 0.2, np.random.default_rng(seed)) for seed in range(50)]
+    gray = [color_jitter(image, 0.2, np.random.default_rng(seed)) for seed in range(50)]
     # 0.5 with up to 0.2 added and a factor of 0.8 to 1.2, in either order
-    values = torch.stack(grey)
+    values = torch.stack(gray)
     assert values.min() >= (0.5 - 0.2) * 0.8 - 1e-6 and values.max() <= (0.5 + 0.2) * 1.2 + 1e-6
     assert values.std() > 0.05
     image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))

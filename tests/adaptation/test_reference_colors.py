@@ -3,7 +3,7 @@
 `golden/colors.npz`: DAFormer's `color_jitter`, `gaussian_blur` and `strong_transform`
 (`mmseg/models/utils/dacs_transforms.py`) ran in float64 with kornia 0.5.8; the factors and the order that
 its `ColorJitter` draws, and the blur's sigma, were handed to it. The images are made by formula: random
-colors, greys from black to white and pure colors for the jitter, 512x512 pixels (DAFormer's crop, so
+colors, grays from black to white and pure colors for the jitter, 512x512 pixels (DAFormer's crop, so
 its kernel of 51 pixels) for the blur, of which a grid and a corner are kept.
 """
 

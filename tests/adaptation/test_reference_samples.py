@@ -46,7 +46,7 @@ def test_class_probabilities_are_daformers(temperature: float) -> None:
 
 def test_crops_that_daformer_accepts_are_accepted() -> None:
     """Among the 14 tiles: a class at 0.75 exactly, just below and just above, with and without void; void
-    alone; one class beside void; one labelled pixel of each of two classes."""
+    alone; one class beside void; one labeled pixel of each of two classes."""
     found = [
         _draw(SAMPLES["tiles"], [tile * SIZE, *[0] * (DRAWS - 1)], class_max_ratio=0.75)[0] == 1
         for tile in range(len(SAMPLES["accepted"]))

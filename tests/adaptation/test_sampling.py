@@ -108,7 +108,7 @@ def test_a_crop_is_not_filled_by_one_class_where_that_can_be_avoided() -> None:
     assert np.mean(np.array(free) < 0.75) < 0.3
 
 
-def test_images_smaller_than_the_crop_are_padded_with_void_and_the_mean_colour(
+def test_images_smaller_than_the_crop_are_padded_with_void_and_the_mean_color(
     make_source: MakeSource,
 ) -> None:
     rules = CropRules(
@@ -130,8 +130,8 @@ def test_image_label_and_flip_stay_together(make_source: MakeSource) -> None:
     root = make_source(_random_labels(2))
     for number in range(2):
         with Image.open(root / "labels" / f"{number}_labelTrainIds.png") as label:
-            grey = np.asarray(label) * 10
-        Image.fromarray(np.stack([grey] * 3, axis=-1)).save(root / "images" / f"{number}.png")
+            gray = np.asarray(label) * 10
+        Image.fromarray(np.stack([gray] * 3, axis=-1)).save(root / "images" / f"{number}.png")
     samples = _samples(root)
     for index in range(10):
         image, labels = samples[index]

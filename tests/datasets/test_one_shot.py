@@ -65,7 +65,7 @@ def test_another_number_of_named_images_than_seeds_is_refused(tmp_path: Path) ->
         one_shot_images(target(tmp_path), [1, 2], [Path("aachen/aachen_000004_000019_leftImg8bit.png")])
 
 
-def test_a_damaged_a_missing_and_a_drawn_grey_image_are_refused(tmp_path: Path) -> None:
+def test_a_damaged_a_missing_and_a_drawn_gray_image_are_refused(tmp_path: Path) -> None:
     root = target(tmp_path, count=1)
     with pytest.raises(InputError, match=r"nowhere\.png: no such file"):
         one_shot_images(root, [1], [Path("nowhere.png")])

@@ -41,7 +41,7 @@ def write_image(file: Path) -> None:
 
 
 def write_gta(root: Path) -> None:
-    """Plain grey labels, one with a palette, one void alone and one in a sub-folder."""
+    """Plain gray labels, one with a palette, one void alone and one in a sub-folder."""
     labels = {
         "00003.png": blocks(0, 34),
         "00001.png": blocks(1, 34),

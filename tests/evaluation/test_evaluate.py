@@ -24,7 +24,7 @@ from datum.segmentation.preprocess import to_tensor
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor, save_segmentor
 
 SETTINGS = EvaluationSettings(scale=(96, 64), batch_size=2)
-LABELLED = ("road", "sidewalk", "building", "pole", "vegetation", "sky", "person", "car", "bicycle")
+LABELED = ("road", "sidewalk", "building", "pole", "vegetation", "sky", "person", "car", "bicycle")
 """Classes in the drawn labels; the network predicts others too."""
 
 
@@ -55,10 +55,10 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def write_validation_set(root: Path, sizes: list[tuple[int, int]]) -> Path:
-    """Patches of random classes and void, with colours that go with the class."""
+    """Patches of random classes and void, with colors that go with the class."""
     for index, (height, width) in enumerate(sizes):
         random = np.random.default_rng(index)
-        ids = [0, 1, 4, 34, *(LABEL_ID[name] for name in LABELLED)]
+        ids = [0, 1, 4, 34, *(LABEL_ID[name] for name in LABELED)]
         patches = random.choice(ids, (height // 16, width // 16)).astype(np.uint8)
         label = patches.repeat(16, 0).repeat(16, 1)
         noise = random.integers(-60, 60, (height, width, 3))

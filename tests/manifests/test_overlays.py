@@ -188,7 +188,7 @@ def test_yaml_and_shell_of_the_repository_are_clean(tool: str, patterns: list[st
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_a_kustomization_refers_to_its_neighbours_by_paths_that_exist() -> None:
+def test_a_kustomization_refers_to_its_neighbors_by_paths_that_exist() -> None:
     """Also the ones that fetch KFP, which render with a network only."""
     files = list(MANIFESTS.rglob("kustomization.yaml"))
     assert MANIFESTS / "kfp/kustomization.yaml" in files

@@ -16,7 +16,7 @@ train_ids = st.integers(0, 18)
 
 
 @st.composite
-def labelled(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+def labeled(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     shape = draw(shapes)
     # Few classes at a time, so that absent, only predicted and never predicted classes are common.
     classes = draw(st.lists(train_ids, min_size=1, max_size=6))
@@ -25,9 +25,9 @@ def labelled(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return labels, predictions
 
 
-@given(labelled())
+@given(labeled())
 @settings(deadline=None, derandomize=True)
-def test_the_confusion_matrix_counts_each_labelled_pixel_once(pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_confusion_matrix_counts_each_labeled_pixel_once(pair: tuple[np.ndarray, np.ndarray]) -> None:
     labels, predictions = pair
     expected = np.zeros((19, 19), dtype=np.int64)
     for label, prediction in zip(labels.ravel(), predictions.ravel()):
@@ -38,7 +38,7 @@ def test_the_confusion_matrix_counts_each_labelled_pixel_once(pair: tuple[np.nda
     np.testing.assert_array_equal(counted, expected)
 
 
-@given(labelled())
+@given(labeled())
 @settings(deadline=None, derandomize=True)
 def test_iou_is_intersection_over_union_of_the_pixel_sets_in_percent(
     pair: tuple[np.ndarray, np.ndarray],
@@ -56,7 +56,7 @@ def test_iou_is_intersection_over_union_of_the_pixel_sets_in_percent(
             assert scores[name] == pytest.approx(100 * (truth & predicted).sum() / union, abs=1e-9)
 
 
-@given(labelled(), st.sampled_from([CLASS_NAMES, SYNTHIA_16, SYNTHIA_13]))
+@given(labeled(), st.sampled_from([CLASS_NAMES, SYNTHIA_16, SYNTHIA_13]))
 @settings(deadline=None, derandomize=True)
 def test_miou_is_the_mean_over_the_classes_that_occur(
     pair: tuple[np.ndarray, np.ndarray], names: tuple[str, ...]

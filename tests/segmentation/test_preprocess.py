@@ -41,7 +41,7 @@ def test_images_are_normalized_with_imagenets_statistics_in_rgb() -> None:
     )
 
 
-def test_denormalising_is_the_inverse() -> None:
+def test_denormalizing_is_the_inverse() -> None:
     images = torch.rand(2, 3, 4, 4) * 255
     assert torch.allclose(denormalize(normalize(images)), images, atol=1e-3)
 

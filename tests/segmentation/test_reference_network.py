@@ -97,7 +97,7 @@ def test_whole_image_inference_predicts_what_daformer_predicts() -> None:
 
 
 def _street() -> np.ndarray:
-    """uint8[60, 110, 3]: coloured blocks under noise."""
+    """uint8[60, 110, 3]: colored blocks under noise."""
     blocks = (uniform("street", (8, 14, 3)) * 256).astype(np.uint8)
     noise = (uniform("street/3", (60, 110, 3)) * 256).astype(np.uint8)
     return cv2.resize(blocks, (110, 60), interpolation=cv2.INTER_NEAREST) // 2 + noise // 2

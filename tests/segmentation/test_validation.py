@@ -1,4 +1,4 @@
-"""The labelled validation images of a data set in Cityscapes' layout."""
+"""The labeled validation images of a data set in Cityscapes' layout."""
 
 from __future__ import annotations
 
