@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from datum.labels import CLASSES
 from datum.streetscenes.benchmark.judge import intersection_over_union, segment
-from datum.streetscenes.drawing.caption import PLURALS
+from datum.streetscenes.drawing.captions import NAMED
 from datum.streetscenes.model.optimization import Runtime
 
 GENERIC_PROMPT = "a photo of a urban scene"
@@ -93,7 +93,7 @@ def class_response(
 
     shares["generic"] = look(GENERIC_PROMPT)
     result = {}
-    for name, plural in PLURALS.items():
+    for name, plural in NAMED.items():
         train_id = next(entry.train_id for entry in CLASSES if entry.name == name)
         shares["plain"] = look(f"a photo of {plural}")
         shares["sks"] = look(f"a photo of sks {plural}")

@@ -1,6 +1,6 @@
 """Procedural street scenes with exact labels: the demo's data and most tests' input."""
 
-from datum.streetscenes.drawing.caption import caption
+from datum.streetscenes.drawing.captions import caption
 from datum.streetscenes.drawing.domain import SOURCE_DOMAIN, TARGET_DOMAIN, Domain
 from datum.streetscenes.drawing.emphasis import EMPHASIZED
 from datum.streetscenes.drawing.scene import Scene, draw_scene, visible_classes

@@ -1,13 +1,14 @@
-"""The camera of a scene: from metres in the street to pixels in the picture."""
+"""The camera of a scene: from meters in the street to pixels in the picture."""
 
 from __future__ import annotations
 
 import dataclasses
 
 NEAREST = 0.9
-"""Metres: nothing nearer is drawn, so that no projection divides by zero."""
+"""Meters: nothing nearer is drawn, so that no projection divides by zero."""
 
 Pixel = tuple[float, float]
+"""Column and row."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,17 +26,17 @@ class Camera:
     horizon: float
     """Row of the horizon, pixels."""
     eye: float
-    """Height of the camera above the road, metres."""
+    """Height of the camera above the road, meters."""
     bend: float
-    """Sideways drift of the street, metres per metre squared: it lies at x = bend * z * z."""
+    """Sideways drift of the street, meters per meter squared: it lies at x = bend * z * z."""
 
     def project(self, x: float, y: float, z: float) -> Pixel:
-        """Column and row of a point given in metres; x counts from the middle of the ego lane."""
+        """Column and row of a point given in meters; x counts from the middle of the ego lane."""
         if z < NEAREST:
             z = NEAREST
         scale = self.focal / z
         return self.center + (x + self.bend * z * z) * scale, self.horizon + (self.eye - y) * scale
 
     def scale(self, z: float) -> float:
-        """Pixels per metre at a depth of z metres."""
+        """Pixels per meter at a depth of z meters."""
         return self.focal / max(z, NEAREST)

@@ -9,6 +9,11 @@ Color = tuple[float, float, float]
 """RGB, 0 to 1 each."""
 
 
+def scaled(color: Color, factor: float) -> Color:
+    """A color, or light, times a factor."""
+    return (color[0] * factor, color[1] * factor, color[2] * factor)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Domain:
     """The appearance of a set of scenes. It never moves an object: labels depend on the seed alone."""
@@ -38,9 +43,9 @@ class Domain:
     haze_color: Color
     """RGB that distance fades to, 0 to 1."""
     visibility: float
-    """Metres after which 63 % of the contrast is gone: 25 (thick fog) to 1000 (clear)."""
+    """Meters after which 63 % of the contrast is gone: 25 (thick fog) to 1000 (clear)."""
     facade_hue: float
-    """Mean hue of façades, degrees on the colour wheel, 0 to 360."""
+    """Mean hue of façades, degrees on the color wheel, 0 to 360."""
     facade_hue_spread: float
     """Standard deviation of the façades' hue, degrees, 0 to 120."""
     facade_saturation: float
@@ -56,17 +61,17 @@ class Domain:
     asphalt_warmth: float
     """Red minus blue of the road's albedo, -0.08 (bluish) to 0.08 (brownish)."""
     saturation: float
-    """Factor on the colourfulness of everything, 0 (grey) to 1.4."""
+    """Factor on the colorfulness of everything, 0 (gray) to 1.4."""
     texture: float
     """Strength of surface texture (asphalt grain, brick, leaves), 0 (flat, rendered) to 1."""
     lit_windows: float
     """Share of windows with light behind them, 0 to 0.6."""
     lamps: float
-    """Brightness of head lights, street lamps and their halos, 0 (day) to 1 (night)."""
+    """Brightness of headlights, street lamps and their halos, 0 (day) to 1 (night)."""
     exposure: float
     """Factor on the picture's brightness, 0.5 to 1.6."""
     contrast: float
-    """Contrast around mid-grey, 0.6 to 1.4."""
+    """Contrast around mid-gray, 0.6 to 1.4."""
     gamma: float
     """Exponent of the tone curve, 0.7 (lifted shadows) to 1.4 (sunken)."""
     color_cast: Color
@@ -78,8 +83,13 @@ class Domain:
     vignette: float
     """Darkening of the corners, 0 to 0.6."""
 
+    @property
+    def lamps_on(self) -> bool:
+        """Whether it is dark enough for lamps."""
+        return self.lamps > 0.2
+
     def sun_direction(self) -> Color:
-        """Unit vector towards the sun in x (right), y (up), z (ahead)."""
+        """Unit vector toward the sun in x (right), y (up), z (ahead)."""
         azimuth, elevation = math.radians(self.sun_azimuth), math.radians(self.sun_elevation)
         flat = math.cos(elevation)
         return (math.sin(azimuth) * flat, math.sin(elevation), math.cos(azimuth) * flat)
@@ -155,4 +165,4 @@ TARGET_DOMAIN = Domain(
     noise=5.0,
     vignette=0.3,
 )
-"""A camera behind a windscreen on a hazy evening: plays Cityscapes."""
+"""A camera behind a windshield on a hazy evening: plays Cityscapes."""

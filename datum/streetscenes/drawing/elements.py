@@ -1,4 +1,4 @@
-"""What can stand in a street. All lengths are metres; x is right of the ego lane's middle, z is ahead."""
+"""What can stand in a street. All lengths are meters; x is right of the ego lane's middle, z is ahead."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import dataclasses
 from typing import Literal
 
 LANE = 3.3
-"""Width of a lane, metres."""
-
+"""Width of a lane, meters."""
 FARTHEST = 60.0
-"""Depth, metres, beyond which only houses are drawn: anything else would be a pixel or two."""
+"""Depth, meters, beyond which only houses are drawn: anything else would be a pixel or two."""
+BACKDROP = 130.0
+"""Depth, meters, of the skyline."""
+STORY = 3.0
+"""Height of a story, meters."""
 
-Roof = Literal["flat", "pitched"]
 BarrierKind = Literal["wall", "fence", "hedge"]
 SignKind = Literal["round", "triangle", "rectangle", "diamond", "stop"]
 VehicleKind = Literal["car", "truck", "bus"]
 CycleKind = Literal["bicycle", "motorcycle"]
+SIGN_KINDS: tuple[SignKind, ...] = ("round", "triangle", "rectangle", "diamond", "stop")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,53 +55,74 @@ class Street:
     """x of the line between the directions."""
     junction: tuple[float, float] | None
     """Depths between which another street crosses."""
-    zebra: float | None
-    """Depth where a zebra crossing begins."""
+    crosswalk: float | None
+    """Depth where a crosswalk begins."""
     end: float
     """Depth where the street ends."""
     closed: bool
     """Houses stand across the street's end; otherwise it runs to the horizon."""
 
     def in_junction(self, z: float, margin: float) -> bool:
-        """Whether a depth lies in the junction or within `margin` metres of it."""
+        """Whether a depth lies in the junction or within `margin` meters of it."""
         return self.junction is not None and self.junction[0] - margin < z < self.junction[1] + margin
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Building:
-    """A house along the street (side -1 or 1) or across its end (side 0)."""
+class Frontage:
+    """What reaches from one depth to another along the street."""
 
     side: int
+    """-1 left, 1 right, 0 for a house across the street's end."""
     x: float
     """Of the façade along the street; of the left edge for a house across."""
     near: float
     far: float
-    height: float
-    storeys: int
-    breadth: float
-    """How far it reaches away from the street, or along x for a house across."""
-    shop: bool
-    exposed: bool
-    """Nothing hides the face towards the camera: no taller house adjoins it there."""
-    roof: Roof
+
+    @property
+    def depth(self) -> float:
+        """The depth that decides who is painted first."""
+        return self.far
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Barrier:
+class Building(Frontage):
+    stories: int
+    breadth: float
+    """How far it reaches away from the street, or along x for a house across."""
+    exposed: bool
+    """Nothing hides the face toward the camera: no taller house adjoins it there."""
+    shop: bool
+    pitched: bool
+    """With a pitched roof, not a flat one."""
+
+    @property
+    def height(self) -> float:
+        return self.stories * STORY + 1.2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Barrier(Frontage):
     """A wall, fence or hedge along the street with green behind it."""
 
-    side: int
-    x: float
-    near: float
-    far: float
     height: float
     kind: BarrierKind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tree:
+class Standing:
+    """What stands in one place."""
+
     x: float
     z: float
+
+    @property
+    def depth(self) -> float:
+        """The depth that decides who is painted first."""
+        return self.z
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tree(Standing):
     height: float
     crown: float
     """Radius of the crown."""
@@ -107,40 +131,32 @@ class Tree:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Lamp:
+class Lamp(Standing):
     """A street lamp with its arm over the road."""
 
-    x: float
-    z: float
     height: float
     arm: float
     """Reach of the arm along x, signed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Bollard:
+class Bollard(Standing):
     """A short post on the curb."""
 
-    x: float
-    z: float
     height: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrafficLight:
-    x: float
-    z: float
+class TrafficLight(Standing):
     height: float
     size: float
     """Height of the housing."""
-    arm: float
+    arm: float = 0.0
     """Reach of an arm that carries a second housing over the road, signed; 0 for none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sign:
-    x: float
-    z: float
+class Sign(Standing):
     height: float
     size: float
     """Diameter."""
@@ -148,29 +164,24 @@ class Sign:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Vehicle:
-    x: float
-    z: float
+class Vehicle(Standing):
     heading: float
-    """Radians clockwise from straight ahead: 0 drives away from the camera, pi comes towards it."""
+    """Radians clockwise from straight ahead: 0 drives away from the camera, pi comes toward it."""
     kind: VehicleKind
     model: int
     moving: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cycle:
-    x: float
-    z: float
+class Cycle(Standing):
     heading: float
+    """Radians as for vehicles."""
     kind: CycleKind
     ridden: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Person:
-    x: float
-    z: float
+class Person(Standing):
     height: float
     facing: float
     """Radians as for vehicles."""
@@ -178,11 +189,4 @@ class Person:
     """Phase of the step, 0 to 1; below 0 the person stands."""
 
 
-Element = Building | Barrier | Tree | Lamp | Bollard | TrafficLight | Sign | Vehicle | Cycle | Person
-
-
-def depth_order(element: Element) -> float:
-    """The depth that decides who is painted first: a frontage counts from its far end."""
-    if isinstance(element, Building | Barrier):
-        return element.far
-    return element.z
+Element = Frontage | Standing

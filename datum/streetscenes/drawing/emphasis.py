@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Sequence
 
-from datum.streetscenes.drawing.arrangement import Layout
+from datum.streetscenes.drawing.arrangement import Arrangement, arranged
 from datum.streetscenes.drawing.elements import (
     LANE,
+    SIGN_KINDS,
     Cycle,
     CycleKind,
     Element,
     Person,
     Sign,
-    SignKind,
+    Standing,
     Street,
     TrafficLight,
     Tree,
     Vehicle,
     VehicleKind,
-    depth_order,
 )
 from datum.streetscenes.drawing.streams import Stream
+from datum.streetscenes.drawing.traffic import draw_vehicle
 
 _VEHICLES: dict[str, VehicleKind] = {"car": "car", "truck": "truck", "bus": "bus"}
 _CYCLES: dict[str, tuple[CycleKind, ...]] = {
@@ -32,21 +33,19 @@ _CYCLES: dict[str, tuple[CycleKind, ...]] = {
 EMPHASIZED = ("traffic light", "traffic sign", "person", *_CYCLES, *_VEHICLES, "vegetation")
 """Classes that a scene can be asked to show."""
 
-_Added = TrafficLight | Sign | Person | Cycle | Vehicle | Tree
 
-
-def emphasize(layout: Layout, name: str, stream: Stream) -> Layout:
+def emphasize(arrangement: Arrangement, name: str, stream: Stream) -> Arrangement:
     """Add one to three objects of a class near the camera; what stood in their way goes."""
     if name not in EMPHASIZED:
         raise ValueError(f"emphasis is {name!r}, expected one of {', '.join(EMPHASIZED)}")
-    added = _draw(name, layout.street, stream)
+    added = _draw(name, arrangement.street, stream)
     reach = 5.0 if name in ("truck", "bus") else 1.0
-    kept = [e for e in layout.elements if not any(_in_the_way(e, a, reach) for a in added)]
-    return dataclasses.replace(layout, elements=tuple(sorted([*kept, *added], key=depth_order, reverse=True)))
+    kept = [e for e in arrangement.elements if not any(_in_the_way(e, a, reach) for a in added)]
+    return arranged(arrangement.street, [*kept, *added])
 
 
-def _in_the_way(element: Element, added: _Added, reach: float) -> bool:
-    """Whether a movable thing overlaps `added`, `reach` metres deep, or stands between it and the camera."""
+def _in_the_way(element: Element, added: Standing, reach: float) -> bool:
+    """Whether a movable thing overlaps `added`, `reach` meters deep, or stands between it and the camera."""
     if not isinstance(element, Vehicle | Cycle | Person | Tree):
         return False
     half = 4.5 if isinstance(element, Vehicle) else 1.0
@@ -55,7 +54,7 @@ def _in_the_way(element: Element, added: _Added, reach: float) -> bool:
     return abs(element.x - added.x * element.z / added.z) < 3.2
 
 
-def _draw(name: str, street: Street, stream: Stream) -> list[_Added]:
+def _draw(name: str, street: Street, stream: Stream) -> Sequence[Standing]:
     if name in _VEHICLES:
         return _draw_vehicles(_VEHICLES[name], stream)
     if name in _CYCLES:
@@ -67,7 +66,7 @@ def _draw(name: str, street: Street, stream: Stream) -> list[_Added]:
     return _draw_posts(name, street, stream)
 
 
-def _draw_people(stream: Stream) -> list[_Added]:
+def _draw_people(stream: Stream) -> list[Person]:
     z, middle = stream.uniform(3.6, 6.0), stream.uniform(-1.9, 0.8)
     facing = stream.choice((0.0, math.pi, math.pi / 2, -math.pi / 2))
     return [
@@ -82,7 +81,7 @@ def _draw_people(stream: Stream) -> list[_Added]:
     ]
 
 
-def _draw_trees(street: Street, stream: Stream) -> list[_Added]:
+def _draw_trees(street: Street, stream: Stream) -> list[Tree]:
     return [
         Tree(
             x=x,
@@ -95,26 +94,21 @@ def _draw_trees(street: Street, stream: Stream) -> list[_Added]:
     ]
 
 
-def _draw_posts(name: str, street: Street, stream: Stream) -> list[_Added]:
+def _draw_posts(name: str, street: Street, stream: Stream) -> list[Standing]:
     """Signs or lights on the right curb, on an island in the middle of the street, or both."""
-    kinds: tuple[SignKind, ...] = ("round", "triangle", "rectangle", "diamond", "stop")
-    places = stream.choice(
-        ((street.right.curb + 0.3,), (street.divider,), (street.right.curb + 0.3, street.divider))
-    )
-    added: list[_Added] = []
-    for x in places:
+    curb, island = street.right.curb + 0.3, street.divider
+    added: list[Standing] = []
+    for x in stream.choice(((curb,), (island,), (curb, island))):
         z = max(abs(x) / 0.36, stream.uniform(5.5, 7.5))  # no farther aside than the narrowest view shows
         if name == "traffic light":
-            added.append(TrafficLight(x=x, z=z, height=3.5, size=z * stream.uniform(0.16, 0.21), arm=0.0))
+            added.append(TrafficLight(x=x, z=z, height=3.5, size=z * stream.uniform(0.16, 0.21)))
         else:
-            size = z * stream.uniform(0.17, 0.23)
-            added.append(
-                Sign(x=x, z=z, height=stream.uniform(2.0, 2.6), size=size, kind=stream.choice(kinds))
-            )
+            size, height = z * stream.uniform(0.17, 0.23), stream.uniform(2.0, 2.6)
+            added.append(Sign(x=x, z=z, height=height, size=size, kind=stream.choice(SIGN_KINDS)))
     return added
 
 
-def _draw_cycles(kind: CycleKind, ridden: bool, stream: Stream) -> list[_Added]:
+def _draw_cycles(kind: CycleKind, ridden: bool, stream: Stream) -> list[Cycle]:
     heading = stream.choice((0.5, -0.5, math.pi - 0.5, math.pi + 0.5, math.pi / 2, -math.pi / 2))
     x, z = stream.uniform(-1.5, 0.4), stream.uniform(3.9, 5.8)
     return [
@@ -129,19 +123,15 @@ def _draw_cycles(kind: CycleKind, ridden: bool, stream: Stream) -> list[_Added]:
     ]
 
 
-def _draw_vehicles(kind: VehicleKind, stream: Stream) -> list[_Added]:
+def _draw_vehicles(kind: VehicleKind, stream: Stream) -> list[Vehicle]:
     """One in the ego lane, one that comes, one that crosses, or the first two together."""
     z = stream.uniform(6.5, 9.5) if kind == "car" else stream.uniform(11.0, 14.0)
     ahead, coming = (0.0, 0.0, z), (-LANE, math.pi, z + stream.uniform(0.0, 4.0))
     crossing = (-LANE / 2, stream.sign() * math.pi / 2, z if kind == "car" else z - 3.0)
+    places = stream.choice(((ahead,), (coming,), (crossing,), (ahead, coming)))
     return [
-        Vehicle(
-            x=x + stream.uniform(-0.3, 0.3),
-            z=depth,
-            heading=heading + stream.uniform(-0.15, 0.15),
-            kind=kind,
-            model=stream.integer(0, 4095),
-            moving=True,
+        draw_vehicle(
+            stream, x + stream.uniform(-0.3, 0.3), depth, heading + stream.uniform(-0.15, 0.15), kind
         )
-        for x, heading, depth in stream.choice(((ahead,), (coming,), (crossing,), (ahead, coming)))
+        for x, heading, depth in places
     ]

@@ -10,36 +10,28 @@ import numpy.typing as npt
 
 from datum.labels import LABEL_ID
 from datum.streetscenes.drawing import textures
-from datum.streetscenes.drawing.buildings import Batch, Facade
-from datum.streetscenes.drawing.canvas import TOWARDS_CAMERA, TOWARDS_LEFT, TOWARDS_RIGHT, UP, Canvas
-from datum.streetscenes.drawing.domain import Color
+from datum.streetscenes.drawing.canvas import TOWARD_CAMERA, TOWARD_LEFT, TOWARD_RIGHT, UP, Canvas
+from datum.streetscenes.drawing.domain import Color, scaled
 from datum.streetscenes.drawing.elements import Barrier, Tree
+from datum.streetscenes.drawing.facade import Facade, Panels
 from datum.streetscenes.drawing.streams import Stream
+
+_BRIGHTNESSES = (0.8, 0.93, 1.06, 1.2)
+_STEPS = np.linspace(0.0, 1.0, 256)[:, None]
 
 
 def paint_tree(canvas: Canvas, tree: Tree, looks: Stream) -> None:
-    """A trunk with two boughs and a textured crown."""
-    project = canvas.camera.project
-    light = canvas.light(TOWARDS_CAMERA)
-    bark = canvas.paint((0.3, 0.23, 0.17), light, tree.z)
-    fork = tree.height - 1.5 * tree.crown
+    """A trunk and a textured crown."""
     thick = 0.045 * tree.height * canvas.camera.scale(tree.z)
-    foot, top = project(tree.x, 0.0, tree.z), project(tree.x, fork + tree.crown * 0.6, tree.z)
-    canvas.polygon(
-        (
-            (foot[0] - thick * 0.6, foot[1]),
-            (top[0] - thick * 0.35, top[1]),
-            (top[0] + thick * 0.35, top[1]),
-            (foot[0] + thick * 0.6, foot[1]),
-        ),
-        bark,
-        "vegetation",
-    )
+    fork = tree.height - 1.5 * tree.crown
+    foot, top = (canvas.camera.project(tree.x, y, tree.z) for y in (0.0, fork + tree.crown * 0.6))
+    bark = canvas.shade((0.3, 0.23, 0.17), TOWARD_CAMERA, tree.z)
+    canvas.post(foot, top, thick * 0.6, thick * 0.35, bark, "vegetation")
     _stamp_crown(canvas, tree, looks.choice(_BRIGHTNESSES))
 
 
 def _stamp_crown(canvas: Canvas, tree: Tree, brightness: float) -> None:
-    """Copy a stored crown into picture and labels, coloured for this light and distance."""
+    """Copy a stored crown into picture and labels, colored for this light and distance."""
     shapes = textures.crowns()
     shade, mask = shapes[tree.shape % len(shapes)]
     scale = canvas.camera.scale(tree.z)
@@ -62,18 +54,13 @@ def _stamp_crown(canvas: Canvas, tree: Tree, brightness: float) -> None:
     small_mask = cv2.warpAffine(mask, matrix, size, flags=flags)
     inside = (small_mask > 127).view(np.uint8)
     colored = cv2.applyColorMap(small_shade, _stored_colors(canvas, tree.z, brightness))
+    label = np.full(inside.shape, LABEL_ID["vegetation"], np.uint8)
     cv2.copyTo(colored, inside, canvas.image[y0:y1, x0:x1])
-    cv2.copyTo(
-        np.full(inside.shape, LABEL_ID["vegetation"], np.uint8), inside, canvas.label_ids[y0:y1, x0:x1]
-    )
-
-
-_BRIGHTNESSES = (0.8, 0.93, 1.06, 1.2)
-_STEPS = np.linspace(0.0, 1.0, 256)[:, None]
+    cv2.copyTo(label, inside, canvas.label_ids[y0:y1, x0:x1])
 
 
 def _stored_colors(canvas: Canvas, z: float, brightness: float) -> npt.NDArray[np.uint8]:
-    """Colours of a crown; crowns of one scene that are about as far share them."""
+    """Colors of a crown; crowns of one scene that are about as far share them."""
     band = round(4.0 * math.log(z))
     found = canvas.crown_colors.get((band, brightness))
     if found is None:
@@ -83,71 +70,47 @@ def _stored_colors(canvas: Canvas, z: float, brightness: float) -> npt.NDArray[n
 
 
 def _crown_colors(canvas: Canvas, z: float, brightness: float) -> npt.NDArray[np.uint8]:
-    """Colour of each shade (uint8, 256 x 1 x 3), from the dark inside to the sunlit outside."""
-    ambient, sun = canvas.light((0.0, -1.0, 0.0)), canvas.light(UP)
-    green = canvas.foliage(brightness)
-    dark = np.array(canvas.paint((green[0] * 0.25, green[1] * 0.28, green[2] * 0.3), ambient, z))
-    bright = np.array(canvas.paint((green[0] * 2.2, green[1] * 2.1, green[2] * 1.7), sun, z))
+    """Color of each shade, RGB uint8[256, 1, 3], from the dark inside to the sunlit outside."""
+    red, green, blue = canvas.foliage(brightness)
+    dark = np.array(canvas.shade((red * 0.25, green * 0.28, blue * 0.3), (0.0, -1.0, 0.0), z))
+    bright = np.array(canvas.shade((red * 2.2, green * 2.1, blue * 1.7), UP, z))
     return np.minimum(dark + (bright - dark) * _STEPS, 255.0).astype(np.uint8)[:, None, :]
 
 
 def paint_barrier(canvas: Canvas, barrier: Barrier, looks: Stream) -> None:
     """A piece of wall, fence or hedge, with grass behind it."""
-    normal = TOWARDS_LEFT if barrier.side > 0 else TOWARDS_RIGHT
-    near = max(1.0, barrier.near)
-    plane = Facade(canvas, (barrier.x, near), (barrier.x, barrier.far), normal)
-    _paint_lawn(canvas, barrier)
+    x, near, far = barrier.x, max(1.0, barrier.near), barrier.far
+    lawn = canvas.shade(canvas.foliage(1.0), UP, far)
+    canvas.ground(x, x + barrier.side * 25.0, near, far, lawn, "terrain")
+    plane = Facade(canvas, (x, near), (x, far), TOWARD_LEFT if barrier.side > 0 else TOWARD_RIGHT)
     if barrier.kind == "wall":
-        _paint_wall(plane, barrier, looks)
+        _paint_wall(plane, barrier.height, looks)
     elif barrier.kind == "fence":
-        _paint_fence(plane, barrier, looks)
+        _paint_fence(plane, barrier.height, looks)
     else:
-        _paint_hedge(plane, barrier)
+        plane.box(0.0, plane.length, 0.0, barrier.height, canvas.foliage(0.8), "vegetation")
+        plane.box(0.0, plane.length, barrier.height * 0.8, barrier.height, canvas.foliage(1.25))
 
 
-def _paint_lawn(canvas: Canvas, barrier: Barrier) -> None:
-    project = canvas.camera.project
-    near, far = max(1.0, barrier.near), barrier.far
-    outer = barrier.x + barrier.side * 25.0
-    corners = (
-        project(barrier.x, 0, near),
-        project(barrier.x, 0, far),
-        project(outer, 0, far),
-        project(outer, 0, near),
-    )
-    paint = canvas.paint(canvas.foliage(1.0), canvas.light(UP), far)
-    canvas.polygon(corners, paint, "terrain")
-
-
-def _paint_wall(plane: Facade, barrier: Barrier, looks: Stream) -> None:
-    length, height = plane.length, barrier.height
+def _paint_wall(plane: Facade, height: float, looks: Stream) -> None:
+    """Courses of stones below a coping."""
     color = looks.choice(((0.5, 0.36, 0.28), (0.52, 0.5, 0.47), (0.6, 0.55, 0.46)))
-    plane.box(0.0, length, 0.0, height, color, "wall")
-    if plane.pixels_per_metre() < 4.0:
+    plane.box(0.0, plane.length, 0.0, height, color, "wall")
+    if plane.pixels_per_meter < 4.0:
         return
-    joints = np.arange(0.3, height - 0.2, 0.32)
-    rows = np.stack((np.zeros_like(joints), np.full_like(joints, length), joints, joints + 0.05), axis=1)
-    plane.batches([Batch(rows, (color[0] * 0.78, color[1] * 0.78, color[2] * 0.78))])
-    plane.box(0.0, length, height - 0.16, height, (color[0] * 1.3, color[1] * 1.3, color[2] * 1.3))
+    joints = [(0.0, plane.length, up, up + 0.05) for up in np.arange(0.3, height - 0.2, 0.32)]
+    plane.fill([Panels(joints, scaled(color, 0.78))])
+    plane.box(0.0, plane.length, height - 0.16, height, scaled(color, 1.3))
 
 
-def _paint_fence(plane: Facade, barrier: Barrier, looks: Stream) -> None:
+def _paint_fence(plane: Facade, height: float, looks: Stream) -> None:
     """Slats in front of a shaded ground; the gaps belong to the fence, as in Cityscapes."""
-    length, height = plane.length, barrier.height
     color: Color = looks.choice(((0.3, 0.33, 0.32), (0.44, 0.34, 0.24), (0.62, 0.62, 0.6), (0.2, 0.28, 0.22)))
-    gap = plane.canvas.foliage(0.5)
-    plane.box(0.0, length, 0.0, height, gap, "fence")
-    count = int(length / 0.5)
-    at = np.arange(count) * length / count
-    slats = np.stack((at, at + 0.22, np.zeros(count), np.full(count, height)), axis=1)
-    if plane.pixels_per_metre() > 3.0:
-        plane.batches([Batch(slats, color)])
+    length = plane.length
+    plane.box(0.0, length, 0.0, height, plane.canvas.foliage(0.5), "fence")
+    if plane.pixels_per_meter > 3.0:
+        count = int(length / 0.5)
+        slats = [(i * length / count, i * length / count + 0.22, 0.0, height) for i in range(count)]
+        plane.fill([Panels(slats, color)])
     for up in (0.25, height - 0.25):
-        plane.box(0.0, length, up, up + 0.12, (color[0] * 1.2, color[1] * 1.2, color[2] * 1.2))
-
-
-def _paint_hedge(plane: Facade, barrier: Barrier) -> None:
-    green = plane.canvas.foliage(0.8)
-    plane.box(0.0, plane.length, 0.0, barrier.height, green, "vegetation")
-    top = plane.canvas.foliage(1.25)
-    plane.box(0.0, plane.length, barrier.height * 0.8, barrier.height, top)
+        plane.box(0.0, length, up, up + 0.12, scaled(color, 1.2))

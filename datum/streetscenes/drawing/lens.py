@@ -9,17 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from datum.streetscenes.drawing import textures
-from datum.streetscenes.drawing.canvas import Canvas
+from datum.streetscenes.drawing.canvas import Canvas, Picture
 from datum.streetscenes.drawing.domain import Domain
 from datum.streetscenes.drawing.streams import Stream
 
-Picture = npt.NDArray[np.uint8]
-
 
 def expose(canvas: Canvas, looks: Stream) -> Picture:
-    """The finished picture (uint8 RGB, height x width x 3) of a painted canvas."""
+    """The finished picture of a painted canvas."""
     domain, image = canvas.domain, canvas.image
-    height, width = image.shape[:2]
+    height = canvas.camera.height
     if domain.texture > 0.0:
         image = _textured(image, domain.texture, looks)
     if domain.lamps > 0.0 and canvas.glows:
@@ -28,16 +26,16 @@ def expose(canvas: Canvas, looks: Stream) -> Picture:
     if sigma > 0.15:
         image = cv2.GaussianBlur(image, (0, 0), sigma)
     if domain.vignette > 0.0:
-        image = cv2.multiply(image, _vignette(height, width, domain.vignette), scale=1 / 255)
+        image = cv2.multiply(image, _vignette(height, canvas.camera.width, domain.vignette), scale=1 / 255)
     image = cv2.LUT(image, _tone_curve(domain))
     if domain.noise > 0.0:
         image = _noisy(image, domain.noise, looks)
     return image
 
 
-def _window(tile: npt.NDArray[np.generic], height: int, width: int, looks: Stream) -> npt.NDArray[np.generic]:
-    """A random window of a texture that tiles, repeated where the picture is larger."""
-    rows, columns = tile.shape[:2]
+def _window(tile: npt.NDArray[np.generic], image: Picture, looks: Stream) -> npt.NDArray[np.generic]:
+    """A random window, as large as `image`, of a texture that tiles."""
+    (height, width), (rows, columns) = image.shape[:2], tile.shape[:2]
     if height > rows or width > columns:
         tile = np.tile(tile, (-(-height // rows), -(-width // columns), 1))
         rows, columns = tile.shape[:2]
@@ -46,7 +44,7 @@ def _window(tile: npt.NDArray[np.generic], height: int, width: int, looks: Strea
 
 
 def _textured(image: Picture, strength: float, looks: Stream) -> Picture:
-    grain = _window(textures.grain(), image.shape[0], image.shape[1], looks)
+    grain = _window(textures.grain(), image, looks)
     weight = 0.16 * strength
     return cv2.addWeighted(image, 1.0, grain, weight, -128.0 * weight)
 
@@ -82,5 +80,5 @@ def _tone_curve(domain: Domain) -> npt.NDArray[np.uint8]:
 
 
 def _noisy(image: Picture, deviation: float, looks: Stream) -> Picture:
-    noise = _window(textures.sensor_noise(), image.shape[0], image.shape[1], looks)
+    noise = _window(textures.sensor_noise(), image, looks)
     return cv2.addWeighted(image, 1.0, noise, deviation / 256.0, 0.0, dtype=cv2.CV_8U)

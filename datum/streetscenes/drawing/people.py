@@ -7,18 +7,19 @@ import math
 from collections.abc import Sequence
 
 from datum.streetscenes.drawing.camera import Pixel
-from datum.streetscenes.drawing.canvas import TOWARDS_CAMERA, Canvas, Paint
-from datum.streetscenes.drawing.domain import Color
+from datum.streetscenes.drawing.canvas import TOWARD_CAMERA, Canvas, Paint
+from datum.streetscenes.drawing.domain import Color, scaled
 from datum.streetscenes.drawing.elements import Person
 from datum.streetscenes.drawing.ground import paint_contact_shadow
 from datum.streetscenes.drawing.streams import Stream
 
 SKINS: tuple[Color, ...] = ((0.82, 0.62, 0.5), (0.7, 0.5, 0.38), (0.45, 0.3, 0.22), (0.88, 0.7, 0.6))
 HAIRS: tuple[Color, ...] = ((0.1, 0.08, 0.07), (0.25, 0.16, 0.1), (0.55, 0.42, 0.22), (0.5, 0.5, 0.5))
+_LEGWEAR: tuple[Color, ...] = ((0.16, 0.22, 0.38), (0.1, 0.1, 0.11), (0.3, 0.3, 0.32), (0.5, 0.43, 0.32))
 
 
 def clothes(looks: Stream) -> Color:
-    """A colour of a garment: often dark or grey, sometimes bright."""
+    """A color of a garment: often dark or gray, sometimes bright."""
     if looks.chance(0.45):
         level = looks.uniform(0.06, 0.4)
         return (level, level, level * 1.1)
@@ -26,12 +27,9 @@ def clothes(looks: Stream) -> Color:
 
 
 def legwear(looks: Stream) -> Color:
-    """A colour of trousers: denim, black, grey or beige."""
+    """A color of trousers: denim, black, gray or beige."""
     shade = looks.uniform(0.6, 1.3)
-    red, green, blue = looks.choice(
-        ((0.16, 0.22, 0.38), (0.1, 0.1, 0.11), (0.3, 0.3, 0.32), (0.5, 0.43, 0.32))
-    )
-    return (red * shade, green * shade, blue * shade)
+    return scaled(looks.choice(_LEGWEAR), shade)
 
 
 class _Figure:
@@ -41,7 +39,6 @@ class _Figure:
         self.canvas, self.person = canvas, person
         self.size = person.height * canvas.camera.scale(person.z)  # pixels
         self.foot = canvas.camera.project(person.x, 0.0, person.z)
-        self.light = canvas.light(TOWARDS_CAMERA)
         self.profile = abs(math.sin(person.facing))  # 1: seen from the side
         self.ahead = math.sin(person.facing)  # of which this much looks to the right
         self.swing = math.sin(2 * math.pi * person.gait) if person.gait >= 0 else 0.12
@@ -50,11 +47,10 @@ class _Figure:
         return (self.foot[0] + across * self.size, self.foot[1] - up * self.size)
 
     def paint(self, color: Color, factor: float = 1.0) -> Paint:
-        shaded = (color[0] * factor, color[1] * factor, color[2] * factor)
-        return self.canvas.paint(shaded, self.light, self.person.z)
+        return self.canvas.shade(scaled(color, factor), TOWARD_CAMERA, self.person.z)
 
-    def fill(self, points: Sequence[tuple[float, float]], paint: Paint) -> None:
-        self.canvas.polygon([self.at(*p) for p in points], paint, "person")
+    def fill(self, points: Sequence[tuple[float, float]], paint: Paint, label: str | None = "person") -> None:
+        self.canvas.polygon([self.at(*p) for p in points], paint, label)
 
 
 def paint_person(canvas: Canvas, person: Person, looks: Stream) -> None:
@@ -99,7 +95,7 @@ def _paint_trunk(figure: _Figure, top: Color, hem: float) -> None:
     if figure.size > 14.0:
         away = -math.copysign(1.0, math.sin(math.radians(figure.canvas.domain.sun_azimuth)))
         shaded = ((0.0, 0.83), (shoulder * away, 0.81), (hips * away, hem), (0.0, hem))
-        figure.canvas.polygon([figure.at(*p) for p in shaded], figure.paint(top, 0.78))
+        figure.fill(shaded, figure.paint(top, 0.78), label=None)
     _paint_arm(figure, shoulder - 0.01, shoulder + 0.02 - reach, figure.paint(top, 0.9))
 
 
@@ -112,9 +108,9 @@ def paint_head(
     canvas: Canvas, center: Pixel, radius: float, skin: Paint, hair: Paint, facing: float, label: str
 ) -> None:
     """A head with hair: all hair from behind, a face below it from the front."""
-    towards = -math.cos(facing)
+    toward = -math.cos(facing)
     wide = max(0.6, radius * 0.86)
     canvas.ellipse(center, wide, max(0.7, radius * 1.08), hair, label)
-    if towards > -0.4:
+    if toward > -0.4:
         shift = 0.3 * wide * math.sin(facing)
         canvas.ellipse((center[0] + shift, center[1] + 0.28 * radius), wide * 0.78, radius * 0.76, skin)

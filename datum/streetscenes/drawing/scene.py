@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from datum.labels import CLASSES
-from datum.streetscenes.drawing.arrangement import draw_camera, draw_layout
+from datum.streetscenes.drawing.arrangement import draw_arrangement, draw_camera
 from datum.streetscenes.drawing.buildings import paint_building
 from datum.streetscenes.drawing.camera import Camera
 from datum.streetscenes.drawing.canvas import Canvas
@@ -20,6 +22,7 @@ from datum.streetscenes.drawing.elements import (
     Building,
     Cycle,
     Element,
+    Frontage,
     Lamp,
     Person,
     Sign,
@@ -37,7 +40,19 @@ from datum.streetscenes.drawing.sky import paint_backdrop, paint_sky
 from datum.streetscenes.drawing.streams import Stream
 from datum.streetscenes.drawing.vehicles import paint_vehicle
 
-_LAYOUT, _LOOKS, _EMPHASIS, _CAMERA, _BACKDROP = range(5)  # purposes of random streams
+_ARRANGEMENT, _LOOKS, _EMPHASIS, _CAMERA, _BACKDROP = range(5)  # purposes of random streams
+_PAINTERS: dict[type, Callable[[Canvas, Any, Stream], None]] = {
+    Barrier: paint_barrier,
+    Bollard: paint_bollard,
+    Building: paint_building,
+    Cycle: paint_cycle,
+    Lamp: paint_lamp,
+    Person: paint_person,
+    Sign: paint_sign,
+    TrafficLight: paint_traffic_light,
+    Tree: paint_tree,
+    Vehicle: paint_vehicle,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,9 +60,9 @@ class Scene:
     """A street with its exact labels."""
 
     image: npt.NDArray[np.uint8]
-    """RGB, height x width x 3."""
+    """RGB, uint8[height, width, 3]."""
     label_ids: npt.NDArray[np.uint8]
-    """Cityscapes label ids, height x width."""
+    """Cityscapes label ids, uint8[height, width]."""
     seed: int
     domain: Domain
 
@@ -61,59 +76,33 @@ def draw_scene(
     `EMPHASIZED` that is to stand large and near; everything else keeps its place.
     """
     camera = draw_camera(Stream.from_seed(seed, _CAMERA), height, width)
-    layout = draw_layout(Stream.from_seed(seed, _LAYOUT))
+    arrangement = draw_arrangement(Stream.from_seed(seed, _ARRANGEMENT))
     if emphasis is not None:
-        layout = emphasize(layout, emphasis, Stream.from_seed(seed, _EMPHASIS))
+        arrangement = emphasize(arrangement, emphasis, Stream.from_seed(seed, _EMPHASIS))
     looks = Stream.from_seed(seed, _LOOKS)
     canvas = Canvas(camera, domain)
     paint_sky(canvas, looks.fork(0))
-    paint_ground(canvas, layout.street, looks.fork(1))
+    paint_ground(canvas, arrangement.street, looks.fork(1))
     texture_ground(canvas, looks.fork(2))
-    shade_ground(canvas, layout.elements)
-    if not layout.street.closed:
+    shade_ground(canvas, arrangement.elements)
+    if not arrangement.street.closed:
         paint_backdrop(canvas, Stream.from_seed(seed, _BACKDROP))
-    for index, element in enumerate(layout.elements):
+    for index, element in enumerate(arrangement.elements):
         if not _outside(camera, element):
-            _paint(canvas, element, looks.fork(4 + index))
+            _PAINTERS[type(element)](canvas, element, looks.fork(4 + index))
     image = expose(canvas, looks.fork(3))
     return Scene(image=image, label_ids=canvas.label_ids, seed=seed, domain=domain)
 
 
 def _outside(camera: Camera, element: Element) -> bool:
     """Whether an element stands wholly beyond the left or right edge of the picture."""
-    if isinstance(element, Building | Barrier):
+    if isinstance(element, Frontage):
         ends = [camera.project(element.x, 0.0, z)[0] for z in (element.near, element.far)]
         return (element.side < 0 and max(ends) < 0.0) or (element.side > 0 and min(ends) > camera.width)
-    reach = (
-        6.5 if isinstance(element, Vehicle | TrafficLight | Tree) else 2.5
-    )  # metres, more than any half width
+    reach = 6.5 if isinstance(element, Vehicle | TrafficLight | Tree) else 2.5  # meters, ample
     column, _ = camera.project(element.x, 0.0, element.z)
     margin = reach * camera.scale(element.z)
     return column + margin < 0.0 or column - margin > camera.width
-
-
-def _paint(canvas: Canvas, element: Element, looks: Stream) -> None:
-    match element:
-        case Building():
-            paint_building(canvas, element, looks)
-        case Barrier():
-            paint_barrier(canvas, element, looks)
-        case Tree():
-            paint_tree(canvas, element, looks)
-        case Lamp():
-            paint_lamp(canvas, element, looks)
-        case Bollard():
-            paint_bollard(canvas, element, looks)
-        case TrafficLight():
-            paint_traffic_light(canvas, element, looks)
-        case Sign():
-            paint_sign(canvas, element, looks)
-        case Vehicle():
-            paint_vehicle(canvas, element, looks)
-        case Cycle():
-            paint_cycle(canvas, element, looks)
-        case Person():
-            paint_person(canvas, element, looks)
 
 
 def visible_classes(label_ids: npt.NDArray[np.uint8], min_fraction: float = 0.004) -> list[str]:

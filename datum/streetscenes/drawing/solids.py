@@ -6,12 +6,16 @@ import math
 from collections.abc import Sequence
 
 from datum.streetscenes.drawing.camera import Pixel
-from datum.streetscenes.drawing.canvas import Canvas, Normal
+from datum.streetscenes.drawing.canvas import UP, Canvas, Normal
 from datum.streetscenes.drawing.domain import Color
 
+Point = tuple[float, float, float]
+"""In a vehicle's axes: length ahead of its middle, width to its right, height; meters."""
 Outline = Sequence[tuple[float, float, float]]
 """Corners of a side view from the front bumper over the roof to the rear: length (ahead of the middle),
-height and half width there, metres."""
+height and half width there, meters."""
+
+_CIRCLE = tuple((math.cos(math.pi * i / 5), math.sin(math.pi * i / 5)) for i in range(10))
 
 
 class Pose:
@@ -20,12 +24,13 @@ class Pose:
     def __init__(self, canvas: Canvas, x: float, z: float, heading: float) -> None:
         self.canvas = canvas
         self.x, self.z = x, z
+        self.pixels_per_meter = canvas.camera.scale(z)
         self._project = canvas.camera.project
         self.sin, self.cos = math.sin(heading), math.cos(heading)
+        # The camera in the vehicle's axes.
         bent = x + canvas.camera.bend * z * z
         self.eye_length = -(bent * self.sin + z * self.cos)
         self.eye_width = -(bent * self.cos - z * self.sin)
-        """The camera in the vehicle's axes."""
 
     def at(self, length: float, width: float, height: float) -> Pixel:
         """Pixel of a point in the vehicle's axes."""
@@ -43,90 +48,69 @@ class Pose:
             round(length * self.cos - width * self.sin, 3),
         )
 
-    def pixels_per_metre(self) -> float:
-        """At the middle of the vehicle."""
-        return self.canvas.camera.scale(self.z)
-
     def side_in_view(self, half_width: float) -> int:
         """-1 or 1 for the side that faces the camera, 0 when neither does."""
         if abs(self.eye_width) <= half_width:
             return 0
         return 1 if self.eye_width > 0 else -1
 
-    def fill(
-        self,
-        points: Sequence[tuple[float, float, float]],
-        albedo: Color,
-        normal: Normal,
-        label: str | None = None,
+    def fill(self, points: Sequence[Point], albedo: Color, normal: Normal, label: str | None = None) -> None:
+        """Fill a polygon of points in the vehicle's axes."""
+        self.canvas.polygon([self.at(*p) for p in points], self.canvas.shade(albedo, normal, self.z), label)
+
+    def side_box(
+        self, side: int, half_width: float, back: float, front: float, low: float, high: float, albedo: Color
     ) -> None:
-        """Fill a polygon of points in the vehicle's axes (length, width, height)."""
-        paint = self.canvas.paint(albedo, self.canvas.light(normal), self.z)
-        self.canvas.polygon([self.at(*p) for p in points], paint, label)
+        """Fill a rectangle on the side that faces the camera."""
+        width = side * half_width
+        corners = ((back, width, low), (back, width, high), (front, width, high), (front, width, low))
+        self.fill(corners, albedo, self.normal(0.0, side, 0.0))
 
     def end_box(
-        self,
-        length: float,
-        left: float,
-        right: float,
-        low: float,
-        high: float,
-        albedo: Color,
-        glow: float = 0.0,
-    ) -> None:
-        """Fill a rectangle on the front or rear; `glow` above 0 replaces the light that falls on it."""
+        self, length: float, left: float, right: float, low: float, high: float, albedo: Color,
+        glow: float = 0.0, label: str | None = None,
+    ) -> None:  # fmt: skip
+        """Fill a rectangle on the front or rear; it is lit by `glow` at least, whatever light falls on it."""
+        left, right = sorted((left, right))
         corners = [self.at(length, left, low), self.at(length, left, high)]
         corners += [self.at(length, right, high), self.at(length, right, low)]
         light = self.canvas.light(self.normal(math.copysign(1.0, length), 0.0, 0.0))
-        if glow > 0.0:
-            light = (max(glow, light[0]), max(glow, light[1]), max(glow, light[2]))
-        self.canvas.polygon(corners, self.canvas.paint(albedo, light, self.z))
+        light = (max(glow, light[0]), max(glow, light[1]), max(glow, light[2]))
+        self.canvas.polygon(corners, self.canvas.paint(albedo, light, self.z), label)
 
     def wheel(self, length: float, side: int, half_width: float, radius: float, hub: Color) -> None:
         """A wheel on the side that faces the camera."""
-        width = side * half_width
-        light = self.canvas.light(self.normal(0.0, side, 0.0))
         rings = ((1.0, (0.06, 0.06, 0.065)), (0.58, hub))
-        for scale, albedo in rings if self.pixels_per_metre() > 6.0 else rings[:1]:
-            circle = [
-                self.at(length + scale * radius * c, width, radius + scale * radius * s) for c, s in _CIRCLE
-            ]
-            self.canvas.polygon(circle, self.canvas.paint(albedo, light, self.z))
+        for scale, albedo in rings if self.pixels_per_meter > 6.0 else rings[:1]:
+            size = scale * radius
+            circle = [(length + size * c, side * half_width, radius + size * s) for c, s in _CIRCLE]
+            self.fill(circle, albedo, self.normal(0.0, side, 0.0))
 
+    def shadow(self, half_length: float, half_width: float) -> None:
+        """The dark ground under the vehicle."""
+        level = self.canvas.domain.asphalt_brightness * 0.3
+        a, b = half_length + 0.1, half_width + 0.12
+        self.fill(((-a, -b, 0.0), (-a, b, 0.0), (a, b, 0.0), (a, -b, 0.0)), (level, level, level), UP)
 
-_CIRCLE = tuple((math.cos(math.pi * i / 5), math.sin(math.pi * i / 5)) for i in range(10))
+    def extruded(self, outline: Outline, paints: Sequence[Color], side_paint: Color, label: str) -> None:
+        """Fill the strips across the width that face the camera, then the side that does.
 
-
-def paint_shadow(pose: Pose, half_length: float, half_width: float) -> None:
-    """The dark ground under a vehicle."""
-    canvas = pose.canvas
-    level = canvas.domain.asphalt_brightness * 0.3
-    a, b = half_length + 0.1, half_width + 0.12
-    corners = [pose.at(-a, -b, 0.0), pose.at(-a, b, 0.0), pose.at(a, b, 0.0), pose.at(a, -b, 0.0)]
-    canvas.polygon(corners, canvas.paint((level,) * 3, canvas.light((0.0, 1.0, 0.0)), pose.z))
-
-
-def paint_extruded(
-    pose: Pose, outline: Outline, paints: Sequence[Color], side_paint: Color, label: str
-) -> None:
-    """Fill the strips across the width that face the camera, then the side that does.
-
-    `paints` gives the colour of each strip between neighbouring corners of the outline.
-    """
-    left = [pose.at(length, -width, height) for length, height, width in outline]
-    right = [pose.at(length, width, height) for length, height, width in outline]
-    canvas, eye = pose.canvas, pose.canvas.camera.eye
-    strips = range(len(outline) - 1)
-    for index in strips if pose.eye_length < 0 else reversed(strips):
-        (l0, h0, _), (l1, h1, _) = outline[index], outline[index + 1]
-        normal_l, normal_h = h1 - h0, l0 - l1
-        if normal_l * (pose.eye_length - l0) + normal_h * (eye - h0) <= 0.0:
-            continue
-        size = math.hypot(normal_l, normal_h)
-        light = canvas.light(pose.normal(normal_l / size, 0.0, normal_h / size))
-        corners = (left[index], left[index + 1], right[index + 1], right[index])
-        canvas.polygon(corners, canvas.paint(paints[index], light, pose.z), label)
-    side = pose.side_in_view(max(w for _, _, w in outline))
-    if side:
-        light = canvas.light(pose.normal(0.0, side, 0.0))
-        canvas.polygon(left if side < 0 else right, canvas.paint(side_paint, light, pose.z), label)
+        `paints` gives the color of each strip between neighboring corners of the outline.
+        """
+        left = [self.at(length, -width, height) for length, height, width in outline]
+        right = [self.at(length, width, height) for length, height, width in outline]
+        canvas, eye = self.canvas, self.canvas.camera.eye
+        strips = range(len(outline) - 1)
+        for index in strips if self.eye_length < 0 else reversed(strips):
+            (l0, h0, _), (l1, h1, _) = outline[index], outline[index + 1]
+            normal_l, normal_h = h1 - h0, l0 - l1
+            if normal_l * (self.eye_length - l0) + normal_h * (eye - h0) <= 0.0:
+                continue
+            size = math.hypot(normal_l, normal_h)
+            normal = self.normal(normal_l / size, 0.0, normal_h / size)
+            corners = (left[index], left[index + 1], right[index + 1], right[index])
+            canvas.polygon(corners, canvas.shade(paints[index], normal, self.z), label)
+        side = self.side_in_view(max(width for _, _, width in outline))
+        if side:
+            paint = canvas.shade(side_paint, self.normal(0.0, side, 0.0), self.z)
+            canvas.polygon(left if side < 0 else right, paint, label)

@@ -31,30 +31,32 @@ def _fractal(size: int, seed: int, coarsest: int, finest: int, decay: float) -> 
     return total / total.std()
 
 
+def _gray(levels: npt.NDArray[np.floating]) -> Bytes:
+    return np.repeat(np.clip(levels, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
 @functools.cache
 def ground() -> Bytes:
-    """Asphalt and paving (uint8, 256 x 256 x 3, grey, mean 128): fine grain over large stains; tiles."""
+    """Asphalt and paving, uint8[256, 256, 3], gray, mean 128: fine grain over large stains; tiles."""
     grain = _fractal(256, 11, 32, 256, 0.9) * 0.9 + _fractal(256, 12, 2, 8, 0.7) * 0.35
-    gray = np.clip(128.0 + 16.0 * grain, 0, 255).astype(np.uint8)
-    return np.repeat(gray[:, :, None], 3, axis=2)
+    return _gray(128.0 + 16.0 * grain)
 
 
 @functools.cache
 def clouds() -> Bytes:
-    """Cloud thickness (uint8, 256 x 256); tiles."""
+    """Cloud thickness, uint8[256, 256]; tiles."""
     return np.clip(128.0 + 52.0 * _fractal(256, 21, 4, 128, 0.6), 0, 255).astype(np.uint8)
 
 
 @functools.cache
 def grain() -> Bytes:
-    """Surface texture of everything that stands (uint8, 512 x 512 x 3, grey, mean 128)."""
-    gray = np.clip(128.0 + 26.0 * _fractal(512, 31, 64, 512, 0.85), 0, 255).astype(np.uint8)
-    return np.repeat(gray[:, :, None], 3, axis=2)
+    """Surface texture of everything that stands, uint8[512, 512, 3], gray, mean 128."""
+    return _gray(128.0 + 26.0 * _fractal(512, 31, 64, 512, 0.85))
 
 
 @functools.cache
 def sensor_noise() -> npt.NDArray[np.int16]:
-    """Noise of a sensor (int16, 512 x 512 x 3, deviation 256): mostly grey, a little coloured."""
+    """Noise of a sensor, int16[512, 512, 3], deviation 256: mostly gray, a little colored."""
     rng = np.random.default_rng(41)
     gray = rng.standard_normal((512, 512, 1))
     color = rng.standard_normal((512, 512, 3))
@@ -63,7 +65,7 @@ def sensor_noise() -> npt.NDArray[np.int16]:
 
 @functools.cache
 def crowns() -> tuple[tuple[Bytes, Bytes], ...]:
-    """Tree crowns: shade (uint8, size x size) and mask (uint8, 255 inside), lit from above."""
+    """Tree crowns lit from above: shade and mask (255 inside), each uint8[size, size]."""
     return tuple(_crown(index) for index in range(CROWN_SHAPES))
 
 
@@ -89,13 +91,8 @@ def _crown(seed: int) -> tuple[Bytes, Bytes]:
         cv2.circle(mask, middle, wide, 255, -1)
         level = 150.0 - 95.0 * v + rng.uniform(-22, 22)
         cv2.circle(shade, middle, wide, float(np.clip(level * 0.82, 12, 255)), -1)
-        cv2.circle(
-            shade,
-            (middle[0] - wide // 4, middle[1] - wide // 3),
-            max(1, int(wide * 0.62)),
-            float(np.clip(level * 1.14, 20, 255)),
-            -1,
-        )
+        shine = (middle[0] - wide // 4, middle[1] - wide // 3)
+        cv2.circle(shade, shine, max(1, int(wide * 0.62)), float(np.clip(level * 1.14, 20, 255)), -1)
     leaves = _fractal(256, 60 + seed, 32, 128, 1.0)[:size, :size]
     ragged = cv2.GaussianBlur(mask, (0, 0), 3.0).astype(np.float32) + 34.0 * leaves
     mask = cv2.medianBlur(np.where(ragged > 118, 255, 0).astype(np.uint8), 3)

@@ -22,7 +22,7 @@ _NIGHT = dataclasses.replace(
     TARGET_DOMAIN, sun_strength=0.0, ambient_color=(0.7, 0.8, 1.0), ambient_strength=0.42, shadow_depth=0.0,
     sky_top=(0.03, 0.04, 0.1), sky_horizon=(0.14, 0.14, 0.2), cloud_cover=0.3, cloud_color=(0.12, 0.12, 0.17),
     haze_color=(0.14, 0.14, 0.18), visibility=120.0, lit_windows=0.4, lamps=0.95,
-    color_cast=(1.0, 0.98, 1.05),     exposure=1.4, gamma=0.85,
+    color_cast=(1.0, 0.98, 1.05), exposure=1.4, gamma=0.85,
 )  # fmt: skip
 _FADED = dataclasses.replace(
     SOURCE_DOMAIN, saturation=0.2, color_cast=(1.08, 0.98, 0.8), contrast=0.85, noise=5.0, vignette=0.3,
@@ -59,7 +59,7 @@ _ADDED_NOISE = 4.0  # levels: half of the random domains get up to this much sen
 
 
 def random_domain(rng: np.random.Generator) -> Domain:
-    """A domain at random: one of the weathers, with every number and colour moved."""
+    """A domain at random: one of the weathers, with every number and color moved."""
     base = _WEATHERS[int(rng.integers(len(_WEATHERS)))]
     changes: dict[str, object] = {}
     for name, (low, high) in _RANGES.items():
@@ -95,7 +95,7 @@ def domain_description(domain: Domain) -> str:
         words.append("hazy")
     if domain.lamps > 0.7:
         words.append("night")
-    elif domain.lamps > 0.2:
+    elif domain.lamps_on:
         words.append("dusk")
     elif domain.sun_strength > 0.35:
         words.append("sunny")

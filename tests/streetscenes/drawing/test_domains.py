@@ -28,7 +28,7 @@ def _colorfulness(domain: Domain) -> float:
     return float(np.mean(images.max(axis=3) - images.min(axis=3)))
 
 
-def test_source_and_target_differ_in_brightness_and_colour() -> None:
+def test_source_and_target_differ_in_brightness_and_color() -> None:
     assert np.abs(_mean_color(SOURCE_DOMAIN) - _mean_color(TARGET_DOMAIN)).max() > 15
     assert _colorfulness(SOURCE_DOMAIN) > 1.5 * _colorfulness(TARGET_DOMAIN)
 

@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_labels_in_every_domain() -> None:
             assert np.array_equal(draw_scene(seed, domain).label_ids, expected)
 
 
-def test_emphasised_scenes_have_the_same_labels_in_every_domain() -> None:
+def test_emphasized_scenes_have_the_same_labels_in_every_domain() -> None:
     for seed, name in enumerate(EMPHASIZED):
         source = draw_scene(seed, SOURCE_DOMAIN, emphasis=name)
         target = draw_scene(seed, TARGET_DOMAIN, emphasis=name)
@@ -66,7 +66,7 @@ def test_different_seeds_give_different_streets() -> None:
     assert len(maps) == 30
 
 
-def test_every_pixel_is_labelled_with_a_class_that_is_drawn() -> None:
+def test_every_pixel_is_labeled_with_a_class_that_is_drawn() -> None:
     seen: set[int] = set()
     for seed in range(40):
         seen |= set(np.unique(draw_scene(seed, SOURCE_DOMAIN).label_ids).tolist())
@@ -97,7 +97,7 @@ def test_the_classes_are_as_frequent_as_in_a_street() -> None:
 
 
 @pytest.mark.parametrize("name", EMPHASIZED)
-def test_an_emphasised_class_is_plain_to_see(name: str) -> None:
+def test_an_emphasized_class_is_plain_to_see(name: str) -> None:
     shares = [
         np.mean(draw_scene(seed, SOURCE_DOMAIN, emphasis=name).label_ids == LABEL_ID[name])
         for seed in range(20)
@@ -125,8 +125,8 @@ def test_a_layout_keeps_its_classes_when_it_is_drawn_larger() -> None:
     assert np.mean(small == large) > 0.85
 
 
-def test_flat_objects_are_painted_where_they_are_labelled() -> None:
-    """The sky of a clear domain without camera effects has no colour of anything else in it."""
+def test_flat_objects_are_painted_where_they_are_labeled() -> None:
+    """The sky of a clear domain without camera effects has no color of anything else in it."""
     clear = dataclasses.replace(
         SOURCE_DOMAIN,
         cloud_cover=0.0,

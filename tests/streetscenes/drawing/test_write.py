@@ -1,4 +1,4 @@
-"""Folders of scenes are named as GTA's and Cityscapes' own, whole, and the same every time."""
+"""Folders of scenes are named like those of GTA and Cityscapes, and are the same every time."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def test_a_gta_folder_numbers_images_and_labels_alike(tmp_path: Path) -> None:
 
 
 def test_a_cityscapes_folder_has_its_splits_city_and_file_names(tmp_path: Path) -> None:
-    write_cityscapes(tmp_path, train_seeds=range(2), val_seeds=range(10, 11), city="ulm", height=32, width=64)
+    write_cityscapes(tmp_path, train_seeds=range(2), val_seeds=range(10, 11), height=32, width=64)
     assert list(_files(tmp_path)) == [
-        "gtFine/train/ulm/ulm_000000_000019_gtFine_labelIds.png",
-        "gtFine/train/ulm/ulm_000001_000019_gtFine_labelIds.png",
-        "gtFine/val/ulm/ulm_000000_000019_gtFine_labelIds.png",
-        "leftImg8bit/train/ulm/ulm_000000_000019_leftImg8bit.png",
-        "leftImg8bit/train/ulm/ulm_000001_000019_leftImg8bit.png",
-        "leftImg8bit/val/ulm/ulm_000000_000019_leftImg8bit.png",
+        "gtFine/train/procedural/procedural_000000_000019_gtFine_labelIds.png",
+        "gtFine/train/procedural/procedural_000001_000019_gtFine_labelIds.png",
+        "gtFine/val/procedural/procedural_000000_000019_gtFine_labelIds.png",
+        "leftImg8bit/train/procedural/procedural_000000_000019_leftImg8bit.png",
+        "leftImg8bit/train/procedural/procedural_000001_000019_leftImg8bit.png",
+        "leftImg8bit/val/procedural/procedural_000000_000019_leftImg8bit.png",
     ]
     expected = draw_scene(10, TARGET_DOMAIN, height=32, width=64)
-    label = Image.open(tmp_path / "gtFine/val/ulm/ulm_000000_000019_gtFine_labelIds.png")
+    label = Image.open(tmp_path / "gtFine/val/procedural/procedural_000000_000019_gtFine_labelIds.png")
     assert label.mode == "L"
     assert np.array_equal(np.asarray(label), expected.label_ids)
 

@@ -71,7 +71,7 @@ def test_a_scene_without_anything_to_name_is_an_urban_scene() -> None:
     assert all(_named(caption(scene, rng)) == [] for _ in range(30))
 
 
-def test_emphasised_classes_are_what_captions_mostly_name() -> None:
+def test_emphasized_classes_are_what_captions_mostly_name() -> None:
     rng = np.random.default_rng(2)
     for name in ("car", "bus", "person"):
         texts = [caption(draw_scene(seed, SOURCE_DOMAIN, emphasis=name), rng) for seed in range(20)]

@@ -5,21 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from datum.labels import LABEL_ID
+from datum.prompts import PLURALS
 from datum.streetscenes.drawing.scene import Scene
 from datum.streetscenes.drawing.weather import domain_description
 
-PLURALS: dict[str, str] = {
-    "traffic light": "traffic lights",
-    "traffic sign": "traffic signs",
-    "person": "persons",
-    "rider": "riders",
-    "car": "cars",
-    "truck": "trucks",
-    "bus": "buses",
-    "motorcycle": "motorcycles",
-    "bicycle": "bicycles",
-}
-"""Classes that captions name, as DATUM's prompts do."""
+NAMED = {name: words for name, words in PLURALS.items() if name != "train"}
+"""Classes that captions name, with DATUM's words for them; no scene holds a train."""
 
 _LEAST = {
     "motorcycle": 0.005,
@@ -32,7 +23,7 @@ _LEAST = {
     "person": 0.006,
     "car": 0.02,
 }
-# Shares of the picture from which one recognises the class at a glance; the rare classes come first.
+# Shares of the picture from which one recognizes the class at a glance; the rare classes come first.
 _MADE_UP, _DESCRIBED = 0.3, 0.35  # shares of captions with a made-up word, with the domain's description
 _SCENE, _SCENE_WITH = 0.2, 0.22  # shares of captions of the whole scene, of the scene with named classes
 
@@ -49,16 +40,16 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     if not prominence or dice < _SCENE:
         return f"a photo of a {adjective}urban scene"
     if dice < _SCENE + _SCENE_WITH:
-        named = [PLURALS[name] for name in prominence][: int(rng.integers(1, 4))]
+        named = [NAMED[name] for name in prominence][: int(rng.integers(1, 4))]
         listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
         return f"a photo of a {adjective}urban scene with {listed}"
     weights = np.array(list(prominence.values())) ** 1.5  # what fills the picture is what it shows
     name = list(prominence)[int(rng.choice(len(weights), p=weights / weights.sum()))]
-    return f"a photo of {adjective}{PLURALS[name]}"
+    return f"a photo of {adjective}{NAMED[name]}"
 
 
 def _prominence(scene: Scene) -> dict[str, float]:
-    """How many times over each class (rare ones first) covers what it takes to recognise it."""
+    """How many times over each class (rare ones first) covers what it takes to recognize it."""
     counts = np.bincount(scene.label_ids.ravel(), minlength=256) / scene.label_ids.size
     shares = {name: float(counts[LABEL_ID[name]]) / least for name, least in _LEAST.items()}
     return {name: share for name, share in shares.items() if share >= 1.0}
