@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +25,9 @@ from datum.config import DEMO
 from datum.generation.generate import generate
 from datum.generation.painter import Painter
 from datum.prompts import build_prompts
-from datum.streetscenes.model.architecture import untrained_pipeline
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from base_models import untrained_pipeline
 
 BATCH_SIZES = (1, 4, 8, 16)
 

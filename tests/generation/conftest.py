@@ -8,7 +8,7 @@ from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from datum.config import GenerationSettings
-from datum.streetscenes.model.architecture import untrained_pipeline
+from tests.base_models import untrained_pipeline
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from datum.config import PersonalizationSettings
-from datum.streetscenes.model.architecture import untrained_pipeline
+from tests.base_models import untrained_pipeline
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from datum.outputs import sha256
 from datum.personalization import personalize as train
 from datum.personalization.crops import resize_short_side
 from datum.personalization.personalize import denoising_loss, personalize, step_generator
-from datum.streetscenes.model.architecture import untrained_pipeline
+from tests.base_models import untrained_pipeline
 
 WEIGHTS = ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors")
 FROZEN = "vae/diffusion_pytorch_model.safetensors"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from datum.streetscenes.benchmark.measure import GUIDANCE_SCALE, INFERENCE_STEPS, LEAST_SHARE
-from datum.streetscenes.model.denoiser import CAPTION_DROPOUT
 
 TEMPLATE = """# streetscenes: the small base model of the demo
 
@@ -41,7 +40,9 @@ was never taught, before the class. *Judge*: that network's IoU on held-out scen
 """
 
 
-def write_readme(folder: Path, *, plan: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+def write_readme(
+    folder: Path, *, plan: Mapping[str, Any], figures: Mapping[str, Any], caption_dropout: float
+) -> None:
     """Writes `README.md` into `folder` from the `figures` that the training command's `measure` returned."""
     rows = []
     for name, row in figures["prompts"].items():
@@ -56,7 +57,7 @@ def write_readme(folder: Path, *, plan: Mapping[str, Any], figures: Mapping[str,
         flags=figures["flags"],
         total=figures["seconds_of_last_run"] / 60,
         date=figures["date"],
-        dropout=f"{CAPTION_DROPOUT:.0%}",
+        dropout=f"{caption_dropout:.0%}",
         images=plan["images_per_prompt"],
         steps=INFERENCE_STEPS,
         guidance=GUIDANCE_SCALE,

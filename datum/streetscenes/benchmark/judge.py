@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from datum.labels import CLASSES, IGNORE
-from datum.streetscenes.model.optimization import Runtime, optimise
+from datum.streetscenes.optimization import Runtime, Training, optimize
 
 WIDTHS = (32, 64, 96, 128)
 """Channels at full, half, quarter and eighth resolution."""
@@ -18,7 +16,10 @@ LEARNING_RATE = 2e-3
 
 
 class SegmentationNetwork(nn.Module):
-    """A U-shaped network: images (B, 3, H, W) in [-1, 1] to scores (B, 19, H, W); H and W divide by 8."""
+    """A U-shaped network from images in [-1, 1] to the scores of each pixel.
+
+    float32[batch, 3, height, width] to float32[batch, 19, height, width]; height and width divide by 8.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,29 +32,23 @@ class SegmentationNetwork(nn.Module):
         features = images
         skipped = []
         for level, block in enumerate(self.down):
-            features = block(F.avg_pool2d(features, 2) if level else features)
+            features = block(functional.avg_pool2d(features, 2) if level else features)
             skipped.append(features)
         for block, skip in zip(self.up, skipped[-2::-1]):
-            features = block(torch.cat([F.interpolate(features, scale_factor=2.0), skip], dim=1))
+            features = block(torch.cat([functional.interpolate(features, scale_factor=2.0), skip], dim=1))
         return self.head(features)
 
 
 def train_segmentation(
-    images: Tensor,
-    labels: Tensor,
-    autoencoder: AutoencoderKL,
-    *,
-    seconds: float,
-    batch: int,
-    runtime: Runtime,
-    state_file: Path,
+    images: Tensor, labels: Tensor, autoencoder: AutoencoderKL, training: Training
 ) -> nn.Module:
-    """Trained on uint8 `images` (N, 3, H, W) with train ids `labels` (N, H, W), for `seconds`.
+    """Trained on `images`, uint8[scenes, 3, height, width], and train ids, uint8[scenes, height, width].
 
     Half of each batch has passed through the autoencoder, so that the network knows the slight blur of drawn
     images as well as clean ones.
     """
-    network = runtime.compiled(SegmentationNetwork().to(runtime.device))
+    network = training.runtime.compiled(SegmentationNetwork().to(images.device))
+    batch = training.batch
 
     def losses() -> dict[str, Tensor]:
         index = torch.randint(len(images), (batch,), device=images.device)
@@ -61,23 +56,15 @@ def train_segmentation(
         clean, passed = drawn.split([batch - batch // 2, batch // 2])
         with torch.no_grad():
             passed = autoencoder.decode(autoencoder.encode(passed).latent_dist.mean).sample.float()
-        scores = network(torch.cat([clean, passed.clamp(-1, 1)]))
-        return {"entropy": F.cross_entropy(scores.float(), labels[index].long(), ignore_index=IGNORE)}
+        scores = network(torch.cat([clean, passed.clamp(-1, 1)])).float()
+        return {"entropy": functional.cross_entropy(scores, labels[index].long(), ignore_index=IGNORE)}
 
-    return optimise(
-        network,
-        losses,
-        name="segmentation",
-        seconds=seconds,
-        learning_rate=LEARNING_RATE,
-        runtime=runtime,
-        state_file=state_file,
-    )
+    return optimize(network, losses, training, learning_rate=LEARNING_RATE)
 
 
 @torch.no_grad()
 def segment(network: nn.Module, images: Tensor, runtime: Runtime, batch: int = 256) -> Tensor:
-    """Train ids, uint8 (N, H, W), that `network` sees in uint8 `images` (N, 3, H, W)."""
+    """Train ids, uint8[images, height, width], that `network` sees in uint8[images, 3, height, width]."""
     seen = []
     for part in images.split(batch):
         with runtime.autocast():

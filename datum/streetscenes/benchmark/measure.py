@@ -1,4 +1,4 @@
-"""What the base model promises, measured: colour and sharpness, and that prompts decide what is drawn."""
+"""What the base model promises, measured: color and sharpness, and that prompts decide what is drawn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from datum.labels import CLASSES
 from datum.streetscenes.benchmark.judge import intersection_over_union, segment
 from datum.streetscenes.drawing.captions import NAMED
-from datum.streetscenes.model.optimization import Runtime
+from datum.streetscenes.optimization import Runtime
 
 GENERIC_PROMPT = "a photo of a urban scene"
 """The prompt without a class that every class prompt is compared with."""
@@ -24,7 +24,7 @@ INFERENCE_STEPS, GUIDANCE_SCALE = 15, 3.0
 
 @torch.no_grad()
 def reconstruct(autoencoder: AutoencoderKL, images: Tensor, batch: int = 16) -> Tensor:
-    """uint8 `images` (N, 3, H, W) after a way through the autoencoder."""
+    """`images`, uint8[scenes, 3, height, width], after a way through the autoencoder."""
     restored = []
     for part in images.split(batch):
         latents = autoencoder.encode(part.to(autoencoder.dtype) / 127.5 - 1).latent_dist.mean
@@ -34,10 +34,10 @@ def reconstruct(autoencoder: AutoencoderKL, images: Tensor, batch: int = 16) -> 
 
 
 def reconstruction_quality(originals: Tensor, reconstructions: Tensor) -> dict[str, float]:
-    """Of uint8 images (N, 3, H, W): PSNR in decibels and the ratio of chroma deviations.
+    """Of uint8[images, 3, height, width]: PSNR in decibels and the ratio of chroma deviations.
 
     `psnr` is the mean over images, `psnr_of_mean_error` that of the mean squared error over all images.
-    Chroma is a pixel's colour less its grey; the ratio is that of its standard deviation over all pixels.
+    Chroma is a pixel's color less its gray; the ratio is that of its standard deviation over all pixels.
     """
     errors = (originals.double() - reconstructions.double()).square().mean((1, 2, 3)) / 255**2
     return {
@@ -50,7 +50,7 @@ def reconstruction_quality(originals: Tensor, reconstructions: Tensor) -> dict[s
 def draw(
     pipeline: StableDiffusionPipeline, prompt: str, seeds: range, batch: int = 64, side: int = 128
 ) -> Tensor:
-    """uint8 images (N, 3, side, side) of `prompt`, one for each seed."""
+    """uint8[seeds, 3, side, side]: an image of `prompt` for each seed."""
     drawn = []
     for first in range(0, len(seeds), batch):
         # Noise comes from the processor's generator, so a seed means the same image on every device.
@@ -121,5 +121,5 @@ def _mean(share: Tensor) -> float:
 
 
 def _chroma(images: Tensor) -> Tensor:
-    colours = images.double()
-    return (colours - colours.mean(1, keepdim=True)).std()
+    colors = images.double()
+    return (colors - colors.mean(1, keepdim=True)).std()

@@ -12,7 +12,7 @@ CAPTION_WIDTH, MARGIN = 190, 2
 
 
 def save_sheet(rows: Mapping[str, Tensor], file: Path, columns: int = 8) -> None:
-    """Saves the first `columns` of each row's uint8 images (N, 3, H, W), the row's name at its left."""
+    """Saves the first `columns` images of each row, uint8[images, 3, height, width], its name at the left."""
     height, width = next(iter(rows.values())).shape[-2:]
     size = (CAPTION_WIDTH + columns * (width + MARGIN), len(rows) * (height + MARGIN))
     sheet = Image.new("RGB", size, "white")

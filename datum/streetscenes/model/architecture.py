@@ -6,14 +6,9 @@ and 5.7 million parameters in all, 11.4 MB in half precision.
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
-import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from datum.streetscenes.model.tokenizer import write_tokenizer
 from datum.streetscenes.model.training_scenes import RESOLUTION
 
 LATENT_CHANNELS = 24
@@ -28,8 +23,8 @@ TEXT_WIDTH = 96
 def new_autoencoder() -> AutoencoderKL:
     """Autoencoder with random weights: images in [-1, 1], 8x smaller latents of 24 channels.
 
-    Its latents are centered and have unit deviation by construction (`standardise` of the recipe's
-    autoencoder folds the statistics into the weights), because StableDiffusionPipeline knows a scaling factor
+    Its latents are centered and have unit deviation by construction (`autoencoder.standardize`
+    folds the statistics into the weights), because StableDiffusionPipeline knows a scaling factor
     but no shift.
     """
     return AutoencoderKL(
@@ -117,12 +112,3 @@ def assemble(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-
-
-def untrained_pipeline(seed: int) -> StableDiffusionPipeline:
-    """The base model with random weights: the same parts and sizes, but it draws noise."""
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer = write_tokenizer(Path(folder))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return assemble(new_autoencoder(), new_unet(), new_text_encoder(tokenizer), tokenizer)

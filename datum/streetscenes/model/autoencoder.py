@@ -1,23 +1,22 @@
-"""Training the autoencoder: sharp, and in colour.
+"""Training the autoencoder: sharp, and in color.
 
-A small AutoencoderKL that is trained with plain L1 falls into grey: most of a street is nearly grey, and the
-median of a doubtful colour is no colour. So errors are taken in an opponent colour space, squared as well as
-absolute, chroma counted more, and at coarser scales too, where the colour of a region is not lost among its
-edges. A quarter of each batch is recoloured, turned and textured, so that photographs survive as well.
+A small AutoencoderKL that is trained with plain L1 falls into gray: most of a street is nearly gray, and the
+median of a doubtful color is no color. So errors are taken in an opponent color space, squared as well as
+absolute, chroma counted more, and at coarser scales too, where the color of a region is not lost among its
+edges. A quarter of each batch is recolored, turned and textured, so that photographs survive as well.
 """
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from datum.streetscenes.model.architecture import new_autoencoder
-from datum.streetscenes.model.optimization import Runtime, optimise
+from datum.streetscenes.optimization import Runtime, Training, optimize
 
 WEIGHTS = (1.0, 1.5, 1.5)
 """Weights of the errors in luminance and in the two chroma channels."""
@@ -34,42 +33,32 @@ OPPONENT = (
 """Orthonormal rows: luminance, red against blue, green against both."""
 
 
-def train_autoencoder(
-    images: Tensor, *, seconds: float, batch: int, runtime: Runtime, state_file: Path
-) -> AutoencoderKL:
-    """The autoencoder, trained on uint8 `images` (N, 3, H, W) on the runtime's device for `seconds`."""
-    autoencoder = new_autoencoder().to(runtime.device, memory_format=torch.channels_last)
-    runtime.compiled(autoencoder.encoder)
-    runtime.compiled(autoencoder.decoder)
+def train_autoencoder(images: Tensor, training: Training) -> AutoencoderKL:
+    """The autoencoder, trained on `images`, uint8[scenes, 3, height, width] on the training's device."""
+    autoencoder = new_autoencoder().to(images.device, memory_format=torch.channels_last)
+    training.runtime.compiled(autoencoder.encoder)
+    training.runtime.compiled(autoencoder.decoder)
     matrix = (torch.tensor(WEIGHTS).view(3, 1) * torch.tensor(OPPONENT)).to(images.device)
 
     def losses() -> dict[str, Tensor]:
-        originals = draw_batch(images, batch).contiguous(memory_format=torch.channels_last)
+        originals = draw_batch(images, training.batch).contiguous(memory_format=torch.channels_last)
         reconstructions, divergence = _through(autoencoder, originals)
         parts = reconstruction_losses(reconstructions.float() - originals, matrix)
         return parts | {"kl": KL_WEIGHT * divergence}
 
-    return optimise(
-        autoencoder,
-        losses,
-        name="autoencoder",
-        seconds=seconds,
-        learning_rate=LEARNING_RATE,
-        runtime=runtime,
-        state_file=state_file,
-    )
+    return optimize(autoencoder, losses, training, learning_rate=LEARNING_RATE)
 
 
 def reconstruction_losses(errors: Tensor, matrix: Tensor) -> dict[str, Tensor]:
-    """Losses of `errors` (B, 3, H, W), differences of images in [-1, 1].
+    """Losses of `errors`, float32[batch, 3, height, width]: differences of images in [-1, 1].
 
-    `matrix` (3, 3) turns colours into weighted opponent colours.
+    `matrix`, float32[3, 3], turns colors into weighted opponent colors.
     """
     errors = torch.einsum("oc,bchw->bohw", matrix, errors)
     coarse = torch.zeros((), device=errors.device)
     level = errors
     for _ in range(3):
-        level = F.avg_pool2d(level, 2)
+        level = functional.avg_pool2d(level, 2)
         coarse = coarse + level.abs().mean()
     return {
         "absolute": 0.5 * errors.abs().mean(),
@@ -79,17 +68,20 @@ def reconstruction_losses(errors: Tensor, matrix: Tensor) -> dict[str, Tensor]:
 
 
 def draw_batch(images: Tensor, batch: int) -> Tensor:
-    """`batch` images in [-1, 1], drawn from uint8 `images`: three quarters as they are, the rest altered."""
+    """`batch` images in [-1, 1], three quarters as they are, the rest altered.
+
+    They are drawn from `images`, uint8[scenes, 3, height, width].
+    """
     index = torch.randint(len(images), (batch,), device=images.device)
     drawn = images[index].float() / 127.5 - 1
     quarter = math.ceil(batch / 4)
     plain, altered = drawn.split([batch - quarter, quarter])
-    return torch.cat([plain, _textured(_recoloured(_moved(altered)))])
+    return torch.cat([plain, _textured(_recolored(_moved(altered)))])
 
 
 @torch.no_grad()
 def encode_images(autoencoder: AutoencoderKL, images: Tensor, runtime: Runtime, batch: int = 512) -> Tensor:
-    """Latent means, float16 (N, 24, H/8, W/8), of uint8 `images` (N, 3, H, W)."""
+    """Latent means, float16[scenes, 24, height/8, width/8], of `images`, uint8[scenes, 3, height, width]."""
     latents = []
     for part in images.split(batch):
         with runtime.autocast():
@@ -99,11 +91,12 @@ def encode_images(autoencoder: AutoencoderKL, images: Tensor, runtime: Runtime, 
 
 
 @torch.no_grad()
-def standardise(autoencoder: AutoencoderKL, latents: Tensor) -> Tensor:
+def standardize(autoencoder: AutoencoderKL, latents: Tensor) -> Tensor:
     """Folds the latents' mean and deviation into the weights; returns the latents of the changed weights.
 
-    Afterwards every latent channel has mean 0 and deviation 1 over `latents` (N, C, h, w), and images pass
-    through exactly as before: what the last layer of the encoder removes, the first of the decoder restores.
+    Afterwards every latent channel has mean 0 and deviation 1 over `latents`, float16[scenes, 24, height/8,
+    width/8], and images pass through exactly as before: what the last layer of the encoder removes, the first
+    of the decoder restores.
     """
     channels = latents.shape[1]
     flat = latents.float().transpose(0, 1).reshape(channels, -1)
@@ -139,26 +132,28 @@ def _moved(images: Tensor) -> Tensor:
     shift = _uniform(images, -0.5, 0.5, 2)
     cosine, sine = angle.cos() / zoom, angle.sin() / zoom
     rows = torch.stack([cosine * mirror, -sine, shift[:, 0], sine * mirror, cosine, shift[:, 1]], dim=1)
-    grid = F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    grid = functional.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False)
+    return functional.grid_sample(
+        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
 
 
-def _recoloured(images: Tensor) -> Tensor:
-    """Random contrast, saturation, hue and brightness, as one affine map of the colours an image."""
+def _recolored(images: Tensor) -> Tensor:
+    """Random contrast, saturation, hue and brightness, as one affine map of the colors an image."""
     identity = torch.eye(3, device=images.device)
-    grey = torch.full((3, 3), 1 / 3, device=images.device)
+    gray = torch.full((3, 3), 1 / 3, device=images.device)
     saturation = _uniform(images, 0.0, 2.0).view(-1, 1, 1)
-    mixing = saturation * identity + (1 - saturation) * grey + 0.2 * _uniform(images, -1, 1, 3, 3)
+    mixing = saturation * identity + (1 - saturation) * gray + 0.2 * _uniform(images, -1, 1, 3, 3)
     mixing = mixing * _uniform(images, 0.5, 1.4).view(-1, 1, 1)
     offset = _uniform(images, -0.3, 0.3, 3).view(-1, 3, 1, 1)
     return (torch.einsum("bij,bjhw->bihw", mixing, images) + offset).clamp(-1, 1)
 
 
 def _textured(images: Tensor) -> Tensor:
-    """Coloured noise of several scales on a third of the images."""
+    """Colored noise of several scales on a third of the images."""
     size = images.shape[-2:]
     for cells in (4, 16, 64):
         noise = torch.randn(len(images), 3, cells, cells, device=images.device)
         strength = (_uniform(images, -1.0, 0.5).clamp(min=0) * 0.5).view(-1, 1, 1, 1)
-        images = images + strength * F.interpolate(noise, size, mode="bilinear", align_corners=False)
+        images = images + strength * functional.interpolate(noise, size, mode="bilinear", align_corners=False)
     return images.clamp(-1, 1)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers import CLIPTokenizer
 
 from datum.streetscenes.model.architecture import new_scheduler, new_text_encoder, new_unet
-from datum.streetscenes.model.optimization import Runtime, optimise
+from datum.streetscenes.optimization import Training, optimize
 
 CAPTION_DROPOUT = 0.12
 """Share of captions replaced with the empty one, for classifier-free guidance (Ho and Salimans 2022)."""
@@ -20,29 +18,17 @@ LEARNING_RATE = 1e-3
 
 
 def train_denoiser(
-    latents: Tensor,
-    captions: Tensor,
-    tokenizer: CLIPTokenizer,
-    *,
-    seconds: float,
-    batch: int,
-    runtime: Runtime,
-    state_file: Path,
+    latents: Tensor, captions: Tensor, tokenizer: CLIPTokenizer, training: Training
 ) -> nn.ModuleDict:
-    """`unet` and `text_encoder`, trained for `seconds` on the runtime's device.
+    """`unet` and `text_encoder`, trained on the device of `latents`.
 
-    `latents` are float16 (N, 24, h, w) of deviation 1, `captions` int64 token ids (N, K, context): each time
-    a scene is drawn, one of its K captions is.
+    `latents` are float16[scenes, 24, height/8, width/8] of deviation 1, `captions` token ids, int64[scenes,
+    captions, context]: each time a scene is drawn, one of its captions is.
     """
-    device = runtime.device
-    networks = nn.ModuleDict(
-        {
-            "unet": new_unet().to(device, memory_format=torch.channels_last),
-            "text_encoder": new_text_encoder(tokenizer).to(device),
-        }
-    )
-    unet = runtime.compiled(networks["unet"])
-    text_encoder = networks["text_encoder"]
+    device, batch = latents.device, training.batch
+    unet = new_unet().to(device, memory_format=torch.channels_last)
+    text_encoder = new_text_encoder(tokenizer).to(device)
+    training.runtime.compiled(unet)
     signal = new_scheduler().alphas_cumprod.to(device)
     weights = velocity_weights(signal)
     empty = torch.tensor(tokenizer("", padding="max_length").input_ids, device=device)
@@ -51,32 +37,26 @@ def train_denoiser(
         scene = torch.randint(len(latents), (batch,), device=device)
         tokens = captions[scene, torch.randint(captions.shape[1], (batch,), device=device)]
         dropped = torch.rand(batch, 1, device=device) < CAPTION_DROPOUT
-        tokens = torch.where(dropped, empty, tokens)
+        states = text_encoder(input_ids=torch.where(dropped, empty, tokens)).last_hidden_state
         clean = latents[scene].float()
         noise = torch.randn_like(clean)
-        # One step from each of `batch` equal stretches of the schedule: less noise in the loss.
-        place = (torch.arange(batch, device=device) + torch.rand(batch, device=device)) / batch
-        step = (place * len(signal)).long().clamp(max=len(signal) - 1)
+        step = _spread_steps(batch, len(signal), device)
         kept = signal[step].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
         velocity = kept.sqrt() * noise - (1 - kept).sqrt() * clean
-        states = text_encoder(input_ids=tokens).last_hidden_state
         noisy = noisy.contiguous(memory_format=torch.channels_last)
         predicted = unet(noisy, step, encoder_hidden_states=states).sample
-        errors = F.mse_loss(predicted.float(), velocity, reduction="none").mean((1, 2, 3))
+        errors = functional.mse_loss(predicted.float(), velocity, reduction="none").mean((1, 2, 3))
         return {"velocity": (weights[step] * errors).mean()}
 
-    average = optimise(
-        networks,
-        losses,
-        name="denoiser",
-        seconds=seconds,
-        learning_rate=LEARNING_RATE,
-        runtime=runtime,
-        state_file=state_file,
-    )
-    assert isinstance(average, nn.ModuleDict)
-    return average
+    networks = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
+    return optimize(networks, losses, training, learning_rate=LEARNING_RATE)
+
+
+def _spread_steps(batch: int, steps: int, device: torch.device) -> Tensor:
+    """One step from each of `batch` equal stretches of the noise schedule: less noise in the loss."""
+    place = (torch.arange(batch, device=device) + torch.rand(batch, device=device)) / batch
+    return (place * steps).long().clamp(max=steps - 1)
 
 
 def velocity_weights(signal: Tensor) -> Tensor:

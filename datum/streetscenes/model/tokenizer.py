@@ -14,36 +14,14 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-WORDS: tuple[str, ...] = (
-    *("a", "photo", "of", "urban", "scene", "with", "and", ","),
-    *("traffic", "light", "lights", "sign", "signs", "person", "persons", "rider", "riders", "car", "cars"),
-    *(
-        "truck",
-        "trucks",
-        "train",
-        "trains",
-        "bus",
-        "buses",
-        "motorcycle",
-        "motorcycles",
-        "bicycle",
-        "bicycles",
-    ),
-    *("faded", "foggy", "hazy", "night", "dusk", "overcast", "sunny", "day", "dark", "bright"),
-    *(
-        "street",
-        "road",
-        "sidewalk",
-        "building",
-        "wall",
-        "fence",
-        "pole",
-        "vegetation",
-        "tree",
-        "terrain",
-        "sky",
-    ),
+_WORDS = (
+    "a photo of urban scene with and ,"
+    " traffic light lights sign signs person persons rider riders car cars"
+    " truck trucks train trains bus buses motorcycle motorcycles bicycle bicycles"
+    " faded foggy hazy night dusk overcast sunny day dark bright"
+    " street road sidewalk building wall fence pole vegetation tree terrain sky"
 )
+WORDS = tuple(_WORDS.split())
 """Words of the captions of `datum.streetscenes.drawing`, of DATUM's prompts, and of what else a street
 holds."""
 

@@ -20,6 +20,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from datum.device import choose_device
 from datum.outputs import building, is_complete, replacing, write_json
 from datum.provenance import Provenance
 from datum.streetscenes.benchmark.card import write_readme
@@ -32,12 +33,12 @@ from datum.streetscenes.benchmark.measure import (
 )
 from datum.streetscenes.benchmark.sheet import save_sheet
 from datum.streetscenes.model.architecture import assemble, new_autoencoder
-from datum.streetscenes.model.autoencoder import encode_images, standardise, train_autoencoder
-from datum.streetscenes.model.denoiser import train_denoiser
+from datum.streetscenes.model.autoencoder import encode_images, standardize, train_autoencoder
+from datum.streetscenes.model.denoiser import CAPTION_DROPOUT, train_denoiser
 from datum.streetscenes.model.export import export
-from datum.streetscenes.model.optimization import Runtime
 from datum.streetscenes.model.tokenizer import CONTEXT, write_tokenizer
 from datum.streetscenes.model.training_scenes import draw_scenes, held_out_set, load_scenes
+from datum.streetscenes.optimization import Runtime, Training
 from datum.telemetry import log
 
 
@@ -56,6 +57,16 @@ class Plan:
     """Scenes that the autoencoder and the judge are measured on."""
     images_per_prompt: int = 64
     """Images drawn of each prompt to measure what prompts change."""
+
+    def training(self, name: str, work: Path, runtime: Runtime) -> Training:
+        """What this plan gives one network: `autoencoder`, `denoiser` or `judge`."""
+        return Training(
+            name=name,
+            seconds=60 * getattr(self, f"minutes_{name}"),
+            batch=getattr(self, f"batch_{name}"),
+            runtime=runtime,
+            state_file=work / f"{name}.pt",
+        )
 
 
 GPU_PLAN = Plan(
@@ -81,18 +92,6 @@ CPU_PLAN = Plan(
 """With the drawing of scenes and the measurements, under three hours on two cores."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingData:
-    """Scenes as the training loops take them, on the device."""
-
-    images: Tensor
-    """uint8 (N, 3, H, W)."""
-    labels: Tensor
-    """Train ids, uint8 (N, H, W)."""
-    captions: Tensor
-    """Token ids, int64 (N, captions, context)."""
-
-
 def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> None:
     """Writes the trained pipeline, its measurements and its sheets to `output`."""
     provenance = Provenance(stage="base-model", settings=dataclasses.asdict(plan))
@@ -104,29 +103,13 @@ def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> N
     work.mkdir(parents=True, exist_ok=True)
     tokenizer = write_tokenizer(work / "tokenizer")
     files = draw_scenes(work / "scenes", count=plan.scenes, workers=os.cpu_count() or 1)
-    data = _load(files, tokenizer, runtime.device)
-    log(f"scenes: {len(data.images)} on {runtime.device} after {time.monotonic() - started:.0f} s")
+    images, labels, captions = _load(files, tokenizer, runtime.device)
+    log(f"scenes: {len(images)} on {runtime.device} after {time.monotonic() - started:.0f} s")
 
-    autoencoder, latents = _autoencoder_and_latents(data.images, plan, runtime, work)
+    autoencoder, latents = _autoencoder_and_latents(images, plan, runtime, work)
     _log_quality(autoencoder, plan, runtime)
-    networks = train_denoiser(
-        latents,
-        data.captions,
-        tokenizer,
-        seconds=60 * plan.minutes_denoiser,
-        batch=plan.batch_denoiser,
-        runtime=runtime,
-        state_file=work / "denoiser.pt",
-    )
-    judge = train_segmentation(
-        data.images,
-        data.labels,
-        autoencoder,
-        seconds=60 * plan.minutes_judge,
-        batch=plan.batch_judge,
-        runtime=runtime,
-        state_file=work / "judge.pt",
-    )
+    networks = train_denoiser(latents, captions, tokenizer, plan.training("denoiser", work, runtime))
+    judge = train_segmentation(images, labels, autoencoder, plan.training("judge", work, runtime))
     with building(output, provenance) as folder:
         pipeline = assemble(autoencoder, networks["unet"], networks["text_encoder"], tokenizer)
         log(f"export: {export(pipeline, folder):,} bytes")
@@ -135,7 +118,7 @@ def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> N
         figures["date"] = time.strftime("%Y-%m-%d")
         figures["seconds_of_last_run"] = round(time.monotonic() - started)
         write_json(folder / "measurements.json", figures)
-        write_readme(folder, plan=dataclasses.asdict(plan), figures=figures)
+        write_readme(folder, plan=dataclasses.asdict(plan), figures=figures, caption_dropout=CAPTION_DROPOUT)
     log(f"done: {output} after {time.monotonic() - started:.0f} s")
 
 
@@ -144,29 +127,21 @@ def measure(folder: Path, work: Path, judge: torch.nn.Module, plan: Plan, runtim
     pipeline = StableDiffusionPipeline.from_pretrained(folder).to(runtime.device)
     pipeline.set_progress_bar_config(disable=True)
     scenes = held_out_set(plan.held_out)
-    originals = torch.from_numpy(scenes.images).permute(0, 3, 1, 2).contiguous()
+    originals, labels = scenes.pixels(), torch.from_numpy(scenes.labels)
     restored = reconstruct(pipeline.vae, originals.to(runtime.device)).cpu()
     save_sheet({"scene": originals, "reconstruction": restored}, folder / "reconstructions.jpg")
 
-    rows: dict[str, Tensor] = {}
-    response = class_response(
-        pipeline,
-        judge,
-        runtime,
-        images=plan.images_per_prompt,
-        keep=lambda prompt, drawn: rows.update({prompt: drawn}),
-    )
-    save_sheet(rows, work / "drawn.png")
-    save_sheet(
-        {prompt: drawn for prompt, drawn in rows.items() if " sks " not in prompt}, folder / "drawn.jpg"
-    )
+    drawn: dict[str, Tensor] = {}
+    response = class_response(pipeline, judge, runtime, images=plan.images_per_prompt, keep=drawn.__setitem__)
+    save_sheet(drawn, work / "drawn.png")
+    taught = {prompt: images for prompt, images in drawn.items() if " sks " not in prompt}
+    save_sheet(taught, folder / "drawn.jpg")
+    cores = f"{os.cpu_count()} processor cores"
     figures = {
-        "device": torch.cuda.get_device_name()
-        if runtime.accelerated
-        else f"{os.cpu_count()} processor cores",
+        "device": torch.cuda.get_device_name() if runtime.accelerated else cores,
         "autoencoder": reconstruction_quality(originals, restored),
         "prompts": response,
-        "judge": segmentation_quality(judge, originals, torch.from_numpy(scenes.labels), runtime),
+        "judge": segmentation_quality(judge, originals, labels, runtime),
     }
     log(f"autoencoder: {figures['autoencoder']}")
     for name, row in response.items():
@@ -175,46 +150,42 @@ def measure(folder: Path, work: Path, judge: torch.nn.Module, plan: Plan, runtim
     return figures
 
 
-def _load(files: list[Path], tokenizer: CLIPTokenizer, device: torch.device) -> TrainingData:
+def _load(files: list[Path], tokenizer: CLIPTokenizer, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The scenes as the training loops take them, on the device.
+
+    Images, uint8[scenes, 3, height, width]; train ids, uint8[scenes, height, width]; captions as token ids,
+    int64[scenes, captions, context].
+    """
     scenes = load_scenes(files)
     flat = [entry for entries in scenes.captions for entry in entries]
     different = sorted(set(flat))
     tokens = tokenizer(different, padding="max_length", truncation=True, return_tensors="pt").input_ids
     position = {entry: index for index, entry in enumerate(different)}
     captions = tokens[[position[entry] for entry in flat]].view(len(scenes.images), -1, CONTEXT)
-    return TrainingData(
-        images=torch.from_numpy(scenes.images).to(device).permute(0, 3, 1, 2).contiguous(),
-        labels=torch.from_numpy(scenes.labels).to(device),
-        captions=captions.to(device),
-    )
+    images, labels = scenes.pixels().to(device), torch.from_numpy(scenes.labels).to(device)
+    return images.contiguous(), labels, captions.to(device)
 
 
 def _autoencoder_and_latents(
     images: Tensor, plan: Plan, runtime: Runtime, work: Path
 ) -> tuple[AutoencoderKL, Tensor]:
-    """The autoencoder with standardised latents, and the latents of all images."""
+    """The autoencoder with standardized latents, and the latents of all images."""
     file = work / "latents.pt"
     if file.exists():
         state = torch.load(file, map_location=runtime.device, weights_only=True)
         autoencoder = new_autoencoder().to(runtime.device).requires_grad_(False).eval()
         autoencoder.load_state_dict(state["autoencoder"])
         return autoencoder, state["latents"]
-    autoencoder = train_autoencoder(
-        images,
-        seconds=60 * plan.minutes_autoencoder,
-        batch=plan.batch_autoencoder,
-        runtime=runtime,
-        state_file=work / "autoencoder.pt",
-    )
-    latents = standardise(autoencoder, encode_images(autoencoder, images, runtime))
+    autoencoder = train_autoencoder(images, plan.training("autoencoder", work, runtime))
+    latents = standardize(autoencoder, encode_images(autoencoder, images, runtime))
     with replacing(file) as temporary:
         torch.save({"autoencoder": autoencoder.state_dict(), "latents": latents}, temporary)
     return autoencoder, latents
 
 
 def _log_quality(autoencoder: AutoencoderKL, plan: Plan, runtime: Runtime) -> None:
-    """Colour is looked at before anything is trained on the latents."""
-    originals = torch.from_numpy(held_out_set(plan.held_out).images).to(runtime.device).permute(0, 3, 1, 2)
+    """The colors are looked at before anything is trained on the latents."""
+    originals = held_out_set(plan.held_out).pixels().to(runtime.device)
     log(f"autoencoder: {reconstruction_quality(originals, reconstruct(autoencoder, originals))}")
 
 
@@ -237,8 +208,7 @@ def main() -> None:
             help=f"default {getattr(GPU_PLAN, field.name)} on a GPU, else {getattr(CPU_PLAN, field.name)}",
         )
     options = vars(parser.parse_args())
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(found if options["device"] == "auto" else options["device"])
+    device = choose_device(options["device"])
     plan = GPU_PLAN if device.type == "cuda" else CPU_PLAN
     given = {field.name: options[field.name] for field in dataclasses.fields(Plan)}
     plan = dataclasses.replace(plan, **{name: value for name, value in given.items() if value is not None})

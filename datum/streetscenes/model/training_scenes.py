@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from datum.labels import LABEL_ID_TO_TRAIN_ID
 from datum.outputs import replacing
@@ -37,11 +38,15 @@ class SceneSet:
     """Scenes in memory."""
 
     images: npt.NDArray[np.uint8]
-    """RGB, (N, H, W, 3)."""
+    """RGB, uint8[scenes, height, width, 3]."""
     labels: npt.NDArray[np.uint8]
-    """Train ids, (N, H, W)."""
+    """Train ids, uint8[scenes, height, width]."""
     captions: list[list[str]]
     """`CAPTIONS` captions of each scene."""
+
+    def pixels(self) -> torch.Tensor:
+        """The images as networks take them, uint8[scenes, 3, height, width]."""
+        return torch.from_numpy(self.images).permute(0, 3, 1, 2)
 
 
 def draw_scenes(folder: Path, *, count: int, workers: int) -> list[Path]:

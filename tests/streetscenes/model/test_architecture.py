@@ -11,10 +11,10 @@ from datum.diffusion.base_model import base_model_path
 from datum.errors import InputError
 from datum.prompts import PLURALS
 from datum.streetscenes.benchmark.measure import draw
-from datum.streetscenes.model.architecture import untrained_pipeline
 from datum.streetscenes.model.export import LARGEST_BYTES, export
 from datum.streetscenes.model.tokenizer import write_tokenizer
 from datum.streetscenes.model.training_scenes import draw_set
+from tests.base_models import untrained_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_packaged_model_a_folder_and_a_hub_id_are_found(exported: Path) -> None:
-    assert Path(base_model_path("streetscenes")).name == "streetscenes"
+    packaged = Path(base_model_path("streetscenes"))
+    assert packaged.name == "weights"
+    assert (packaged / "model_index.json").is_file()
     assert base_model_path(str(exported)) == str(exported)
     assert base_model_path("CompVis/stable-diffusion-v1-4") == "CompVis/stable-diffusion-v1-4"
 

@@ -25,10 +25,10 @@ def test_the_model_takes_at_most_twelve_megabytes() -> None:
     assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) <= LARGEST_BYTES
 
 
-def test_the_autoencoder_keeps_colour_and_detail_of_held_out_scenes(
+def test_the_autoencoder_keeps_color_and_detail_of_held_out_scenes(
     pipeline: StableDiffusionPipeline,
 ) -> None:
-    originals = torch.from_numpy(held_out_set(16).images).permute(0, 3, 1, 2)
+    originals = held_out_set(16).pixels()
     quality = reconstruction_quality(originals, reconstruct(pipeline.vae, originals))
     assert quality["psnr"] >= 28
     assert quality["chroma_ratio"] >= 0.8
@@ -40,7 +40,7 @@ def test_an_image_follows_its_seed_and_its_prompt(pipeline: StableDiffusionPipel
     assert cars.shape == (1, 3, 128, 128)
     assert not torch.equal(draw(pipeline, "a photo of cars", range(1, 2)), cars)
     assert not torch.equal(draw(pipeline, "a photo of traffic signs", range(1)), cars)
-    # A street is neither one colour nor noise: neighbours resemble each other, distant places do not.
+    # A street is neither one colour nor noise: neighbors resemble each other, distant places do not.
     image = cars[0].float()
     assert image.std() > 15
     assert (image[:, :, 1:] - image[:, :, :-1]).abs().mean() < 0.5 * image.std()

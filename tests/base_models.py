@@ -1,0 +1,21 @@
+"""Diffusion models for tests that need one, but not what it has learned."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from datum.streetscenes.model.architecture import assemble, new_autoencoder, new_text_encoder, new_unet
+from datum.streetscenes.model.tokenizer import write_tokenizer
+
+
+def untrained_pipeline(seed: int) -> StableDiffusionPipeline:
+    """The demo's base model with random weights: the same parts and sizes, but it draws noise."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = write_tokenizer(Path(folder))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return assemble(new_autoencoder(), new_unet(), new_text_encoder(tokenizer), tokenizer)
