@@ -24,7 +24,7 @@ INFERENCE_STEPS, GUIDANCE_SCALE = 15, 3.0
 
 @torch.no_grad()
 def reconstruct(autoencoder: AutoencoderKL, images: Tensor, batch: int = 16) -> Tensor:
-    """`images`, uint8[scenes, 3, height, width], after a way through the autoencoder."""
+    """`images`, uint8[scenes, 3, height, width], encoded and decoded again."""
     restored = []
     for part in images.split(batch):
         latents = autoencoder.encode(part.to(autoencoder.dtype) / 127.5 - 1).latent_dist.mean

@@ -127,7 +127,7 @@ def measure(folder: Path, work: Path, judge: torch.nn.Module, plan: Plan, runtim
     pipeline = StableDiffusionPipeline.from_pretrained(folder).to(runtime.device)
     pipeline.set_progress_bar_config(disable=True)
     scenes = held_out_set(plan.held_out)
-    originals, labels = scenes.pixels(), torch.from_numpy(scenes.labels)
+    originals, labels = torch.from_numpy(scenes.pixels()), torch.from_numpy(scenes.labels)
     restored = reconstruct(pipeline.vae, originals.to(runtime.device)).cpu()
     save_sheet({"scene": originals, "reconstruction": restored}, folder / "reconstructions.jpg")
 
@@ -162,8 +162,8 @@ def _load(files: list[Path], tokenizer: CLIPTokenizer, device: torch.device) -> 
     tokens = tokenizer(different, padding="max_length", truncation=True, return_tensors="pt").input_ids
     position = {entry: index for index, entry in enumerate(different)}
     captions = tokens[[position[entry] for entry in flat]].view(len(scenes.images), -1, CONTEXT)
-    images, labels = scenes.pixels().to(device), torch.from_numpy(scenes.labels).to(device)
-    return images.contiguous(), labels, captions.to(device)
+    images, labels = torch.from_numpy(scenes.pixels()), torch.from_numpy(scenes.labels)
+    return images.to(device).contiguous(), labels.to(device), captions.to(device)
 
 
 def _autoencoder_and_latents(
@@ -185,7 +185,7 @@ def _autoencoder_and_latents(
 
 def _log_quality(autoencoder: AutoencoderKL, plan: Plan, runtime: Runtime) -> None:
     """The colors are looked at before anything is trained on the latents."""
-    originals = held_out_set(plan.held_out).pixels().to(runtime.device)
+    originals = torch.from_numpy(held_out_set(plan.held_out).pixels()).to(runtime.device)
     log(f"autoencoder: {reconstruction_quality(originals, reconstruct(autoencoder, originals))}")
 
 

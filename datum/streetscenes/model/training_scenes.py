@@ -16,7 +16,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from datum.labels import LABEL_ID_TO_TRAIN_ID
 from datum.outputs import replacing
@@ -44,9 +43,9 @@ class SceneSet:
     captions: list[list[str]]
     """`CAPTIONS` captions of each scene."""
 
-    def pixels(self) -> torch.Tensor:
+    def pixels(self) -> npt.NDArray[np.uint8]:
         """The images as networks take them, uint8[scenes, 3, height, width]."""
-        return torch.from_numpy(self.images).permute(0, 3, 1, 2)
+        return self.images.transpose(0, 3, 1, 2)
 
 
 def draw_scenes(folder: Path, *, count: int, workers: int) -> list[Path]:
@@ -58,7 +57,7 @@ def draw_scenes(folder: Path, *, count: int, workers: int) -> list[Path]:
     }
     missing = {file: seeds for file, seeds in shards.items() if not file.exists()}
     progress = Progress("scenes", count, unit="scenes", done=count - sum(map(len, missing.values())))
-    # A server that imports everything once and is copied: copies of this process itself could wait for ever
+    # A server that imports everything once and is copied: copies of this process itself could wait forever
     # for a lock that one of its threads (torch has some) held at that moment.
     context = multiprocessing.get_context("forkserver")
     with concurrent.futures.ProcessPoolExecutor(

@@ -28,7 +28,7 @@ def test_the_model_takes_at_most_twelve_megabytes() -> None:
 def test_the_autoencoder_keeps_color_and_detail_of_held_out_scenes(
     pipeline: StableDiffusionPipeline,
 ) -> None:
-    originals = held_out_set(16).pixels()
+    originals = torch.from_numpy(held_out_set(16).pixels())
     quality = reconstruction_quality(originals, reconstruct(pipeline.vae, originals))
     assert quality["psnr"] >= 28
     assert quality["chroma_ratio"] >= 0.8
