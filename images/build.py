@@ -33,7 +33,7 @@ BASE = re.compile(r"^ARG PYTHON_BASE=([^@\s]+)(?:@\S+)?$", re.MULTILINE)
 def main() -> None:
     """Runs one command; ends with status 2 and one line where the machine lacks what it needs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = {"build": build, "push": push, "sbom": sbom, "pin-bases": pin_bases}
+    commands = {"build": build, "push": push, "sbom": list_contents, "pin-bases": pin_bases}
     parser.add_argument("command", choices=commands)
     parser.add_argument("--engine", default="", help=f"one of {', '.join(ENGINES)}; the first that is there")
     parser.add_argument("--registry", default="", help="registry and path that the images' names begin with")
@@ -77,7 +77,7 @@ def push(arguments: argparse.Namespace) -> None:
     _write(arguments.output, {stage: _push(engine, name) for stage, name in _names(arguments).items()})
 
 
-def sbom(arguments: argparse.Namespace) -> None:
+def list_contents(arguments: argparse.Namespace) -> None:
     """Writes what each image holds, as CycloneDX, to build/sbom/<stage>.cdx.json."""
     engine = _engine(arguments.engine)
     script = (ROOT / "images" / "sbom.py").read_text(encoding="utf-8")

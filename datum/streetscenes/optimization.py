@@ -62,7 +62,7 @@ class Runtime:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Training:
+class TimedTraining:
     """What one network is given for its training."""
 
     name: str
@@ -75,7 +75,11 @@ class Training:
 
 
 def optimize(
-    network: Network, losses: Callable[[], dict[str, Tensor]], training: Training, *, learning_rate: float
+    network: Network,
+    losses: Callable[[], dict[str, Tensor]],
+    training: TimedTraining,
+    *,
+    learning_rate: float,
 ) -> Network:
     """Trains `network` and returns a copy of it with averaged weights, in evaluation mode.
 
@@ -122,7 +126,7 @@ def optimize(
 class _State(Generic[Network]):
     """A network, its average and its optimizer, and how far they have come: what the state file holds."""
 
-    def __init__(self, network: Network, training: Training) -> None:
+    def __init__(self, network: Network, training: TimedTraining) -> None:
         self.network, self.file = network, training.state_file
         self.average = copy.deepcopy(network).requires_grad_(False).eval()
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from datum.streetscenes.optimization import Runtime, Training, optimize
+from datum.streetscenes.optimization import Runtime, TimedTraining, optimize
 
 
 def test_training_goes_on_from_its_state_for_the_time_that_is_left(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_training_goes_on_from_its_state_for_the_time_that_is_left(tmp_path: Pat
             calls.append(1)
             return {"squared": (network(torch.ones(1, 1)) - target).square().mean()}
 
-        training = Training(name="line", seconds=seconds, batch=1, runtime=cpu, state_file=state_file)
+        training = TimedTraining(name="line", seconds=seconds, batch=1, runtime=cpu, state_file=state_file)
         average = optimize(network, losses, training, learning_rate=0.05)
         return average(torch.ones(1, 1)).detach()
 

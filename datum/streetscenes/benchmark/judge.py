@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from datum.labels import CLASSES, IGNORE
-from datum.streetscenes.optimization import Runtime, Training, optimize
+from datum.streetscenes.optimization import Runtime, TimedTraining, optimize
 
 WIDTHS = (32, 64, 96, 128)
 """Channels at full, half, quarter and eighth resolution."""
@@ -40,7 +40,7 @@ class SegmentationNetwork(nn.Module):
 
 
 def train_segmentation(
-    images: Tensor, labels: Tensor, autoencoder: AutoencoderKL, training: Training
+    images: Tensor, labels: Tensor, autoencoder: AutoencoderKL, training: TimedTraining
 ) -> nn.Module:
     """Trained on `images`, uint8[scenes, 3, height, width], and train ids, uint8[scenes, height, width].
 

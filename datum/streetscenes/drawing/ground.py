@@ -170,7 +170,7 @@ def texture_ground(canvas: Canvas, looks: Stream) -> None:
         ]
     )
     grain = cv2.warpPerspective(
-        textures.ground(),
+        textures.ground_texture(),
         matrix,
         (camera.width, rows),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,

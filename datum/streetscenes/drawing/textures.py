@@ -36,7 +36,7 @@ def _gray(levels: npt.NDArray[np.floating]) -> Bytes:
 
 
 @functools.cache
-def ground() -> Bytes:
+def ground_texture() -> Bytes:
     """Asphalt and paving, uint8[256, 256, 3], gray, mean 128: fine grain over large stains; tiles."""
     grain = _fractal(256, 11, 32, 256, 0.9) * 0.9 + _fractal(256, 12, 2, 8, 0.7) * 0.35
     return _gray(128.0 + 16.0 * grain)

@@ -1,4 +1,4 @@
-"""Training the autoencoder: sharp, and in color.
+"""TimedTraining the autoencoder: sharp, and in color.
 
 A small AutoencoderKL that is trained with plain L1 falls into gray: most of a street is nearly gray, and the
 median of a doubtful color is no color. So errors are taken in an opponent color space, squared as well as
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from datum.streetscenes.model.architecture import new_autoencoder
-from datum.streetscenes.optimization import Runtime, Training, optimize
+from datum.streetscenes.optimization import Runtime, TimedTraining, optimize
 
 WEIGHTS = (1.0, 1.5, 1.5)
 """Weights of the errors in luminance and in the two chroma channels."""
@@ -33,7 +33,7 @@ OPPONENT = (
 """Orthonormal rows: luminance, red against blue, green against both."""
 
 
-def train_autoencoder(images: Tensor, training: Training) -> AutoencoderKL:
+def train_autoencoder(images: Tensor, training: TimedTraining) -> AutoencoderKL:
     """The autoencoder, trained on `images`, uint8[scenes, 3, height, width] on the training's device."""
     autoencoder = new_autoencoder().to(images.device, memory_format=torch.channels_last)
     training.runtime.compiled(autoencoder.encoder)

@@ -1,4 +1,4 @@
-"""Training the UNet and the text encoder together, from scratch, on latents and captions."""
+"""TimedTraining the UNet and the text encoder together, from scratch, on latents and captions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 from transformers import CLIPTokenizer
 
 from datum.streetscenes.model.architecture import new_scheduler, new_text_encoder, new_unet
-from datum.streetscenes.optimization import Training, optimize
+from datum.streetscenes.optimization import TimedTraining, optimize
 
 CAPTION_DROPOUT = 0.12
 """Share of captions replaced with the empty one, for classifier-free guidance (Ho and Salimans 2022)."""
@@ -18,7 +18,7 @@ LEARNING_RATE = 1e-3
 
 
 def train_denoiser(
-    latents: Tensor, captions: Tensor, tokenizer: CLIPTokenizer, training: Training
+    latents: Tensor, captions: Tensor, tokenizer: CLIPTokenizer, training: TimedTraining
 ) -> nn.ModuleDict:
     """`unet` and `text_encoder`, trained on the device of `latents`.
 

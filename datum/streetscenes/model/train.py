@@ -38,7 +38,7 @@ from datum.streetscenes.model.denoiser import CAPTION_DROPOUT, train_denoiser
 from datum.streetscenes.model.export import export
 from datum.streetscenes.model.tokenizer import CONTEXT, write_tokenizer
 from datum.streetscenes.model.training_scenes import draw_scenes, held_out_set, load_scenes
-from datum.streetscenes.optimization import Runtime, Training
+from datum.streetscenes.optimization import Runtime, TimedTraining
 from datum.telemetry import log
 
 
@@ -58,9 +58,9 @@ class Plan:
     images_per_prompt: int = 64
     """Images drawn of each prompt to measure what prompts change."""
 
-    def training(self, name: str, work: Path, runtime: Runtime) -> Training:
+    def training(self, name: str, work: Path, runtime: Runtime) -> TimedTraining:
         """What this plan gives one network: `autoencoder`, `denoiser` or `judge`."""
-        return Training(
+        return TimedTraining(
             name=name,
             seconds=60 * getattr(self, f"minutes_{name}"),
             batch=getattr(self, f"batch_{name}"),
@@ -113,7 +113,7 @@ def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> N
     with building(output, provenance) as folder:
         pipeline = assemble(autoencoder, networks["unet"], networks["text_encoder"], tokenizer)
         log(f"export: {export(pipeline, folder):,} bytes")
-        figures = measure(folder, work, judge, plan, runtime)
+        figures = measure_model(folder, work, judge, plan, runtime)
         figures["flags"] = " --capture" * runtime.capture + " --compile" * runtime.compile
         figures["date"] = time.strftime("%Y-%m-%d")
         figures["seconds_of_last_run"] = round(time.monotonic() - started)
@@ -122,7 +122,9 @@ def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> N
     log(f"done: {output} after {time.monotonic() - started:.0f} s")
 
 
-def measure(folder: Path, work: Path, judge: torch.nn.Module, plan: Plan, runtime: Runtime) -> dict[str, Any]:
+def measure_model(
+    folder: Path, work: Path, judge: torch.nn.Module, plan: Plan, runtime: Runtime
+) -> dict[str, Any]:
     """The promises of the model in `folder`, measured as it will be loaded; writes the sheets beside it."""
     pipeline = StableDiffusionPipeline.from_pretrained(folder).to(runtime.device)
     pipeline.set_progress_bar_config(disable=True)
