@@ -181,6 +181,7 @@ def _add_run(commands: Any) -> None:
         type=Path,
         action="append",
         default=[],
+        dest="one_shots",
         metavar="FILE",
         help="one-shot image, once a seed (default: drawn from the target's leftImg8bit/train by the seeds)",
     )
@@ -200,54 +201,35 @@ def _convert(options: argparse.Namespace) -> None:
 def _personalize(options: argparse.Namespace) -> None:
     from datum.personalization.personalize import personalize
 
-    settings = _settings(options).personalization
-    personalize(
-        image=options.image,
-        output=options.output,
-        settings=settings,
-        seed=options.seed,
-        state_uri=options.state,
-    )
+    given = _given(options, "image", "output", "seed", "state_uri")
+    personalize(**given, settings=_settings(options).personalization)
 
 
 def _generate(options: argparse.Namespace) -> None:
     from datum.generation.generate import generate
 
-    settings = _settings(options).generation
-    generate(
-        model=options.model,
-        output=options.output,
-        settings=settings,
-        seed=options.seed,
-        shard=options.shard,
-        state_uri=options.state,
-    )
+    given = _given(options, "model", "output", "seed", "shard", "state_uri")
+    generate(**given, settings=_settings(options).generation)
 
 
 def _adapt(options: argparse.Namespace) -> None:
     from datum.adaptation.adapt import adapt
 
+    given = _given(options, "benchmark", "method", "encoder", "source", "target", "validation", "output")
     settings = _settings(options)
     adapt(
-        benchmark=options.benchmark,
-        method=options.method,
-        encoder=options.encoder,
-        source=options.source,
-        target=options.target,
-        validation=options.validation,
-        output=options.output,
+        **given,
+        **_given(options, "seed", "state_uri"),
         settings=settings.adaptation,
         evaluation=settings.evaluation,
-        seed=options.seed,
-        state_uri=options.state,
     )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from datum.evaluation.evaluate import evaluate
 
-    settings = _settings(options).evaluation
-    evaluate(checkpoint=options.checkpoint, dataset=options.dataset, output=options.output, settings=settings)
+    given = _given(options, "checkpoint", "dataset", "output")
+    evaluate(**given, settings=_settings(options).evaluation)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -262,15 +244,13 @@ def _report(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> None:
     from pipelines.local import run_locally
 
-    run_locally(
-        profile=options.profile,
-        overrides=_overrides(options),
-        source=options.source,
-        target=options.target,
-        one_shots=options.one_shot,
-        baselines=options.baselines,
-        output=options.output,
-    )
+    given = _given(options, "profile", "source", "target", "one_shots", "baselines", "output")
+    run_locally(**given, overrides=_overrides(options))
+
+
+def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options that a stage's function takes under the same names."""
+    return {name: getattr(options, name) for name in names}
 
 
 def _command(
@@ -351,6 +331,7 @@ def _seed(command: argparse.ArgumentParser) -> None:
 def _state(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--state",
+        dest="state_uri",
         metavar="URI",
         help="store of resumable state: file:///folder or s3://bucket/prefix (default: beside the output)",
     )

@@ -1,12 +1,14 @@
 """Training state survives crashes, damage and restarts."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 
+from datum.provenance import Provenance
 from datum.store import Store, open_store
-from datum.training_state import TrainingState
+from datum.training_state import TrainingState, state_place
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -82,3 +84,15 @@ def test_a_state_that_would_run_code_is_not_loaded(tmp_path_factory: pytest.Temp
     store.write_bytes("state-000000001.json", json.dumps(record).encode())
     with pytest.raises(pickle.UnpicklingError):
         TrainingState(store).load_latest()
+
+
+def test_a_training_has_a_place_of_its_own_and_takes_over_what_datum_0_1_left(tmp_path: Path) -> None:
+    provenance = Provenance(stage="adapt", settings={"iterations": 5}, seed=1)
+    place = state_place(tmp_path.as_uri(), provenance)
+    assert place == f"{tmp_path.as_uri()}/adapt-{provenance.digest()}"
+    assert place != state_place(tmp_path.as_uri(), dataclasses.replace(provenance, seed=2))
+    earlier = f"{tmp_path.as_uri()}/adapt-{provenance.digest_of_0_1()}"
+    TrainingState(open_store(earlier)).save(3, _state(1.0))
+    assert state_place(tmp_path.as_uri(), provenance) == earlier
+    TrainingState(open_store(place)).save(4, _state(2.0))
+    assert state_place(tmp_path.as_uri(), provenance) == place
