@@ -3,9 +3,8 @@
 `open_store` chooses by the scheme of the URI: `s3://bucket/prefix` is any S3 endpoint (SeaweedFS, MinIO,
 AWS) through the minio client; `file:///folder` and a plain path are a local folder.
 
-The endpoint and the credentials come from the environment, never from a URI or a setting:
-`S3_ENDPOINT` (such as `https://s3.example.org:8333`), `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and,
-where the endpoint wants one, `AWS_REGION`.
+The endpoint and the credentials are an `Access`, which comes from the environment unless one is given; they
+are never part of a URI, a setting or a message.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -42,6 +41,9 @@ CONNECTIONS = 16
 """Connections that one store keeps open, so many threads may share it."""
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
+
+_NAME_BYTES = 255
+"""Longest part of a path that Linux's file systems take."""
 
 _CHUNK = 2**20
 """Bytes that are read from a connection at once."""
@@ -80,20 +82,68 @@ class Store(Protocol):
     def exists(self, key: str) -> bool:
         """Whether `key` is there."""
 
-    def list(self, prefix: str = "") -> list[str]:
-        """All keys that start with `prefix`, sorted."""
-
     def entries(self, prefix: str = "") -> Sequence[Entry]:
-        """The same with sizes and versions."""
+        """All files whose keys start with `prefix`, sorted by key."""
+
+    def list(self, prefix: str = "") -> list[str]:
+        """The keys of the same."""
+        return [entry.key for entry in self.entries(prefix)]
 
     def delete(self, key: str) -> None:
         """Removes `key`, if it is there."""
 
 
-def open_store(uri: str | Path) -> Store:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Access:
+    """How an S3 server is reached, and how patiently."""
+
+    endpoint: str
+    """Such as `https://s3.example.org:8333`."""
+    access_key: str = dataclasses.field(repr=False)
+    secret_key: str = dataclasses.field(repr=False)
+    region: str | None = None
+    """Where the server wants one."""
+    timeout: tuple[float, float] = (5.0, 60.0)
+    """Seconds to connect and to read."""
+    retries: int = 6
+    """How often a request is repeated where the server is busy, 0.4 to 6.4 s apart, and half as often where
+    the connection fails. Longer outages are left to the task's own retry, which resumes."""
+
+    def __post_init__(self) -> None:
+        if not is_http_url(self.endpoint):
+            raise InputError(f"S3_ENDPOINT={self.endpoint}: expected http://host:port or https://host:port")
+
+    @classmethod
+    def from_environment(cls, uri: str) -> Access:
+        """`S3_ENDPOINT`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, where it is set, `AWS_REGION`.
+
+        Raises `InputError` that names `uri`, for which they are needed, and what is missing.
+        """
+        names = ("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        missing = [name for name in names if not os.environ.get(name)]
+        if missing:
+            raise InputError(
+                f"{uri}: the environment lacks {', '.join(missing)}; set them to reach the store"
+            )
+        endpoint, access_key, secret_key = (os.environ[name] for name in names)
+        region = os.environ.get("AWS_REGION")
+        return cls(endpoint=endpoint, access_key=access_key, secret_key=secret_key, region=region)
+
+
+def is_http_url(text: str) -> bool:
+    """Whether `text` is a URL of HTTP or HTTPS with a host and, if any, a valid port."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def open_store(uri: str | Path, access: Access | None = None) -> Store:
     """The store behind `uri`: `s3://bucket/prefix`, `file:///folder` or a local path.
 
-    Raises `InputError` for another scheme and for an S3 URI without the environment it needs.
+    Raises `InputError` for another scheme and, without an `access`, for an S3 URI without the environment
+    that it needs.
     """
     text = str(uri)
     parts = urlsplit(text)
@@ -105,15 +155,71 @@ def open_store(uri: str | Path) -> Store:
         case "s3":
             if not _BUCKET.fullmatch(parts.netloc):
                 raise InputError(f"{text}: {parts.netloc!r} cannot be a bucket, expected s3://bucket/prefix")
-            return S3Store(_client(text), parts.netloc, parts.path.strip("/"))
+            return S3Store(
+                _client(access or Access.from_environment(text)), parts.netloc, parts.path.strip("/")
+            )
         case scheme:
             raise InputError(
                 f"{text}: unknown scheme {scheme}://, expected s3://bucket/prefix or file:///folder"
             )
 
 
-class FolderStore:
-    """A `Store` in a local folder."""
+def put_folder(store: Store, folder: Path, prefix: str = "", last: str = "") -> None:
+    """Puts every file below `folder` into the store, below the folder `prefix`, in the order of their names.
+
+    The file named `last` goes after all others: where a reader finds it, all others are there.
+    """
+    names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+    for name in sorted(names, key=lambda name: (name == last, name)):
+        store.put(folder / name, _below(prefix) + name)
+
+
+def get_folder(store: Store, prefix: str, folder: Path) -> bool:
+    """Brings every file below the folder `prefix` of the store into `folder`; whether there was any.
+
+    Raises `InputError`, before anything is written, for a key that cannot be a file below one folder.
+    """
+    # Object browsers mark a folder by an empty object whose key ends in a slash.
+    keys = [key for key in store.list(_below(prefix)) if not key.endswith("/")]
+    names = [key.removeprefix(_below(prefix)) for key in keys]
+    require_file_names(set(names), prefix or "the store")
+    for name in names:
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        store.get(_below(prefix) + name, file)
+    return bool(names)
+
+
+def require_file_names(names: Collection[str], uri: str) -> None:
+    """Raises `InputError` for a name that cannot be a file below one folder, or would lie outside of it."""
+    for name in names:
+        parts = name.split("/")
+        if any(part in ("", ".", "..") or "\0" in part or not _is_file_name(part) for part in parts):
+            raise InputError(
+                f"{uri}: found an object named {name!a}, expected a relative path without . and ..; remove it"
+            )
+        for end in range(1, len(parts)):
+            if "/".join(parts[:end]) in names:
+                raise InputError(
+                    f"{uri}: found both {'/'.join(parts[:end])} and {name}, which cannot lie in one folder; "
+                    "remove one"
+                )
+
+
+def _is_file_name(part: str) -> bool:
+    try:
+        return len(part.encode()) <= _NAME_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+def _below(prefix: str) -> str:
+    """What the keys below the folder `prefix` start with."""
+    return f"{prefix.rstrip('/')}/" if prefix else ""
+
+
+class FolderStore(Store):
+    """A local folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -136,9 +242,6 @@ class FolderStore:
 
     def exists(self, key: str) -> bool:
         return (self._folder / key).is_file()
-
-    def list(self, prefix: str = "") -> list[str]:
-        return [entry.key for entry in self.entries(prefix)]
 
     def entries(self, prefix: str = "") -> Sequence[Entry]:
         found = {}
@@ -167,8 +270,8 @@ class FolderStore:
             raise KeyError(key) from None
 
 
-class S3Store:
-    """A `Store` in an S3 bucket, under a prefix."""
+class S3Store(Store):
+    """An S3 bucket, under a prefix."""
 
     def __init__(self, client: Minio, bucket: str, prefix: str) -> None:
         self._client, self._bucket = client, bucket
@@ -198,9 +301,6 @@ class S3Store:
         except KeyError:
             return False
         return True
-
-    def list(self, prefix: str = "") -> list[str]:
-        return [entry.key for entry in self.entries(prefix)]
 
     def entries(self, prefix: str = "") -> Sequence[Entry]:
         with self._errors(prefix):
@@ -245,54 +345,30 @@ class S3Store:
             raise TemporaryFaultError(f"{where}: store out of reach: {error}") from error
 
 
-def _client(uri: str) -> Minio:
+def _client(access: Access) -> Minio:
     from minio import Minio
     from urllib3 import PoolManager, Retry, Timeout
 
-    names = ("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    missing = [name for name in names if not os.environ.get(name)]
-    if missing:
-        raise InputError(f"{uri}: the environment lacks {', '.join(missing)}; set them to reach the store")
-    endpoint, access_key, secret_key = (os.environ[name] for name in names)
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise InputError(f"S3_ENDPOINT={endpoint}: expected http://host:port or https://host:port")
+    connect, read = access.timeout
+    retry = Retry(
+        total=access.retries,
+        connect=access.retries // 2,
+        read=access.retries // 2,
+        status_forcelist=BUSY_STATUSES,
+        raise_on_status=False,
+        backoff_factor=0.2,
+        backoff_jitter=0.2,
+    )
+    parts = urlsplit(access.endpoint)
     return Minio(
         parts.netloc,
-        access_key=access_key,
-        secret_key=secret_key,
+        access_key=access.access_key,
+        secret_key=access.secret_key,
         secure=parts.scheme == "https",
-        region=os.environ.get("AWS_REGION"),
-        # A few quick tries, and more of them where the server asks for patience (0.4 to 6.4 s apart); longer
-        # outages are left to the task's own retry, which resumes.
+        region=access.region,
         http_client=PoolManager(
             maxsize=CONNECTIONS,
-            timeout=Timeout(connect=5, read=60),
-            retries=Retry(
-                total=6,
-                connect=3,
-                read=3,
-                status_forcelist=BUSY_STATUSES,
-                raise_on_status=False,
-                backoff_factor=0.2,
-                backoff_jitter=0.2,
-            ),
+            timeout=Timeout(connect=connect, read=read),
+            retries=retry if access.retries else False,
         ),
     )
-
-
-def put_folder(store: Store, folder: Path, prefix: str = "", last: str = "") -> None:
-    """Puts every file below `folder` in the store, under `prefix`; the one named `last` goes last."""
-    names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
-    for name in sorted(names, key=lambda name: (name == last, name)):
-        store.put(folder / name, prefix + name)
-
-
-def get_folder(store: Store, prefix: str, folder: Path) -> bool:
-    """Brings every key that starts with `prefix` into `folder`; whether there was any."""
-    keys = store.list(prefix)
-    for key in keys:
-        file = folder / key.removeprefix(prefix)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        store.get(key, file)
-    return bool(keys)

@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 from datum.errors import InputError, TemporaryFaultError
 from datum.outputs import sha256
-from datum.store import CONNECTIONS, Store, open_store
+from datum.store import CONNECTIONS, Access, Store, open_store, require_file_names
 from datum.telemetry import Progress
 
 INDEX = "dataset.json"
@@ -34,8 +34,6 @@ INDEX = "dataset.json"
 THREADS = CONNECTIONS
 """Files on their way at once: an image takes its time in round trips, not in bytes."""
 
-_NAME_BYTES = 255
-"""Longest part of a path that Linux's file systems take."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 _NAMED_BY_DIGEST = re.compile("-([0-9a-f]{16})/?$")
 """How the URI of a published folder ends."""
@@ -118,23 +116,24 @@ def fetch(uri: str, scratch: Path, *, only: Sequence[str] = ()) -> Path:
     if files:
         return _fetch(uri, files, scratch)
     folder, _, name = uri.rpartition("/")
-    files = _single_object(folder, name)
-    if not files:
-        looked_for = f" that starts with {' or '.join(only)}" if only else ""
-        raise InputError(
-            f"{uri}: found no object{looked_for}, expected a file or a folder; check the URI, or upload it"
-        )
-    return _fetch(folder, files, scratch) / name
+    if urlsplit(folder).netloc and (file := remote_files(folder, only=[name]).get(name)):
+        return _fetch(folder, {name: file}, scratch) / name
+    looked_for = f" that starts with {' or '.join(only)}" if only else ""
+    raise InputError(
+        f"{uri}: found no object{looked_for}, expected a file or a folder; check the URI, or upload it"
+    )
 
 
-def remote_files(uri: str, *, only: Sequence[str] = ()) -> dict[str, RemoteFile]:
+def remote_files(
+    uri: str, *, only: Sequence[str] = (), access: Access | None = None
+) -> dict[str, RemoteFile]:
     """The files below the folder `uri` of a store, by relative name; none where there is no such folder.
 
     `only` are prefixes of the names to list. Raises `InputError` for an index that is damaged, and for names
     that cannot be files below one folder.
     """
-    store = open_store(uri)
-    indexed = read_index(uri)
+    store = open_store(uri, access)
+    indexed = read_index(uri, access)
     if indexed is not None:
         files = {name: file for name, file in indexed.items() if name.startswith(tuple(only) or "")}
     else:
@@ -145,17 +144,17 @@ def remote_files(uri: str, *, only: Sequence[str] = ()) -> dict[str, RemoteFile]
             for entry in store.entries(prefix)
             if not entry.key.endswith("/")
         }
-    _require_safe(files, uri)
+    require_file_names(files, uri)
     return files
 
 
-def read_index(uri: str) -> dict[str, RemoteFile] | None:
+def read_index(uri: str, access: Access | None = None) -> dict[str, RemoteFile] | None:
     """What the index of the published folder `uri` lists; None where there is none.
 
     Raises `InputError` for an index that `publish` did not write.
     """
     try:
-        content = open_store(uri).read_bytes(INDEX)
+        content = open_store(uri, access).read_bytes(INDEX)
     except KeyError:
         return None
     try:
@@ -179,26 +178,13 @@ def read_index(uri: str) -> dict[str, RemoteFile] | None:
     return files
 
 
-def is_published(uri: str) -> bool:
+def is_published(uri: str, access: Access | None = None) -> bool:
     """Whether `uri` is a published folder with every file that its index lists, in the right size."""
-    files = read_index(uri)
+    files = read_index(uri, access)
     if files is None:
         return False
-    there = {entry.key: entry.size for entry in open_store(uri).entries()}
+    there = {entry.key: entry.size for entry in open_store(uri, access).entries()}
     return all(there.get(name) == file.size for name, file in files.items())
-
-
-def _single_object(folder: str, name: str) -> dict[str, RemoteFile]:
-    """The object `name` directly below `folder`, if there is one."""
-    if urlsplit(folder).netloc == "":
-        return {}
-    found = {
-        entry.key: RemoteFile(size=entry.size, version=entry.version)
-        for entry in open_store(folder).entries(name)
-        if entry.key == name
-    }
-    _require_safe(found, folder)
-    return found
 
 
 def _described(files: Mapping[str, Path], description: str) -> dict[str, RemoteFile]:
@@ -218,7 +204,7 @@ def _fetch(uri: str, files: Mapping[str, RemoteFile], scratch: Path) -> Path:
     # Named by place and content: two URIs whose last parts agree, or two parts of one, never share a folder.
     key = hashlib.sha256(f"{uri}\0{content_digest(files)}".encode()).hexdigest()[:16]
     last_part = uri.rpartition("/")[2]
-    _require_safe({last_part}, uri)
+    require_file_names({last_part}, uri)
     folder = scratch / key / last_part
     partial, downloads = scratch / f"{key}.partial", scratch / f"{key}.downloads"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -309,29 +295,6 @@ def _transfer(description: str, sizes: Mapping[str, int], work: Callable[[str], 
             megabytes = whole
     finally:
         stop.set()
-
-
-def _require_safe(names: Collection[str], uri: str) -> None:
-    """Raises `InputError` for a name that cannot be a file below a folder, or would lie outside of it."""
-    for name in names:
-        parts = name.split("/")
-        if any(part in ("", ".", "..") or "\0" in part or not _is_file_name(part) for part in parts):
-            raise InputError(
-                f"{uri}: found an object named {name!a}, expected a relative path without . and ..; remove it"
-            )
-        for end in range(1, len(parts)):
-            if "/".join(parts[:end]) in names:
-                raise InputError(
-                    f"{uri}: found both {'/'.join(parts[:end])} and {name}, which cannot lie in one folder; "
-                    "remove one"
-                )
-
-
-def _is_file_name(part: str) -> bool:
-    try:
-        return len(part.encode()) <= _NAME_BYTES
-    except UnicodeEncodeError:
-        return False
 
 
 @contextlib.contextmanager

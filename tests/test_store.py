@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from datum.errors import InputError, TemporaryFaultError
-from datum.store import Store, open_store
+from datum.store import Access, FolderStore, Store, get_folder, open_store, put_folder
+from tests.conftest import ACCESS_KEY, SECRET_KEY
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -112,3 +113,82 @@ def test_a_store_out_of_reach_is_a_temporary_fault(
     monkeypatch.setenv("S3_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(TemporaryFaultError, match="out of reach"):
         open_store("s3://bucket/x").read_bytes("key")
+
+
+def a_report(folder: Path) -> dict[str, bytes]:
+    files = {"a.json": b"1", "b c/nested/d": b"2", "z": b""}
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return files
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+@pytest.mark.parametrize("prefix", ["", "run-1", "runs/1/"])
+def test_a_folder_comes_back_as_it_was_put(store: Store, tmp_path: Path, prefix: str) -> None:
+    files = a_report(tmp_path / "report")
+    put_folder(store, tmp_path / "report", prefix)
+    below = f"{prefix.rstrip('/')}/" if prefix else ""
+    assert store.list() == [below + name for name in files]
+    assert get_folder(store, prefix, tmp_path / "back")
+    assert content_of(tmp_path / "back") == files
+
+
+def test_of_a_folder_the_last_file_is_put_after_all_others(tmp_path: Path) -> None:
+    a_report(tmp_path / "report")
+    keys: list[str] = []
+
+    class Noting(FolderStore):
+        def put(self, file: Path, key: str) -> None:
+            keys.append(key)
+
+    put_folder(Noting(tmp_path), tmp_path / "report", "run", last="a.json")
+    assert keys == ["run/b c/nested/d", "run/z", "run/a.json"]
+
+
+def test_the_mark_of_a_folder_is_no_file(s3_bucket: str, tmp_path: Path) -> None:
+    store = open_store(f"s3://{s3_bucket}")
+    store.write_bytes("run/mark/", b"")
+    store.write_bytes("run/mark/file", b"1")
+    assert get_folder(store, "run", tmp_path / "back")
+    assert content_of(tmp_path / "back") == {"mark/file": b"1"}
+
+
+def test_a_folder_is_told_from_one_whose_name_begins_alike(store: Store, tmp_path: Path) -> None:
+    store.write_bytes("checkpoint-10/file", b"ten")
+    assert not get_folder(store, "checkpoint-1", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("names", [["../x"], ["a/../../x"], ["/x"], ["a//b"], ["./a"], ["a", "a/b"]])
+def test_a_key_that_would_leave_the_folder_is_refused(tmp_path: Path, names: list[str]) -> None:
+    class Malicious(FolderStore):
+        def list(self, prefix: str = "") -> list[str]:
+            return [f"{prefix}fine", *(prefix + name for name in names)]
+
+    with pytest.raises(InputError, match="run: found"):
+        get_folder(Malicious(tmp_path / "store"), "run", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_an_access_is_taken_instead_of_the_environment_and_shows_no_key(
+    s3_bucket: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    access = Access(endpoint=s3_endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY, retries=0)
+    store = open_store(f"s3://{s3_bucket}/x", access)
+    store.write_bytes("key", b"data")
+    assert store.read_bytes("key") == b"data"
+    assert SECRET_KEY not in repr(access) and ACCESS_KEY not in repr(access).replace(s3_endpoint, "")
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["host:8333", "ftp://host", "http://", "http://host:port", "http://host:0"]
+)
+def test_an_endpoint_that_is_no_url_is_bad_input(endpoint: str) -> None:
+    with pytest.raises(InputError, match=r"S3_ENDPOINT=.*: expected http://host:port"):
+        Access(endpoint=endpoint, access_key="x", secret_key="y")

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,39 +47,59 @@ class UnansweredError(TemporaryFaultError):
     """Nobody knows whether a request was carried out: it may have been sent, and no answer came."""
 
 
+class _Service:
+    """One of KFP's services, its functions by short names: `get_run` is the client's generated
+    `run_service_get_run_with_http_info`, the form that returns the headers too."""
+
+    def __init__(self, functions: Any, prefix: str) -> None:
+        self._functions, self._prefix = functions, prefix
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return getattr(self._functions, f"{self._prefix}{name}_with_http_info")
+
+
 class Kfp:
     """The KFP API of an installation.
 
-    Calls are the generated functions that end in `_with_http_info`, as `kfp.runs.run_service_get_run_with_http_info`.
-    They raise `InputError` where the server refuses (401, 403, 404, 409, 400) and `TemporaryFaultError` where it
-    is out of reach or fails.
-    """  # noqa: E501 - the name of a function
+    Calls are functions of its services, as `kfp.read(kfp.runs.get_run, run_id=run_id)`. They raise
+    `InputError` where the server refuses and `TemporaryFaultError` where it is out of reach or fails.
+    """
 
-    def __init__(self, settings: ClusterSettings) -> None:
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        *,
+        timeout: tuple[float, float] | None = None,
+        delays: Sequence[float] | None = None,
+    ) -> None:
+        """`timeout` and `delays` take the place of `TIMEOUT` and `DELAYS`."""
         import kfp_server_api as api
 
         self.settings = settings
+        self._timeout = TIMEOUT if timeout is None else timeout
+        self._delays = DELAYS if delays is None else delays
         self._configuration = _configuration(settings)
         self._client = client = api.ApiClient(self._configuration)
-        self.pipelines = api.PipelineServiceApi(client)
-        self.uploads = api.PipelineUploadServiceApi(client)
-        self.experiments = api.ExperimentServiceApi(client)
-        self.runs = api.RunServiceApi(client)
-        self.recurring_runs = api.RecurringRunServiceApi(client)
+        self.pipelines = _Service(api.PipelineServiceApi(client), "pipeline_service_")
+        self.uploads = _Service(api.PipelineUploadServiceApi(client), "")
+        self.experiments = _Service(api.ExperimentServiceApi(client), "experiment_service_")
+        self.runs = _Service(api.RunServiceApi(client), "run_service_")
+        self.recurring_runs = _Service(api.RecurringRunServiceApi(client), "recurring_run_service_")
 
     @cached_property
     def namespace(self) -> dict[str, str]:
         """The argument `namespace` of a multi-user installation; none where KFP is standalone."""
-        return {"namespace": self.settings.namespace} if self._health.get("multi_user") else {}
+        return {"namespace": self.settings.namespace} if self.health.get("multi_user") else {}
 
     @cached_property
     def version(self) -> tuple[int, int] | None:
         """Release of KFP, such as (2, 17); None where it does not say."""
-        numbers = re.match(r"v?(\d+)\.(\d+)", self._health.get("tag_name", ""))
+        numbers = re.match(r"v?(\d+)\.(\d+)", self.health.get("tag_name", ""))
         return (int(numbers[1]), int(numbers[2])) if numbers else None
 
     @cached_property
-    def _health(self) -> dict[str, Any]:
+    def health(self) -> dict[str, Any]:
+        """What KFP says of itself, such as `tag_name` and `multi_user`."""
         # The generated function would drop the release, which KFP's specification does not list.
         arguments = {"response_type": "object", "auth_settings": ["Bearer"], "_return_http_data_only": False}
         return dict(
@@ -101,7 +121,7 @@ class Kfp:
 
     def read(self, call: Callable[..., Any], **arguments: Any) -> Any:
         """The answer of a call that may be made twice: one that reads, or one that sets a state."""
-        for delay in DELAYS:
+        for delay in self._delays:
             try:
                 return self._once(call, arguments)
             except TemporaryFaultError:
@@ -116,18 +136,23 @@ class Kfp:
             return None
 
     def delete(self, call: Callable[..., Any], **arguments: Any) -> None:
-        """Makes a call that deletes; what is gone already is as good."""
+        """Makes a call that deletes; what is gone already is no fault."""
         self.find(call, **arguments)
 
-    def entries(self, call: Callable[..., Any], field: str, **arguments: Any) -> Iterator[Any]:
-        """All entries of a list, page by page; `field` is the list's name in the answer."""
-        token = ""
+    def entries(self, service: _Service, kind: str, **arguments: Any) -> Iterator[Any]:
+        """All of one kind that a service lists, page by page: `kfp.entries(kfp.runs, "runs")`."""
+        call, token = getattr(service, f"list_{kind}"), ""
         while True:
             answer = self.read(call, page_token=token, page_size=PAGE_SIZE, **arguments)
-            yield from getattr(answer, field) or ()
+            yield from getattr(answer, kind) or ()
             token = answer.next_page_token
             if not token:
                 return
+
+    def first(self, service: _Service, kind: str, **arguments: Any) -> Any:
+        """The first of the same, or None; no other is asked for."""
+        answer = self.read(getattr(service, f"list_{kind}"), page_size=1, **arguments)
+        return next(iter(getattr(answer, kind) or ()), None)
 
     def create(
         self, call: Callable[..., Any], find: Callable[[], Any], *, unique: bool, **arguments: Any
@@ -139,7 +164,7 @@ class Kfp:
         request may still be under way, only `find` is tried on, and `UnansweredError` ends it.
         """
         unanswered = False
-        for delay in (*DELAYS, None):
+        for delay in (*self._delays, None):
             try:
                 if not unanswered or unique:
                     return self._once(call, arguments)
@@ -163,16 +188,16 @@ class Kfp:
 
         host = self._configuration.host
         try:
-            answer, _, headers = call(_request_timeout=TIMEOUT, **arguments)
+            answer, _, headers = call(_request_timeout=self._timeout, **arguments)
         except ApiException as error:
             raise self._explained(error) from None
         except (NewConnectionError, ConnectTimeoutError) as error:
             raise TemporaryFaultError(
-                f"KFP at {host} is out of reach ({_reason(error)}); check kfp_host and the network"
+                f"KFP at {host} is out of reach ({reason(error)}); check kfp_host and the network"
             ) from None
         except HTTPError as error:
             raise UnansweredError(
-                f"KFP at {host} gave no answer ({_reason(error)}); check `datum doctor`"
+                f"KFP at {host} gave no answer ({reason(error)}); check `datum doctor`"
             ) from None
         content = headers.get("Content-Type", "no content type")
         if "json" not in content:
@@ -183,9 +208,9 @@ class Kfp:
         return answer
 
     def _explained(self, error: Any) -> Exception:
-        """One of our errors for an answer that is none of 200 to 299."""
+        """The `InputError` or `TemporaryFaultError` of an answer with an error status."""
         host, namespace = self._configuration.host, self.settings.namespace
-        message, code = _body(error)
+        message, code = refusal(error)
         match error.status:
             case 0:
                 return InputError(f"{host}: {message}; check the certificate that this machine trusts")
@@ -193,19 +218,20 @@ class Kfp:
                 return InputError(
                     f"KFP at {host} knows nobody by this login ({error.status}); name a file with a token in "
                     f"{TOKEN_PATH}: kubectl create token default-editor --namespace {namespace} "
-                    "--audience pipelines.kubeflow.org"
+                    "--audience pipelines.kubeflow.org (it is sent with kfp_host only)"
                 )
             case 403:
+                proxy = f", for get, create and delete on services/proxy in {self.settings.kfp_namespace}"
                 return InputError(
-                    f"KFP at {host} forbids it in namespace {namespace} (403: {message}); "
-                    "ask for the role kubeflow-edit there, or set another namespace"
+                    f"KFP at {host} forbids it in namespace {namespace} (403: {message}); ask for the role "
+                    f"kubeflow-edit there{'' if self.settings.kfp_host else proxy}, or set another namespace"
                 )
             case 404 if code == NOT_FOUND_CODE:
                 return MissingError(f"KFP at {host}: {message}")
             case 404:
                 return InputError(
                     f"{host}: found no KFP API there (404); set kfp_host to the URL of ml-pipeline, or "
-                    "kfp_namespace to where KFP is installed"
+                    "kfp_namespace to where KFP is installed; `make kfp` installs it"
                 )
             case 409:
                 return ConflictError(f"KFP at {host}: {message} (409); choose another name")
@@ -222,21 +248,21 @@ def name_filter(name: str) -> str:
     return json.dumps({"predicates": [predicate]})
 
 
-def _body(error: Any) -> tuple[str, int | None]:
-    """The message and the gRPC code in the body of KFP's error, in one line."""
+def refusal(error: Any) -> tuple[str, int | None]:
+    """Message, in one line, and code in the body of an `ApiException` of KFP's or Kubernetes' client."""
     try:
         body = json.loads(error.body)
     except (TypeError, ValueError):
-        return str(error.reason), None
+        body = None
     if not isinstance(body, dict):
-        return str(error.reason), None
+        body = {}
     text = body.get("message") or body.get("error_message") or body.get("error") or error.reason
     return " ".join(str(text).split()), body.get("code")
 
 
-def _reason(error: Exception) -> str:
-    """What is wrong, without the connection that urllib3 puts before it."""
-    return str(error).partition(": ")[2] or str(error)
+def reason(error: Exception) -> str:
+    """What is wrong, in one line and without the connection that urllib3 puts before it."""
+    return re.sub(r"^(<[^>]*>|\w+\(.*?\)): ", "", " ".join(str(error).split())) or type(error).__name__
 
 
 def _configuration(settings: ClusterSettings) -> Any:
@@ -252,24 +278,47 @@ def _configuration(settings: ClusterSettings) -> Any:
                 f"kfp_host: found {settings.kfp_host!r}, expected a URL such as http://localhost:8888"
             )
         configuration.host = settings.kfp_host.rstrip("/")
-        _log_in(configuration)
-        return configuration
-    return _kubernetes_configuration(configuration, settings.kfp_namespace)
+    else:
+        try:
+            load_kubeconfig(configuration)
+        except InputError as error:
+            if "KUBERNETES_SERVICE_HOST" not in os.environ:
+                raise InputError(
+                    f"kfp_host: not set, and there is no usable kubeconfig ({error}); set kfp_host or "
+                    "KUBECONFIG"
+                ) from None
+            configuration.host = service_url(settings.kfp_namespace)
+        else:
+            _go_through_proxy(configuration, settings.kfp_namespace)
+            return configuration
+    _log_in(configuration)
+    return configuration
 
 
-def _kubernetes_configuration(configuration: Any, namespace: str) -> Any:
-    from kubernetes import config
+def load_kubeconfig(configuration: Any) -> str:
+    """Points `configuration` at the cluster of the current kube context, and returns the context's name.
 
+    Raises `InputError` for a kubeconfig that is not there or cannot be used.
+    """
+    from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+    from yaml import YAMLError
+
+    # Not the Kubernetes client's own default, which is read when it is imported.
+    file = os.environ.get("KUBECONFIG") or "~/.kube/config"
     try:
-        config.load_kube_config(client_configuration=configuration)
-    except config.ConfigException as error:
-        if "KUBERNETES_SERVICE_HOST" not in os.environ:
-            raise InputError(
-                f"kfp_host: not set, and there is no usable kubeconfig ({error}); set kfp_host or KUBECONFIG"
-            ) from None
-        configuration.host = f"http://ml-pipeline.{namespace}.svc.cluster.local:8888"
-        _log_in(configuration)
-        return configuration
+        load_kube_config(file, client_configuration=configuration)
+        return str(list_kube_config_contexts(file)[1]["name"])
+    except (ConfigException, YAMLError, OSError) as error:
+        raise InputError(f"{file}: {' '.join(str(error).split())}") from None
+
+
+def service_url(namespace: str) -> str:
+    """Where pods reach the KFP API that is installed in `namespace`."""
+    return f"http://ml-pipeline.{namespace}.svc.cluster.local:8888"
+
+
+def _go_through_proxy(configuration: Any, namespace: str) -> None:
+    """Makes the host of a loaded kubeconfig that of its proxy to KFP's service."""
     proxy = f"api/v1/namespaces/{namespace}/services/ml-pipeline:http/proxy"
     host = f"{configuration.host.rstrip('/')}/{proxy}"
     renew = configuration.refresh_api_key_hook
@@ -282,7 +331,6 @@ def _kubernetes_configuration(configuration: Any, namespace: str) -> Any:
     configuration.host = host
     if renew:
         configuration.refresh_api_key_hook = renew_login
-    return configuration
 
 
 def _log_in(configuration: Any) -> None:

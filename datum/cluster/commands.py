@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datum.cluster.settings import ClusterSettings, load_cluster_settings
+from datum.cluster.rhythm import RHYTHMS
+from datum.cluster.settings import PIPELINES, ClusterSettings, load_cluster_settings
 from datum.errors import BAD_INPUT, InputError
 
 DEFAULT_SETTINGS = Path("manifests/overlays/default/settings.env")
 """Settings that are read without `--settings`, where the command runs in a checkout."""
-PIPELINES = ("reproduction", "ingest", "ablation", "baselines")
-"""Pipelines that can be submitted."""
 MOST_RUNS = 200
 """KFP's largest page."""
 
@@ -22,7 +21,10 @@ MOST_RUNS = 200
 def add_cluster_commands(commands: Any) -> None:
     """Adds doctor, upload, submit, schedule and runs to the sub-commands of `datum`."""
     _command(
-        commands, "doctor", _doctor, "check what a run needs of the cluster, with a remedy for what lacks"
+        commands,
+        "doctor",
+        _doctor,
+        "check what a run needs of the cluster, with a remedy for what is missing",
     )
     _add_upload(commands)
     _add_submit(commands)
@@ -62,9 +64,9 @@ def _settings(options: argparse.Namespace) -> ClusterSettings:
 def _doctor(options: argparse.Namespace) -> None:
     from datum.cluster.doctor import doctor, show
 
-    checks = doctor(_settings(options))
-    show(checks)
-    if any(check.status == "problem" for check in checks):
+    findings = doctor(_settings(options))
+    show(findings)
+    if any(finding.status == "problem" for finding in findings.values()):
         sys.exit(BAD_INPUT)
 
 
@@ -132,12 +134,13 @@ def _add_schedule(commands: Any) -> None:
     command.add_argument(
         "action",
         nargs="?",
-        choices=("weekly", "monthly", "list", "pause", "resume", "remove"),
-        help="how often (Mondays, or the first of the month, at 03:00), or what to do with a schedule",
+        choices=(*RHYTHMS, "list", "pause", "resume", "remove"),
+        help=f"how often ({', or '.join(rhythm.words for rhythm in RHYTHMS.values())}), or what to do with a "
+        "schedule",
     )
     command.add_argument("schedule", nargs="?", metavar="NAME", help="schedule to pause, resume or remove")
     _parameters(command)
-    command.add_argument("--name", help="name of a weekly or monthly one (default: datum-reproduction)")
+    command.add_argument("--name", help=f"name of a {' or '.join(RHYTHMS)} one (default: datum-reproduction)")
     command.add_argument(
         "--apply",
         action="store_true",
@@ -150,8 +153,9 @@ def _schedule(options: argparse.Namespace) -> None:
     from datum.cluster import schedule
 
     if sum(map(bool, (options.action, options.apply, options.remove_all))) != 1:
+        actions = ", ".join(RHYTHMS)
         raise InputError(
-            "schedule: expected one of weekly, monthly, list, pause, resume, remove, --apply, --remove-all"
+            f"schedule: expected one of {actions}, list, pause, resume, remove, --apply, --remove-all"
         )
     named = options.action in ("pause", "resume", "remove")
     if named != bool(options.schedule):
@@ -160,22 +164,20 @@ def _schedule(options: argparse.Namespace) -> None:
             if named
             else f"schedule: found {options.schedule!r}, expected no name; --name gives one"
         )
-    if options.action not in ("weekly", "monthly") and (options.name or options.parameters):
-        raise InputError("--name and --param: they go with weekly or monthly only")
+    if options.action not in RHYTHMS and (options.name or options.parameters):
+        raise InputError(f"--name and --param: they go with {' or '.join(RHYTHMS)} only")
     settings = _settings(options)
     match options.action:
         case "list":
             schedule.list_schedules(settings)
-        case "pause":
-            schedule.pause(settings, options.schedule)
-        case "resume":
-            schedule.resume(settings, options.schedule)
+        case "pause" | "resume":
+            schedule.switch(settings, options.schedule, on=options.action == "resume")
         case "remove":
             schedule.remove(settings, options.schedule)
         case None if options.apply:
             schedule.apply_schedule(settings)
         case None:
-            schedule.remove_all(settings)
+            schedule.remove(settings)
         case every:
             schedule.schedule(settings, every, options.parameters, options.name)
 

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from datum.cluster.watch import STATES, Task, Watched
+from datum.cluster.watched import STATES, Task, Watched
 from datum.telemetry import duration
 
 MARKS = {
@@ -23,7 +23,7 @@ MARKS = {
     "pending": ("◌", "cyan"),
     "waiting": ("·", "dim"),
 }
-"""How a state looks; the others (skipped, left out, cancelled) are dim dashes."""
+"""How a state looks; the others (skipped, left out, canceled) are dim dashes."""
 AT_WORK = ("running", "starting", "pending", "failed")
 """States of tasks that are shown where there is little room."""
 

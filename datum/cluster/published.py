@@ -1,7 +1,7 @@
 """What runs have published: `<reports>/<run id>/` with report.html, median_checkpoint/ and report.json.
 
-It is read from the store itself: through KFP's API no artifact can be had in one piece. The endpoint and the
-keys come from the environment, as `datum.store` says; the one of the settings is what pods see.
+It is read from the store itself: KFP's API gives no artifact in one piece. The endpoint and the keys come
+from the environment, as `datum.store` says; the endpoint of the settings is the one that pods see.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError, TemporaryFaultError
 from datum.outputs import building, is_complete, require_room, sha256
 from datum.provenance import Provenance
-from datum.store import Store, open_store
+from datum.store import Store, get_folder, open_store
 from datum.telemetry import log
 
 SUMMARY = "report.json"
-"""File that is published last: with it there, all is there."""
+"""File that is published last: where it is, all is."""
 
 
 def require_fetchable(settings: ClusterSettings, output: Path) -> None:
-    """Raises what `fetch_report` would in hours: `output` holds something, or the store cannot be read."""
+    """Raises before a run starts what `fetch_report` would raise after it: `InputError` where `output` holds
+    something, and what a store raises that cannot be read."""
     require_room(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"--output {output}: holds something already; name another folder, or remove it")
@@ -40,17 +41,13 @@ def fetch_report(settings: ClusterSettings, run_id: str, output: Path) -> None:
     if is_complete(output, provenance):
         return
     store = _open(settings, run_id)
-    keys = store.list()
-    if SUMMARY not in keys:
+    if not store.exists(SUMMARY):
         raise InputError(
             f"run {run_id}: has no report at {settings.reports}/{run_id}; it is there when the run's task "
             "'report' has succeeded"
         )
     with building(output, provenance) as folder:
-        for key in keys:
-            file = folder / key
-            file.parent.mkdir(parents=True, exist_ok=True)
-            store.get(key, file)
+        get_folder(store, "", folder)
         checkpoint = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["median_checkpoint"]
         if sha256(folder / checkpoint["file"]) != checkpoint["sha256"]:
             raise TemporaryFaultError(f"{checkpoint['file']}: arrived with another SHA-256 than published")

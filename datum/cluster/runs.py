@@ -11,7 +11,8 @@ from datum.cluster.published import published_miou, require_fetchable
 from datum.cluster.settings import ClusterSettings
 from datum.cluster.submit import find_experiment
 from datum.cluster.table import print_table
-from datum.cluster.watch import FINAL, STATES, finish
+from datum.cluster.watch import finish
+from datum.cluster.watched import FINAL, STATES
 from datum.telemetry import duration, log
 
 
@@ -19,7 +20,11 @@ def list_runs(settings: ClusterSettings, limit: int) -> None:
     """Prints the `limit` latest runs, with the mIoU of those that have published a report."""
     kfp = Kfp(settings)
     experiment = find_experiment(kfp)
-    runs = _latest(kfp, experiment.experiment_id, limit) if experiment else []
+    runs: list[Any] = []
+    if experiment:
+        latest = {"sort_by": "created_at desc", "page_size": limit}
+        answer = kfp.read(kfp.runs.list_runs, experiment_id=experiment.experiment_id, **latest)
+        runs = answer.runs or []
     if not runs:
         log("no runs; `datum submit` starts one")
         return
@@ -33,16 +38,6 @@ def show_run(settings: ClusterSettings, run_id: str, output: Path | None) -> Non
     if output:
         require_fetchable(settings, output)
     finish(Kfp(settings), run_id, output)
-
-
-def _latest(kfp: Kfp, experiment_id: str, limit: int) -> list[Any]:
-    answer = kfp.read(
-        kfp.runs.run_service_list_runs_with_http_info,
-        experiment_id=experiment_id,
-        sort_by="created_at desc",
-        page_size=limit,
-    )
-    return list(answer.runs or ())
 
 
 def _row(kfp: Kfp, run: Any, miou: dict[str, str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from datum import __version__
 from datum.cluster.client import Kfp
+from datum.cluster.rhythm import RHYTHMS
 from datum.cluster.run_arguments import run_arguments
 from datum.cluster.settings import ClusterSettings
 from datum.cluster.submit import find_experiment, run_request
@@ -27,9 +28,6 @@ PREFIX = "datum-"
 """Names of our recurring runs begin with it."""
 DEFAULT_NAME = "datum-reproduction"
 """Name of the one that `make deploy` keeps."""
-CRONS = {"weekly": "0 0 3 * * 1", "monthly": "0 0 3 1 * *"}
-"""When they start: second, minute, hour, day of the month, month, day of the week, in the time zone of KFP's
-scheduler (UTC unless set otherwise). Mondays and firsts of the month at 03:00."""
 
 
 def schedule(settings: ClusterSettings, every: str, parameters: Sequence[str], name: str | None) -> None:
@@ -37,7 +35,7 @@ def schedule(settings: ClusterSettings, every: str, parameters: Sequence[str], n
     kfp = Kfp(settings)
     state, recurring = _ensure(kfp, every, parameters, _our_name(name) if name else DEFAULT_NAME)
     if not _is_on(recurring):
-        _switch_on(kfp, recurring)
+        _switch(kfp, recurring, on=True)
     print(f"{recurring.display_name}: {state}, {every}  {_page(kfp, recurring)}")
     if hint := kfp.hint():
         log(hint)
@@ -47,7 +45,7 @@ def apply_schedule(settings: ClusterSettings) -> None:
     """Brings the recurring run `DEFAULT_NAME` to what `settings.schedule` says; a paused one stays paused."""
     kfp = Kfp(settings)
     if not settings.schedule:
-        _remove(kfp, [run for run in _ours(kfp) if run.display_name == DEFAULT_NAME])
+        _remove(kfp, _ours(kfp, DEFAULT_NAME))
         print(f"{DEFAULT_NAME}: not scheduled")
         return
     state, recurring = _ensure(kfp, settings.schedule, (), DEFAULT_NAME)
@@ -74,39 +72,25 @@ def list_schedules(settings: ClusterSettings) -> None:
     print_table(("NAME", "STATE", "WHEN", "WHAT", "URL"), rows, kfp.hint())
 
 
-def pause(settings: ClusterSettings, name: str) -> None:
-    """Switches a recurring run off; what runs, runs on."""
+def switch(settings: ClusterSettings, name: str, *, on: bool) -> None:
+    """Pauses a recurring run, or resumes it without making up for what it has missed; runs at work go on."""
     kfp = Kfp(settings)
     for run in _named(kfp, name):
-        _switch_off(kfp, run)
-        print(f"{run.display_name}: paused")
+        _switch(kfp, run, on=on)
+        print(f"{run.display_name}: {'active' if on else 'paused'}")
 
 
-def resume(settings: ClusterSettings, name: str) -> None:
-    """Switches a recurring run on again, without catching up on what it has missed."""
+def remove(settings: ClusterSettings, name: str | None = None) -> None:
+    """Deletes one recurring run, or all of ours without a `name`; the runs that they have started stay."""
     kfp = Kfp(settings)
-    for run in _named(kfp, name):
-        _switch_on(kfp, run)
-        print(f"{run.display_name}: active")
-
-
-def remove(settings: ClusterSettings, name: str) -> None:
-    """Deletes a recurring run; the runs that it has started stay."""
-    kfp = Kfp(settings)
-    _remove(kfp, _named(kfp, name))
-
-
-def remove_all(settings: ClusterSettings) -> None:
-    """Deletes all our recurring runs."""
-    kfp = Kfp(settings)
-    _remove(kfp, _ours(kfp))
+    _remove(kfp, _named(kfp, name) if name else _ours(kfp))
 
 
 def _ensure(kfp: Kfp, every: str, parameters: Sequence[str], name: str) -> tuple[str, Any]:
     """Whether the recurring run was `created`, `updated` or `unchanged`, and the one that is there now."""
     request = _request(kfp, every, parameters, name)
-    same_name = [run for run in _ours(kfp) if run.display_name == name]
-    current = next((run for run in same_name if run.description == request["description"]), None)
+    same_name = _ours(kfp, name)
+    current = _described(same_name, request)
     old = [run for run in same_name if run is not current]
     if current:
         state = "unchanged"
@@ -117,9 +101,9 @@ def _ensure(kfp: Kfp, every: str, parameters: Sequence[str], name: str) -> tuple
         on = any(map(_is_on, old)) or not old
         current = _create(kfp, name, request, enabled=not old)
     for run in filter(_is_on, old):
-        _switch_off(kfp, run)
+        _switch(kfp, run, on=False)
     if on and not _is_on(current):
-        _switch_on(kfp, current)
+        _switch(kfp, current, on=True)
     _delete(kfp, old)
     return state, current
 
@@ -137,7 +121,7 @@ def _request(kfp: Kfp, every: str, parameters: Sequence[str], name: str) -> dict
     values = run_arguments(kfp.settings, version.pipeline_spec, parameters)
     request = {
         **run_request(kfp, version, values, cache=False),
-        "trigger": api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=CRONS[every])),
+        "trigger": api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=RHYTHMS[every].cron)),
         "max_concurrency": "1",
         "no_catchup": True,
     }
@@ -151,15 +135,8 @@ def _create(kfp: Kfp, name: str, request: dict[str, Any], *, enabled: bool) -> A
     import kfp_server_api as api
 
     return kfp.create(
-        kfp.recurring_runs.recurring_run_service_create_recurring_run_with_http_info,
-        lambda: next(
-            (
-                run
-                for run in _ours(kfp)
-                if run.display_name == name and run.description == request["description"]
-            ),
-            None,
-        ),
+        kfp.recurring_runs.create_recurring_run,
+        lambda: _described(_ours(kfp, name), request),
         unique=False,
         recurring_run=api.V2beta1RecurringRun(
             display_name=name, mode="ENABLE" if enabled else "DISABLE", **request
@@ -167,23 +144,24 @@ def _create(kfp: Kfp, name: str, request: dict[str, Any], *, enabled: bool) -> A
     )
 
 
-def _ours(kfp: Kfp) -> list[Any]:
+def _described(runs: Sequence[Any], request: dict[str, Any]) -> Any:
+    """The one of `runs` that is what `request` asks for, or None."""
+    return next((run for run in runs if run.description == request["description"]), None)
+
+
+def _ours(kfp: Kfp, name: str = "") -> list[Any]:
+    """Our recurring runs, or those of one name."""
     experiment = find_experiment(kfp)
     if not experiment:
         return []
-    runs = kfp.entries(
-        kfp.recurring_runs.recurring_run_service_list_recurring_runs_with_http_info,
-        "recurring_runs",
-        experiment_id=experiment.experiment_id,
-    )
-    return [run for run in runs if run.display_name.startswith(PREFIX)]
+    runs = kfp.entries(kfp.recurring_runs, "recurring_runs", experiment_id=experiment.experiment_id)
+    return [run for run in runs if run.display_name.startswith(PREFIX) and name in ("", run.display_name)]
 
 
 def _named(kfp: Kfp, name: str) -> list[Any]:
-    ours = _ours(kfp)
-    found = [run for run in ours if run.display_name == _our_name(name)]
+    found = _ours(kfp, _our_name(name))
     if not found:
-        known = ", ".join(run.display_name for run in ours) or "none"
+        known = ", ".join(run.display_name for run in _ours(kfp)) or "none"
         raise InputError(f"{name}: no such schedule, found {known}; see `datum schedule list`")
     return found
 
@@ -201,7 +179,7 @@ def _remove(kfp: Kfp, runs: Sequence[Any]) -> None:
 def _delete(kfp: Kfp, runs: Sequence[Any]) -> None:
     for run in runs:
         kfp.delete(
-            kfp.recurring_runs.recurring_run_service_delete_recurring_run_with_http_info,
+            kfp.recurring_runs.delete_recurring_run,
             recurring_run_id=run.recurring_run_id,
             # Otherwise Kubernetes deletes the workflow of a run that is at work with its schedule.
             propagation_policy="ORPHAN",
@@ -212,25 +190,16 @@ def _is_on(run: Any) -> bool:
     return bool(run.mode == "ENABLE")
 
 
-def _switch_on(kfp: Kfp, run: Any) -> None:
-    kfp.read(
-        kfp.recurring_runs.recurring_run_service_enable_recurring_run_with_http_info,
-        recurring_run_id=run.recurring_run_id,
-    )
-    run.mode = "ENABLE"
-
-
-def _switch_off(kfp: Kfp, run: Any) -> None:
-    kfp.read(
-        kfp.recurring_runs.recurring_run_service_disable_recurring_run_with_http_info,
-        recurring_run_id=run.recurring_run_id,
-    )
-    run.mode = "DISABLE"
+def _switch(kfp: Kfp, run: Any, *, on: bool) -> None:
+    runs = kfp.recurring_runs
+    call = runs.enable_recurring_run if on else runs.disable_recurring_run
+    kfp.read(call, recurring_run_id=run.recurring_run_id)
+    run.mode = "ENABLE" if on else "DISABLE"
 
 
 def _when(run: Any) -> str:
     cron = run.trigger.cron_schedule.cron if run.trigger and run.trigger.cron_schedule else ""
-    return next((f"{every} ({cron})" for every, known in CRONS.items() if known == cron), cron)
+    return next((f"{every} ({cron})" for every, rhythm in RHYTHMS.items() if rhythm.cron == cron), cron)
 
 
 def _page(kfp: Kfp, run: Any) -> str:

@@ -38,7 +38,8 @@ def submit(
     version = latest_version(kfp, pipeline)
     values = run_arguments(settings, version.pipeline_spec, parameters)
     if output:
-        _require_report(pipeline, version)
+        if "reports" not in parameter_types(version.pipeline_spec):
+            raise InputError(f"--output: {pipeline} writes no report; leave out --output")
         require_fetchable(settings, output)
     name = name or f"{pipeline} {datetime.now():%Y-%m-%d %H:%M:%S}"
     run = _create(kfp, name, run_request(kfp, version, values, cache))
@@ -61,19 +62,13 @@ def run_request(kfp: Kfp, version: Any, values: dict[str, Any], cache: bool) -> 
     reference = api.V2beta1PipelineVersionReference(
         pipeline_id=version.pipeline_id, pipeline_version_id=version.pipeline_version_id
     )
-    source = (
-        {"pipeline_version_reference": reference}
-        if cache
-        else {"pipeline_spec": without_cache(version.pipeline_spec)}
-    )
-    settings = kfp.settings
+    named, sent = {"pipeline_version_reference": reference}, without_cache(version.pipeline_spec)
+    root = kfp.settings.pipeline_root or None
     return {
-        **source,
+        **(named if cache else {"pipeline_spec": sent}),
         "experiment_id": experiment_id(kfp),
-        "service_account": settings.service_account,
-        "runtime_config": api.V2beta1RuntimeConfig(
-            parameters=values, pipeline_root=settings.pipeline_root or None
-        ),
+        "service_account": kfp.settings.service_account,
+        "runtime_config": api.V2beta1RuntimeConfig(parameters=values, pipeline_root=root),
     }
 
 
@@ -83,7 +78,7 @@ def experiment_id(kfp: Kfp) -> str:
 
     name = kfp.settings.experiment
     experiment = find_experiment(kfp) or kfp.create(
-        kfp.experiments.experiment_service_create_experiment_with_http_info,
+        kfp.experiments.create_experiment,
         lambda: find_experiment(kfp),
         unique=True,
         experiment=api.V2beta1Experiment(display_name=name, **kfp.namespace),
@@ -93,12 +88,8 @@ def experiment_id(kfp: Kfp) -> str:
 
 def find_experiment(kfp: Kfp) -> Any:
     """KFP's experiment of the settings, or None."""
-    answer = kfp.read(
-        kfp.experiments.experiment_service_list_experiments_with_http_info,
-        filter=name_filter(kfp.settings.experiment),
-        **kfp.namespace,
-    )
-    return next(iter(answer.experiments or ()), None)
+    named = name_filter(kfp.settings.experiment)
+    return kfp.first(kfp.experiments, "experiments", filter=named, **kfp.namespace)
 
 
 def _create(kfp: Kfp, name: str, request: dict[str, Any]) -> Any:
@@ -108,17 +99,13 @@ def _create(kfp: Kfp, name: str, request: dict[str, Any]) -> Any:
     description = f"datum submit {uuid.uuid4()}"
 
     def find() -> Any:
-        answer = kfp.read(
-            kfp.runs.run_service_list_runs_with_http_info,
-            experiment_id=request["experiment_id"],
-            filter=name_filter(name),
-            sort_by="created_at desc",
-        )
-        return next((run for run in answer.runs or () if run.description == description), None)
+        wanted = {"experiment_id": request["experiment_id"], "filter": name_filter(name)}
+        runs = kfp.entries(kfp.runs, "runs", sort_by="created_at desc", **wanted)
+        return next((run for run in runs if run.description == description), None)
 
     try:
         return kfp.create(
-            kfp.runs.run_service_create_run_with_http_info,
+            kfp.runs.create_run,
             find,
             unique=False,
             run=api.V2beta1Run(display_name=name, description=description, **request),
@@ -128,8 +115,3 @@ def _create(kfp: Kfp, name: str, request: dict[str, Any]) -> Any:
             f"{error}; whether the run {name!r} was started is unknown: look with `datum runs` before you "
             "submit it again"
         ) from None
-
-
-def _require_report(pipeline: str, version: Any) -> None:
-    if "reports" not in parameter_types(version.pipeline_spec):
-        raise InputError(f"--output: {pipeline} writes no report; leave out --output")

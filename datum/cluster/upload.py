@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from components.images import BUILT_IMAGES, image_names
 from datum import __version__
 from datum.cluster.client import Kfp, name_filter
-from datum.cluster.commands import PIPELINES
-from datum.cluster.settings import ClusterSettings
+from datum.cluster.settings import PIPELINES, ClusterSettings
 from datum.cluster.table import print_table
 from datum.errors import InputError
 from datum.outputs import sha256
@@ -27,16 +25,16 @@ def upload(settings: ClusterSettings, images: Path | None) -> None:
 
     Their forms are filled with the settings, so that the next run can be started from KFP's web interface.
     `images` is a JSON object of image names by stage. Without it, the file that `make images` left is taken,
-    else the images are `<registry>/datum-<stage>:<tag>`. Raises `InputError` for a file that is none.
+    else the images are `<registry>/datum-<stage>:<tag>`. Raises `InputError` for a file that lacks one.
     """
-    from pipelines.compile import compile_all
+    from pipelines.compile import compile_all, read_images
 
+    file, named = images or BUILT_IMAGES, image_names(settings.registry, settings.tag)
     kfp = Kfp(settings)
-    named = _images(settings, images)
     with tempfile.TemporaryDirectory(prefix="datum-") as folder:
         files = compile_all(
             Path(folder),
-            images=named,
+            images=read_images(file) if images or file.exists() else named,
             data_volume=settings.data_volume,
             profile=settings.profile,
             form=settings,
@@ -53,23 +51,13 @@ def remove_pipelines(settings: ClusterSettings) -> None:
         pipeline = find_pipeline(kfp, kfp_name(name))
         if not pipeline:
             continue
-        versions = list(
-            kfp.entries(
-                kfp.pipelines.pipeline_service_list_pipeline_versions_with_http_info,
-                "pipeline_versions",
-                pipeline_id=pipeline.pipeline_id,
-            )
-        )
+        key = {"pipeline_id": pipeline.pipeline_id}
+        versions = list(kfp.entries(kfp.pipelines, "pipeline_versions", **key))
         # One by one: KFP before 2.15 deletes no pipeline that has versions, later ones only on request.
         for version in versions:
-            kfp.delete(
-                kfp.pipelines.pipeline_service_delete_pipeline_version_with_http_info,
-                pipeline_id=pipeline.pipeline_id,
-                pipeline_version_id=version.pipeline_version_id,
-            )
-        kfp.delete(
-            kfp.pipelines.pipeline_service_delete_pipeline_with_http_info, pipeline_id=pipeline.pipeline_id
-        )
+            version_id = version.pipeline_version_id
+            kfp.delete(kfp.pipelines.delete_pipeline_version, pipeline_version_id=version_id, **key)
+        kfp.delete(kfp.pipelines.delete_pipeline, **key)
         print(f"{kfp_name(name)}: deleted with {len(versions)} version{'s' * (len(versions) != 1)}")
 
 
@@ -80,9 +68,7 @@ def kfp_name(name: str) -> str:
 
 def find_pipeline(kfp: Kfp, name: str) -> Any:
     """KFP's pipeline `name`, or None."""
-    return kfp.find(
-        kfp.pipelines.pipeline_service_get_pipeline_by_name_with_http_info, name=name, **kfp.namespace
-    )
+    return kfp.find(kfp.pipelines.get_pipeline_by_name, name=name, **kfp.namespace)
 
 
 def latest_version(kfp: Kfp, name: str) -> Any:
@@ -95,14 +81,6 @@ def latest_version(kfp: Kfp, name: str) -> Any:
     if not version:
         raise InputError(f"{name}: KFP has no version of {kfp_name(name)}; run `datum upload` first")
     return version
-
-
-def _images(settings: ClusterSettings, file: Path | None) -> Mapping[str, str]:
-    from pipelines.compile import read_images
-
-    if file or BUILT_IMAGES.exists():
-        return read_images(file or BUILT_IMAGES)
-    return image_names(settings.registry, settings.tag)
 
 
 def _upload_pipeline(kfp: Kfp, file: Path) -> tuple[str, ...]:
@@ -119,10 +97,7 @@ def _create_pipeline(kfp: Kfp, name: str) -> Any:
 
     pipeline = api.V2beta1Pipeline(name=name, display_name=name, **kfp.namespace)
     return kfp.create(
-        kfp.pipelines.pipeline_service_create_pipeline_with_http_info,
-        lambda: find_pipeline(kfp, name),
-        unique=True,
-        pipeline=pipeline,
+        kfp.pipelines.create_pipeline, lambda: find_pipeline(kfp, name), unique=True, pipeline=pipeline
     )
 
 
@@ -138,7 +113,7 @@ def _upload_version(kfp: Kfp, pipeline_id: str, file: Path) -> tuple[Any, str]:
         repetition += 1
         name = f"{content}{SUFFIX}{repetition}"
     version = kfp.create(
-        kfp.uploads.upload_pipeline_version_with_http_info,
+        kfp.uploads.upload_pipeline_version,
         lambda: _find_version(kfp, pipeline_id, name),
         unique=True,
         uploadfile=str(file),
@@ -149,20 +124,11 @@ def _upload_version(kfp: Kfp, pipeline_id: str, file: Path) -> tuple[Any, str]:
 
 
 def _latest_version(kfp: Kfp, pipeline_id: str) -> Any:
-    """The version that was uploaded last, or None. Only one is asked for: each carries its whole pipeline."""
-    answer = kfp.read(
-        kfp.pipelines.pipeline_service_list_pipeline_versions_with_http_info,
-        pipeline_id=pipeline_id,
-        page_size=1,
-        sort_by="created_at desc",
-    )
-    return next(iter(answer.pipeline_versions or ()), None)
+    """The version that was uploaded last, or None."""
+    latest = {"pipeline_id": pipeline_id, "sort_by": "created_at desc"}
+    return kfp.first(kfp.pipelines, "pipeline_versions", **latest)
 
 
 def _find_version(kfp: Kfp, pipeline_id: str, name: str) -> Any:
-    answer = kfp.read(
-        kfp.pipelines.pipeline_service_list_pipeline_versions_with_http_info,
-        pipeline_id=pipeline_id,
-        filter=name_filter(name),
-    )
-    return next(iter(answer.pipeline_versions or ()), None)
+    named = {"pipeline_id": pipeline_id, "filter": name_filter(name)}
+    return kfp.first(kfp.pipelines, "pipeline_versions", **named)

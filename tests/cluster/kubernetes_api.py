@@ -138,7 +138,7 @@ class _ClusterHandler(_Handler):
         api, path, body = self.server, urlsplit(self.path).path, self.body()
         api.requests.append(path)
         if api.page:
-            self.answer(200, api.page, Content_Type="text/html")
+            self.answer(200, api.page, content_type="text/html")
             return
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self.refuse(401, "Unauthorized")
@@ -206,7 +206,7 @@ class _ClusterHandler(_Handler):
                 request.add_header(name, self.headers[name])
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
-                self.answer(response.status, response.read(), Content_Type=response.headers["Content-Type"])
+                self.answer(response.status, response.read(), content_type=response.headers["Content-Type"])
         except urllib.error.HTTPError as error:
             self.answer(error.code, error.read())
         except OSError as error:
@@ -305,7 +305,7 @@ class _KfpHandler(_Handler):
     def do_GET(self) -> None:
         kfp, path = self.server, urlsplit(self.path).path
         if kfp.page:
-            self.answer(200, kfp.page, Content_Type="text/html")
+            self.answer(200, kfp.page, content_type="text/html")
         elif path == "/apis/v2beta1/healthz":
             # As KFP's server writes it: it has more than the API's own message.
             health = {

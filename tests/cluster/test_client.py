@@ -100,9 +100,7 @@ def test_without_a_host_kfp_is_reached_through_the_kubernetes_api(
             "users": [{"name": "me", "user": {"token": "kube-token"}}],
         }
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
-        monkeypatch.setattr(
-            "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig")
-        )
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
         cluster = Cluster(api, "", capsys)
         ended = cluster.datum("runs", "--set", "kfp_namespace=kfp-system")
     assert (ended.status, ended.err) == (0, "no runs; `datum submit` starts one\n")
@@ -112,7 +110,7 @@ def test_without_a_host_kfp_is_reached_through_the_kubernetes_api(
 def test_neither_host_nor_kubeconfig_is_bad_input(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cluster: Cluster
 ) -> None:
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     cluster.url = ""
     ended = cluster.datum("runs")

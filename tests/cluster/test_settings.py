@@ -19,11 +19,11 @@ def write(folder: Path, *lines: str) -> Path:
     return file
 
 
-def test_that_nothing_given_means_the_defaults() -> None:
+def test_nothing_given_means_the_defaults() -> None:
     assert load_cluster_settings() == ClusterSettings()
 
 
-def test_that_a_file_sets_fields_of_every_type_in_upper_or_lower_case(tmp_path: Path) -> None:
+def test_a_file_sets_fields_of_every_type_in_upper_or_lower_case(tmp_path: Path) -> None:
     file = write(
         tmp_path,
         "# a comment",
@@ -48,12 +48,12 @@ def test_that_a_file_sets_fields_of_every_type_in_upper_or_lower_case(tmp_path: 
     )
 
 
-def test_that_a_value_may_hold_an_equals_sign(tmp_path: Path) -> None:
+def test_a_value_may_hold_an_equals_sign(tmp_path: Path) -> None:
     file = write(tmp_path, "KFP_HOST=https://kfp.example.org/?tenant=a")
     assert load_cluster_settings(file).kfp_host == "https://kfp.example.org/?tenant=a"
 
 
-def test_that_an_override_wins_over_the_file_and_the_last_one_over_the_first(tmp_path: Path) -> None:
+def test_an_override_wins_over_the_file_and_the_last_one_over_the_first(tmp_path: Path) -> None:
     settings = load_cluster_settings(write(tmp_path, "TAG=1", "PROFILE=demo"), ["tag=2", "tag=3"])
     assert (settings.tag, settings.profile) == ("3", "demo")
 
@@ -74,7 +74,7 @@ def test_that_an_override_wins_over_the_file_and_the_last_one_over_the_first(tmp
         ('TOLERATIONS=["gpu"]', "expected a JSON list of objects"),
     ],
 )
-def test_that_a_wrong_line_is_named_with_what_was_expected(tmp_path: Path, line: str, message: str) -> None:
+def test_a_wrong_line_is_named_with_what_was_expected(tmp_path: Path, line: str, message: str) -> None:
     file = write(tmp_path, "TAG=1", line)
     with pytest.raises(InputError) as raised:
         load_cluster_settings(file)
@@ -84,16 +84,16 @@ def test_that_a_wrong_line_is_named_with_what_was_expected(tmp_path: Path, line:
         load_cluster_settings(overrides=[line])
 
 
-def test_that_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"settings\.env: cannot be read \(No such file or directory\)"):
         load_cluster_settings(tmp_path / "settings.env")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda overlay: str(overlay.name))
-def test_that_the_settings_of_every_overlay_load(overlay: Path) -> None:
+def test_the_settings_of_every_overlay_load(overlay: Path) -> None:
     assert load_cluster_settings(overlay / "settings.env").overlay == overlay.name
 
 
-def test_that_settings_cannot_be_changed() -> None:
+def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         ClusterSettings().namespace = "other"  # type: ignore[misc]

@@ -206,10 +206,10 @@ def test_a_failed_run_names_the_task(uploaded: Cluster, name: str, status: int) 
     )
 
 
-def test_a_cancelled_run_is_no_success(uploaded: Cluster) -> None:
+def test_a_canceled_run_is_no_success(uploaded: Cluster) -> None:
     uploaded.api.on_look = lambda run: show_nodes(run, "CANCELED", [])
     ended = uploaded.datum("submit", "--wait", "--name", "stopped")
-    assert ended.status == 1 and "run 'stopped' cancelled after 1h02m; see " in ended.err
+    assert ended.status == 1 and "run 'stopped' canceled after 1h02m; see " in ended.err
 
 
 def test_waiting_survives_an_outage_of_kfp(uploaded: Cluster) -> None:

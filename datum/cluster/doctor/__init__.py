@@ -6,79 +6,70 @@ in the cluster: permissions are asked for, not tried, and the store gets one sma
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from datum.cluster.doctor.checks import Check, Examination
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from datum.cluster.doctor import access, gpu_nodes, image_pull, kfp_api, namespace, object_store, volumes
+from datum.cluster.doctor.checks import Examination, Finding
 from datum.cluster.settings import ClusterSettings
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-__all__ = ["Check", "doctor", "show"]
+__all__ = ["Finding", "doctor", "show"]
 
 
-def doctor(settings: ClusterSettings) -> list[Check]:
-    """Every check, in the order of the table; never raises for what it finds.
+def doctor(settings: ClusterSettings) -> dict[str, Finding]:
+    """What every check found, by its name and in the order of the table; never raises for what it finds.
 
     The cluster is the one of the current kube context or, where there is no kubeconfig, the one that this
     process runs in.
     """
-    from datum.cluster.doctor import access, namespace
-    from datum.cluster.doctor import gpu_nodes as nodes
-    from datum.cluster.doctor import image_pull as images
-    from datum.cluster.doctor import kfp_api as kfp
-    from datum.cluster.doctor import object_store as store
-    from datum.cluster.doctor import volumes as storage
-
     examination = Examination()
-    client, settings = access.connect(examination, settings)
+    context, kubernetes, settings = access.connect(settings)
+    examination.add("kube context", context)
+    check, asked = examination.check, (kubernetes, settings)
     cluster = ("kube context", "Kubernetes API")
     runs = (*cluster, "namespace")
-    check = examination.check
-    check("Kubernetes API", cluster[:1], lambda: access.api_server(client))
-    check("namespace", cluster, lambda: namespace.namespace(client, settings))
-    check("Pod Security", runs, lambda: namespace.pod_security(client, settings))
-    check("your permissions", cluster, lambda: access.your_permissions(client, settings))
-    check("service account", runs, lambda: namespace.service_account(client, settings))
-    check("task permissions", runs, lambda: access.runner_permissions(client, settings))
-    check("KFP", () if settings.kfp_host else cluster, lambda: kfp.pipelines_api(client, settings))
-    check("GPU nodes", cluster, lambda: nodes.gpu_nodes(client, settings))
-    check("StorageClass", cluster, lambda: storage.storage_class(client, settings))
-    check("data volume", runs, lambda: storage.data_volume(client, settings))
-    secret = store.StoreSecret()
-    check("store secret", runs, lambda: store.store_secret(client, settings, secret))
-    check("store", (*runs, "store secret"), lambda: store.store(client, settings, secret))
+    check("Kubernetes API", cluster[:1], access.check_api_server, kubernetes)
+    check("namespace", cluster, namespace.check_namespace, *asked)
+    check("Pod Security", runs, namespace.check_pod_security, *asked)
+    check("your permissions", cluster, access.check_your_permissions, *asked)
+    check("service account", runs, namespace.check_service_account, *asked)
+    check("task permissions", runs, access.check_task_permissions, *asked)
+    check("KFP", () if settings.kfp_host else cluster, kfp_api.check_kfp, settings)
+    check("GPU nodes", cluster, gpu_nodes.check_gpu_nodes, *asked)
+    check("StorageClass", cluster, volumes.check_storage_class, *asked)
+    check("data volume", runs, volumes.check_data_volume, *asked)
+    store = object_store.StoreChecks(*asked)
+    check("store secret", runs, store.check_secret)
+    check("store", (*runs, "store secret"), store.check_store)
     for name, uri in (("source", settings.source), ("target", settings.target)):
         needs = (*runs, "store secret") if uri.startswith("s3://") else ()
-        check(name, needs, functools.partial(store.dataset, settings, secret, name))
-    check("images", () if settings.registry else cluster, lambda: images.images(client, settings))
-    check("hub token", runs, lambda: namespace.hub_token(client, settings))
-    return examination.checks
+        check(name, needs, store.check_data_set, name)
+    check("images", () if settings.registry else cluster, image_pull.check_image_pull, *asked)
+    check("hub token", runs, namespace.check_hub_token, *asked)
+    return examination.findings
 
 
-def show(checks: list[Check], console: Console | None = None) -> None:
+def show(findings: Mapping[str, Finding], console: Console | None = None) -> None:
     """Prints the table, and how many problems and warnings there are, to `console` (standard output)."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     console = console or Console(highlight=False)
     colors = {"ok": "green", "warning": "yellow", "problem": "bold red"}
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
     table.add_column("check", no_wrap=True)
     table.add_column("found, and the remedy", overflow="fold")
-    for check in checks:
-        text = Text(check.found)
-        if check.remedy:
-            text.append(f"\n→ {check.remedy}", style="bold" if check.status == "problem" else "")
-        table.add_row(Text(check.status, style=colors[check.status]), check.name, text)
+    for name, finding in findings.items():
+        text = Text(finding.found)
+        if finding.remedy:
+            text.append(f"\n→ {finding.remedy}", style="bold" if finding.status == "problem" else "")
+        table.add_row(Text(finding.status, style=colors[finding.status]), name, text)
     console.print(table)
-    counts = Counter(check.status for check in checks)
+    counts = Counter(finding.status for finding in findings.values())
     summary = f"{_count(counts['problem'], 'problem')}, {_count(counts['warning'], 'warning')}"
-    console.print(f"\n{summary} in {len(checks)} checks")
+    console.print(f"\n{summary} in {len(findings)} checks")
 
 
 def _count(number: int, what: str) -> str:

@@ -7,20 +7,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from datum.cluster.doctor.checks import Finding, listed, ok, problem, timeout
+from datum.cluster.doctor.checks import Finding, listed, ok, problem
+from datum.cluster.doctor.kubernetes_client import Kubernetes
 from datum.cluster.settings import ClusterSettings
 
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 """Node label with the GPU's name, set by NVIDIA's GPU feature discovery."""
 
 
-def gpu_nodes(client: Any, settings: ClusterSettings) -> Finding:
+def check_gpu_nodes(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
     """Which nodes offer the GPUs that tasks ask for, and whether tasks can be put there."""
-    from kubernetes.client import CoreV1Api
-
     if settings.gpu_count == 0:
         return ok("not needed: gpu_count is 0")
-    nodes = CoreV1Api(client).list_node(_request_timeout=timeout()).items
+    nodes = kubernetes.core.list_node().items
     offering = [node for node in nodes if _gpus(node, settings.gpu_type) > 0]
     if not offering:
         return _none_offering(nodes, settings)
@@ -34,7 +33,8 @@ def gpu_nodes(client: Any, settings: ClusterSettings) -> Finding:
         )
     gpus: Counter[str] = Counter()
     for node in usable:
-        gpus[_product(node) or settings.gpu_type] += _gpus(node, settings.gpu_type)
+        product = (node.metadata.labels or {}).get(PRODUCT_LABEL) or settings.gpu_type
+        gpus[product] += _gpus(node, settings.gpu_type)
     rest = "".join(f"; not {name}: {obstacle}" for name, obstacle in obstacles.items() if obstacle)
     return ok(
         f"{', '.join(f'{count} x {product}' for product, count in gpus.items())} on {len(usable)} of "
@@ -67,22 +67,22 @@ def _obstacle(node: Any, settings: ClusterSettings) -> str:
         if labels.get(key) != value:
             return f"label {key}={labels.get(key, '')}, node_selector wants {value}"
     for taint in _untolerated(node, settings.tolerations):
-        return f"taint {_taint(taint)} is not tolerated"
+        value = f"={taint.value}" if taint.value else ""
+        return f"taint {taint.key}{value}:{taint.effect} is not tolerated"
     return ""
 
 
 def _remedy(nodes: list[Any], settings: ClusterSettings) -> str:
     """What to set so that the first node whose taint or label stands in the way can take tasks."""
     for node in nodes:
-        if taints := _untolerated(node, settings.tolerations):
-            wanted = [
-                {"key": taint.key, "operator": "Exists", "effect": taint.effect}
-                for taint in taints
-                if not (taint.key or "").startswith("node.kubernetes.io/")
-            ]
-            if wanted:
-                tolerations = json.dumps([*settings.tolerations, *wanted], separators=(",", ":"))
-                return f"set tolerations={tolerations}"
+        wanted = [
+            {"key": taint.key, "operator": "Exists", "effect": taint.effect}
+            for taint in _untolerated(node, settings.tolerations)
+            if not (taint.key or "").startswith("node.kubernetes.io/")
+        ]
+        if wanted:
+            tolerations = json.dumps([*settings.tolerations, *wanted], separators=(",", ":"))
+            return f"set tolerations={tolerations}"
     return "fit node_selector or gpu_count to a node (kubectl get nodes --show-labels), or mend the node"
 
 
@@ -104,13 +104,5 @@ def _tolerates(toleration: Mapping[str, Any], taint: Any) -> bool:
     return toleration.get("key") == taint.key and toleration.get("value", "") == (taint.value or "")
 
 
-def _taint(taint: Any) -> str:
-    return f"{taint.key}{'=' + taint.value if taint.value else ''}:{taint.effect}"
-
-
 def _gpus(node: Any, gpu_type: str) -> int:
     return int((node.status.allocatable or {}).get(gpu_type, 0))
-
-
-def _product(node: Any) -> str:
-    return (node.metadata.labels or {}).get(PRODUCT_LABEL, "")

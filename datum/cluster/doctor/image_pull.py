@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from components.images import BUILT_IMAGES, image_names
-from datum.cluster.doctor.checks import Finding, listed, ok, problem, timeout, warning
+from datum.cluster.doctor.checks import Finding, listed, ok, problem, warning
+from datum.cluster.doctor.kubernetes_client import Kubernetes
+from datum.cluster.registry import RegistryError, find_manifest
 from datum.cluster.settings import ClusterSettings
 
 
-def images(client: Any, settings: ClusterSettings) -> Finding:
-    """Whether each stage's image can be pulled; with no registry, whether the nodes hold it."""
+def check_image_pull(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
+    """Whether each stage's image can be pulled; with no registry, whether the nodes hold it.
+
+    The images are those that were built for these settings or, before a build, that the settings name.
+    """
+    names = list(image_names(settings.registry, settings.tag).values())
     try:
-        names = _names(settings)
+        built = list(json.loads(BUILT_IMAGES.read_text(encoding="utf-8")).values())
+    except FileNotFoundError:
+        built = names
     except ValueError:
         return problem(f"{BUILT_IMAGES} is no JSON object of names", "`make images` writes it anew")
-    return _in_registry(names) if settings.registry else _on_nodes(client, names)
+    if all(name.startswith(settings.registry) for name in built):
+        names = built
+    return _in_registry(names) if settings.registry else _on_nodes(kubernetes, names)
 
 
-def _names(settings: ClusterSettings) -> Mapping[str, str]:
-    """Image of each stage: as recorded if they were built for these settings, else as they will be named."""
-    names = image_names(settings.registry, settings.tag)
-    try:
-        recorded = json.loads(BUILT_IMAGES.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return names
-    prefix = f"{settings.registry.rstrip('/')}/" if settings.registry else ""
-    return recorded if all(name.startswith(prefix) for name in recorded.values()) else names
-
-
-def _in_registry(names: Mapping[str, str]) -> Finding:
-    from datum.cluster.registry import RegistryError, find_manifest
-
+def _in_registry(names: Sequence[str]) -> Finding:
     missing: list[str] = []
     pushed_and_missing: list[str] = []
     refused: list[RegistryError] = []
     with_credentials = False
-    for name in names.values():
+    for name in names:
         try:
             answer = find_manifest(name)
         except RegistryError as error:
@@ -60,7 +56,7 @@ def _in_registry(names: Mapping[str, str]) -> Finding:
             f"not in the registry yet: {listed(missing, most=len(names))}",
             "`make deploy` builds and pushes them; or make images push",
         )
-    registry = next(iter(names.values())).rpartition("/")[0]
+    registry = names[0].rpartition("/")[0]
     if with_credentials:
         return ok(
             f"all {len(names)} can be pulled from {registry} with your credentials; nodes need their own "
@@ -69,12 +65,10 @@ def _in_registry(names: Mapping[str, str]) -> Finding:
     return ok(f"all {len(names)} can be pulled from {registry}")
 
 
-def _on_nodes(client: Any, names: Mapping[str, str]) -> Finding:
-    from kubernetes.client import CoreV1Api
-
-    nodes = CoreV1Api(client).list_node(_request_timeout=timeout()).items
+def _on_nodes(kubernetes: Kubernetes, names: Sequence[str]) -> Finding:
+    nodes = kubernetes.core.list_node().items
     held = {name for node in nodes for image in node.status.images or () for name in image.names or ()}
-    missing = [name for name in names.values() if not _held(name, held)]
+    missing = [name for name in names if not _held(name, held)]
     if missing:
         return warning(
             f"registry is empty, and no node lists {listed(missing, most=len(missing))}",

@@ -1,19 +1,18 @@
-"""The namespace that runs live in, and what it must hold besides storage."""
+"""The namespace that runs live in: its security, its service account, its token."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from datum.cluster.doctor.checks import Finding, ok, problem, timeout, warning
+from datum.cluster.doctor.checks import Finding, ok, problem, warning
+from datum.cluster.doctor.kubernetes_client import Kubernetes
 from datum.cluster.settings import ClusterSettings
 
 POD_SECURITY = "pod-security.kubernetes.io/"
 """Prefix of the labels that set a namespace's Pod Security."""
 
 
-def namespace(client: Any, settings: ClusterSettings) -> Finding:
-    """Whether the namespace is there and not about to go."""
-    found = _read_namespace(client, settings)
+def check_namespace(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
+    """Whether the namespace is there and is not being deleted."""
+    found = kubernetes.find(kubernetes.core.read_namespace, settings.namespace)
     if found is None:
         return problem(
             f"there is no namespace {settings.namespace}",
@@ -27,9 +26,9 @@ def namespace(client: Any, settings: ClusterSettings) -> Finding:
     return ok(settings.namespace)
 
 
-def pod_security(client: Any, settings: ClusterSettings) -> Finding:
+def check_pod_security(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
     """Which Pod Security level the namespace enforces; our pods keep to `restricted`."""
-    labels = _read_namespace(client, settings).metadata.labels or {}
+    labels = kubernetes.core.read_namespace(settings.namespace).metadata.labels or {}
     levels = {
         mode: labels[POD_SECURITY + mode]
         for mode in ("enforce", "audit", "warn")
@@ -45,36 +44,23 @@ def pod_security(client: Any, settings: ClusterSettings) -> Finding:
     )
 
 
-def service_account(client: Any, settings: ClusterSettings) -> Finding:
+def check_service_account(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
     """Whether the tasks' service account is there yet."""
-    from kubernetes.client import ApiException, CoreV1Api
-
-    try:
-        found = CoreV1Api(client).read_namespaced_service_account(
-            settings.service_account, settings.namespace, _request_timeout=timeout()
-        )
-    except ApiException as error:
-        if error.status != 404:
-            raise
-        return warning(f"{settings.service_account} is not there yet", "`make deploy` makes it")
+    name = settings.service_account
+    found = kubernetes.find(kubernetes.core.read_namespaced_service_account, name, settings.namespace)
+    if found is None:
+        return warning(f"{name} is not there yet", "`make deploy` makes it")
     secrets = ", ".join(secret.name for secret in found.image_pull_secrets or ())
-    return ok(settings.service_account + (f", pulls images with {secrets}" if secrets else ""))
+    return ok(name + (f", pulls images with {secrets}" if secrets else ""))
 
 
-def hub_token(client: Any, settings: ClusterSettings) -> Finding:
-    """Whether the optional secret with a Hugging Face token is whole, where it is there."""
-    from kubernetes.client import ApiException, CoreV1Api
-
+def check_hub_token(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
+    """Whether the secret with a Hugging Face token, which is optional, holds one."""
     name = settings.hub_secret
     if not name:
         return ok("none: models are read without a token")
-    try:
-        secret = CoreV1Api(client).read_namespaced_secret(
-            name, settings.namespace, _request_timeout=timeout()
-        )
-    except ApiException as error:
-        if error.status != 404:
-            raise
+    secret = kubernetes.find(kubernetes.core.read_namespaced_secret, name, settings.namespace)
+    if secret is None:
         return ok(f"no secret {name}: models are read without a token (it is optional)")
     if not (secret.data or {}).get("token"):
         return problem(
@@ -83,15 +69,3 @@ def hub_token(client: Any, settings: ClusterSettings) -> Finding:
             f"secret generic {name} --from-file=token=FILE",
         )
     return ok(f"secret {name} has a token")
-
-
-def _read_namespace(client: Any, settings: ClusterSettings) -> Any:
-    """The namespace, or None where there is none."""
-    from kubernetes.client import ApiException, CoreV1Api
-
-    try:
-        return CoreV1Api(client).read_namespace(settings.namespace, _request_timeout=timeout())
-    except ApiException as error:
-        if error.status != 404:
-            raise
-        return None

@@ -1,125 +1,232 @@
-"""The store of data sets and state: its secret, its way, its rights; and the data sets in it."""
+"""The store of data sets and state: its secret, its address, its rights; and the data sets in it."""
 
 from __future__ import annotations
 
 import base64
-import os
 import re
 import socket
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from datum.cluster.doctor.checks import (
-    CONNECT_SECONDS,
-    READ_SECONDS,
-    Finding,
-    ok,
-    problem,
-    timeout,
-    warning,
-)
+from datum.cluster.doctor.checks import TIMEOUT, Finding, ok, problem, warning
+from datum.cluster.doctor.kubernetes_client import Kubernetes
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError, TemporaryFaultError
 from datum.layouts import LAYOUTS
 from datum.methods import DatasetName
-from datum.store import S3Store
-from datum.transfer import INDEX, is_published, read_index, remote_files
+from datum.store import Access, is_http_url, open_store
+from datum.transfer import INDEX, is_published, remote_files
 
 SECRET_KEYS = ("accesskey", "secretkey")
 """Keys of a store's secret, as KFP's own secret names them."""
+
+IMPATIENT: dict[str, Any] = {"timeout": TIMEOUT, "retries": 0}
+"""How the doctor asks a store that may not answer at all."""
 
 _CLUSTER_HOST = re.compile(r"(?P<service>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)(\.svc(\.cluster\.local)?)?")
 """Address of a service, which only pods can resolve."""
 
 
-class StoreSecret:
-    """The keys of the store, once they are read; nothing prints them."""
+class StoreChecks:
+    """The checks of the store and of what lies in it; they share the store's keys, which nothing prints."""
 
-    def __init__(self) -> None:
-        self.keys: tuple[str, str] | None = None
+    def __init__(self, kubernetes: Kubernetes, settings: ClusterSettings) -> None:
+        self._kubernetes, self._settings = kubernetes, settings
+        self._keys: tuple[str, str] | None = None
+        """None until `check_secret` has found them."""
 
-
-def store_secret(client: Any, settings: ClusterSettings, secret: StoreSecret) -> Finding:
-    """Whether the secret is there and whole; keeps its values in `secret`."""
-    from kubernetes.client import ApiException, CoreV1Api
-
-    name, namespace = settings.store_secret, settings.namespace
-    make = (
-        f"kubectl -n {namespace} create secret generic {name} --from-file=accesskey=FILE "
-        "--from-file=secretkey=FILE, or set store_secret to another"
-    )
-    try:
-        found = CoreV1Api(client).read_namespaced_secret(name, namespace, _request_timeout=timeout())
-    except ApiException as error:
-        if error.status != 404:
-            raise
-        if settings.overlay == "minio":
-            return warning(f"there is no secret {name} in {namespace} yet", "`make deploy` makes it")
-        return problem(f"there is no secret {name} in {namespace}", make)
-    data = found.data or {}
-    missing = [key for key in SECRET_KEYS if not data.get(key)]
-    if missing:
-        return problem(
-            f"secret {name} has no key {' and no '.join(missing)}; the keys are {' and '.join(SECRET_KEYS)}",
-            make,
+    def check_secret(self) -> Finding:
+        """Whether the secret with the store's keys is there and whole."""
+        name, namespace = self._settings.store_secret, self._settings.namespace
+        make = (
+            f"kubectl -n {namespace} create secret generic {name} --from-file=accesskey=FILE "
+            "--from-file=secretkey=FILE, or set store_secret to another"
         )
-    secret.keys = tuple(base64.b64decode(data[key]).decode() for key in SECRET_KEYS)  # type: ignore[assignment]
-    return ok(f"secret {name} has accesskey and secretkey")
-
-
-def store(client: Any, settings: ClusterSettings, secret: StoreSecret) -> Finding:
-    """Whether data sets and state can be written, read and removed with the secret's keys."""
-    if not _is_url(settings.store_endpoint):
-        return problem(
-            f"store_endpoint is {settings.store_endpoint}", "expected http://host:port or https://"
-        )
-    places = [uri for uri in (settings.datasets, settings.state) if uri.startswith("s3://")]
-    if secret.keys is None:
-        return warning("not checked: its secret could not be read", "see the row store secret")
-    if why := _unreachable(settings.store_endpoint):
-        return _seen_from_inside(client, settings, why)
-    for place in places:
-        if fault := _probe(settings, secret, place):
-            return fault
-    return ok(f"{settings.store_endpoint}: wrote, read and removed an object in {' and '.join(places)}")
-
-
-def dataset(settings: ClusterSettings, secret: StoreSecret, name: str) -> Finding:
-    """Whether the data set that the setting `name` (source or target) names is there, by its listing."""
-    uri = str(getattr(settings, name))
-    other = "target" if name == "source" else "source"
-    if not uri:
-        if getattr(settings, other):
+        secret = self._kubernetes.find(self._kubernetes.core.read_namespaced_secret, name, namespace)
+        if secret is None:
+            if self._settings.overlay == "minio":
+                return warning(f"there is no secret {name} in {namespace} yet", "`make deploy` makes it")
+            return problem(f"there is no secret {name} in {namespace}", make)
+        data = secret.data or {}
+        missing = [key for key in SECRET_KEYS if not data.get(key)]
+        if missing:
             return problem(
-                f"{name} is empty, but {other} is given", f"set {name} too, or empty {other} for drawn scenes"
+                f"secret {name} has no key {' and no '.join(missing)}; the keys are "
+                f"{' and '.join(SECRET_KEYS)}",
+                make,
             )
-        return ok("drawn street scenes: nothing to check")
-    if not uri.startswith("s3://"):
-        return _on_volume(settings, name, uri)
-    if secret.keys is None or not _is_url(settings.store_endpoint) or _unreachable(settings.store_endpoint):
-        return warning(f"not checked: {uri} lies in the store, which was not reached", "see the row store")
-    names: tuple[DatasetName, ...] = ("gta", "synthia") if name == "source" else ("cityscapes",)
-    try:
-        # First with little patience: what follows has a task's.
-        _open(settings, secret, uri).exists(INDEX)
-        with _environment(settings, secret):
-            files, published = remote_files(uri), read_index(uri) is not None
-            if published and not is_published(uri):
+        access_key, secret_key = (base64.b64decode(data[key]).decode() for key in SECRET_KEYS)
+        self._keys = access_key, secret_key
+        return ok(f"secret {name} has accesskey and secretkey")
+
+    def check_store(self) -> Finding:
+        """Whether data sets and state can be written, read and removed with the secret's keys."""
+        settings, endpoint = self._settings, self._settings.store_endpoint
+        if not is_http_url(endpoint):
+            return problem(f"store_endpoint is {endpoint}", "expected http://host:port or https://")
+        if self._keys is None:
+            return warning("not checked: its secret could not be read", "see the row store secret")
+        if self._unreachable:
+            return self._seen_from_inside()
+        places = [uri for uri in (settings.datasets, settings.state) if uri.startswith("s3://")]
+        for place in places:
+            try:
+                if fault := self._probe(place):
+                    return fault
+            except (InputError, TemporaryFaultError) as error:
+                return self._fault(place, error)
+        return ok(f"{endpoint}: wrote, read and removed an object in {' and '.join(places)}")
+
+    def check_data_set(self, name: str) -> Finding:
+        """Whether the data set that the setting `name` (source or target) names is there, by its listing."""
+        settings, uri = self._settings, str(getattr(self._settings, name))
+        other = "target" if name == "source" else "source"
+        if not uri:
+            if getattr(settings, other):
+                return problem(
+                    f"{name} is empty, but {other} is given",
+                    f"set {name} too, or empty {other} for drawn scenes",
+                )
+            return ok("drawn street scenes: nothing to check")
+        if not uri.startswith("s3://"):
+            return _on_volume(settings, name, uri)
+        if self._keys is None or self._unreachable:
+            return warning(
+                f"not checked: {uri} lies in the store, which was not reached", "see the row store"
+            )
+        try:
+            # First with little patience, for a server that accepts connections and answers nothing.
+            open_store(uri, self._access(**IMPATIENT)).exists(INDEX)
+            files = remote_files(uri, access=self._access())
+            published = any(file.sha256 for file in files.values())
+            if published and not is_published(uri, self._access()):
                 return problem(
                     f"{uri}: files of its index are missing, or have another size", "run datum-ingest again"
                 )
-    except (InputError, TemporaryFaultError) as error:
-        return _store_fault(uri, error, settings)
-    for dataset_name in names:
-        if any(key.startswith(f"{LAYOUTS[dataset_name].images}/") for key in files):
-            return _compare(uri, dataset_name, files, published)
-    folders = " or ".join(f"{LAYOUTS[dataset_name].images}/" for dataset_name in names)
-    if uri.startswith(settings.datasets.rstrip("/") + "/"):
-        return warning(f"{uri} has no {folders} yet", "run the pipeline datum-ingest, which fills it, first")
-    return problem(f"{uri} has no {folders}", f"upload the data set there, or correct {name}")
+        except (InputError, TemporaryFaultError) as error:
+            return self._fault(uri, error)
+        names: tuple[DatasetName, ...] = ("gta", "synthia") if name == "source" else ("cityscapes",)
+        for dataset_name in names:
+            if any(key.startswith(f"{LAYOUTS[dataset_name].images}/") for key in files):
+                return _compare(uri, dataset_name, files, published)
+        folders = " or ".join(f"{LAYOUTS[dataset_name].images}/" for dataset_name in names)
+        if uri.startswith(settings.datasets.rstrip("/") + "/"):
+            return warning(
+                f"{uri} has no {folders} yet", "run the pipeline datum-ingest, which fills it, first"
+            )
+        return problem(f"{uri} has no {folders}", f"upload the data set there, or correct {name}")
+
+    @cached_property
+    def _address(self) -> tuple[str, int]:
+        """Host and port of the endpoint."""
+        parts = urlsplit(self._settings.store_endpoint)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+    @cached_property
+    def _unreachable(self) -> str:
+        """Why no connection to the endpoint can be made from here; empty where one can."""
+        if not is_http_url(self._settings.store_endpoint):
+            return "no URL"
+        try:
+            socket.create_connection(self._address, timeout=TIMEOUT[0]).close()
+        except OSError as error:
+            return str(error)
+        return ""
+
+    def _access(self, **patience: Any) -> Access:
+        """How the store is reached with the secret's keys; `patience` as in `Access`, a task's by default."""
+        access_key, secret_key = self._keys or ("", "")
+        endpoint = self._settings.store_endpoint
+        return Access(endpoint=endpoint, access_key=access_key, secret_key=secret_key, **patience)
+
+    def _probe(self, place: str) -> Finding | None:
+        """Writes, reads and removes a small object below `place`; returns what the secret's user may not do.
+
+        Raises what a store raises that cannot be listed or is out of reach.
+        """
+        store = open_store(place, self._access(**IMPATIENT))
+        key, content = f"datum-doctor-{uuid.uuid4().hex}", b"datum doctor"
+        store.list(key)
+        try:
+            store.write_bytes(key, content)
+        except InputError as error:
+            if "AccessDenied" not in str(error):
+                raise
+            return problem(
+                f"{place} can be read but not written with secret {self._settings.store_secret}",
+                "give its user the right to write there, or set store_secret to one that may",
+            )
+        try:
+            same = store.read_bytes(key) == content
+            store.delete(key)
+        except (InputError, TemporaryFaultError, KeyError) as error:
+            return problem(
+                f"{place}/{key} was written, but not read and removed again: {error}",
+                "give the secret's user the rights to read and to delete, and remove that object",
+            )
+        if not same:
+            return problem(
+                f"{place}: what was read is not what was written", "look at the store's own health"
+            )
+        return None
+
+    def _fault(self, place: str, error: Exception) -> Finding:
+        """The row of what `datum.store` raised of `place`."""
+        name, endpoint = self._settings.store_secret, self._settings.store_endpoint
+        keys = f"put the store's own keys into secret {name}"
+        known = {
+            "NoSuchBucket": (
+                f"there is no bucket {urlsplit(place).netloc}",
+                "make the bucket, or correct datasets, state, source and target",
+            ),
+            "InvalidAccessKeyId": (f"the store does not know the accesskey of secret {name}", keys),
+            "SignatureDoesNotMatch": (f"the secretkey of secret {name} is wrong", keys),
+            "AccessDenied": (
+                f"the user of secret {name} may not list {place}",
+                "give it the rights to list, read and write there, or set store_secret to one that may",
+            ),
+        }
+        for code, (found, remedy) in known.items():
+            if code in str(error):
+                return problem(f"{found} ({code} from {endpoint})", remedy)
+        return problem(f"{error}", "check store_endpoint, its certificate and the store's log")
+
+    def _seen_from_inside(self) -> Finding:
+        """What the cluster says of a store whose address cannot be reached from here."""
+        (host, port), settings = self._address, self._settings
+        match = _CLUSTER_HOST.fullmatch(host)
+        if not match:
+            return problem(
+                f"{settings.store_endpoint} cannot be reached from here ({self._unreachable})",
+                "check store_endpoint; if only pods reach it, test from one",
+            )
+        name, namespace = match["service"], match["namespace"]
+        service = self._kubernetes.find(self._kubernetes.core.read_namespaced_service, name, namespace)
+        if service is None:
+            if settings.overlay == "minio":
+                return warning(f"there is no service {name} in {namespace} yet", "`make deploy` makes it")
+            return problem(f"there is no service {name} in {namespace}", "correct store_endpoint")
+        ports = [item.port for item in service.spec.ports]
+        if port not in ports:
+            return problem(f"service {name} has ports {ports}, not {port}", "correct store_endpoint")
+        slices = self._kubernetes.discovery.list_namespaced_endpoint_slice(
+            namespace, label_selector=f"kubernetes.io/service-name={name}"
+        )
+        if not any(item.conditions.ready for part in slices.items for item in part.endpoints or ()):
+            return problem(
+                f"service {name} in {namespace} has no ready pod",
+                f"see kubectl -n {namespace} get pods, and kubectl -n {namespace} describe service {name}",
+            )
+        scheme = urlsplit(settings.store_endpoint).scheme
+        return warning(
+            f"service {name} in {namespace} is up, but only pods reach it: keys, bucket and writing not "
+            "checked",
+            f"to check them too: kubectl -n {namespace} port-forward service/{name} {port} & datum doctor "
+            f"--set store_endpoint={scheme}://localhost:{port}",
+        )
 
 
 def _on_volume(settings: ClusterSettings, name: str, uri: str) -> Finding:
@@ -138,12 +245,12 @@ def _compare(uri: str, name: DatasetName, files: Iterable[str], published: bool)
     layout = LAYOUTS[name]
     remedy = f"complete the data set: {layout.title}'s layout, see the README"
     frames = _frames(files, layout.images, layout.image_suffix, layout.frame_ends_in_digit)
-    labelled = _frames(files, layout.labels, layout.label_suffix, layout.frame_ends_in_digit)
+    labeled = _frames(files, layout.labels, layout.label_suffix, layout.frame_ends_in_digit)
     if layout.splits and not any(frame.startswith("train/") for frame in frames):
         return problem(f"{uri} has no image in {layout.images}/train", remedy)
     # The target's training images need no labels.
-    pairs = {frame for frame in frames | labelled if not layout.splits or frame.startswith("val/")}
-    lonely = sorted(pairs - (frames & labelled))
+    pairs = {frame for frame in frames | labeled if not layout.splits or frame.startswith("val/")}
+    lonely = sorted(pairs - (frames & labeled))
     if lonely:
         return problem(
             f"{uri}: {len(lonely)} of {len(pairs)} frames lack image or label, such as {lonely[0]}", remedy
@@ -161,152 +268,3 @@ def _frames(files: Iterable[str], folder: str, suffix: str, ends_in_digit: bool)
         if file.startswith(f"{folder}/") and file.endswith(suffix)
     }
     return {frame for frame in frames if frame[-1:].isdigit() or not ends_in_digit}
-
-
-def _probe(settings: ClusterSettings, secret: StoreSecret, place: str) -> Finding | None:
-    """Writes, reads and removes a small object below `place`; returns what stands in the way, if anything."""
-    store, key, content = _open(settings, secret, place), f"datum-doctor-{uuid.uuid4().hex}", b"datum doctor"
-    try:
-        store.list(key)
-    except (InputError, TemporaryFaultError) as error:
-        return _store_fault(place, error, settings)
-    try:
-        store.write_bytes(key, content)
-    except InputError as error:
-        if "AccessDenied" in str(error):
-            return problem(
-                f"{place} can be read but not written with secret {settings.store_secret}",
-                "give its user the right to write there, or set store_secret to one that may",
-            )
-        return _store_fault(place, error, settings)
-    except TemporaryFaultError as error:
-        return _store_fault(place, error, settings)
-    try:
-        same = store.read_bytes(key) == content
-        store.delete(key)
-    except (InputError, TemporaryFaultError, KeyError) as error:
-        return problem(
-            f"{place}/{key} was written, but not read and removed again: {error}",
-            "give the secret's user the rights to read and to delete, and remove that object",
-        )
-    if not same:
-        return problem(f"{place}: what was read is not what was written", "look at the store's own health")
-    return None
-
-
-def _store_fault(place: str, error: Exception, settings: ClusterSettings) -> Finding:
-    """The row of what `datum.store` raised of `place`."""
-    name, keys = settings.store_secret, f"put the store's own keys into secret {settings.store_secret}"
-    known = {
-        "NoSuchBucket": (
-            f"there is no bucket {urlsplit(place).netloc}",
-            "make the bucket, or correct datasets, state, source and target",
-        ),
-        "InvalidAccessKeyId": (f"the store does not know the accesskey of secret {name}", keys),
-        "SignatureDoesNotMatch": (f"the secretkey of secret {name} is wrong", keys),
-        "AccessDenied": (
-            f"the user of secret {name} may not list {place}",
-            "give it the rights to list, read and write there, or set store_secret to one that may",
-        ),
-    }
-    for code, (found, remedy) in known.items():
-        if code in str(error):
-            return problem(f"{found} ({code} from {settings.store_endpoint})", remedy)
-    return problem(f"{error}", "check store_endpoint, its certificate and the store's log")
-
-
-def _seen_from_inside(client: Any, settings: ClusterSettings, why: str) -> Finding:
-    """What the cluster says of a store whose address cannot be reached from here."""
-    from kubernetes.client import ApiException, CoreV1Api, DiscoveryV1Api
-
-    endpoint = urlsplit(settings.store_endpoint)
-    match = _CLUSTER_HOST.fullmatch(endpoint.hostname or "")
-    if not match:
-        return problem(
-            f"{settings.store_endpoint} cannot be reached from here ({why})",
-            "check store_endpoint; if only pods reach it, test from one",
-        )
-    name, namespace = match["service"], match["namespace"]
-    try:
-        service = CoreV1Api(client).read_namespaced_service(name, namespace, _request_timeout=timeout())
-    except ApiException as error:
-        if error.status != 404:
-            raise
-        if settings.overlay == "minio":
-            return warning(f"there is no service {name} in {namespace} yet", "`make deploy` makes it")
-        return problem(f"there is no service {name} in {namespace}", "correct store_endpoint")
-    port = endpoint.port or (443 if endpoint.scheme == "https" else 80)
-    ports = [item.port for item in service.spec.ports]
-    if port not in ports:
-        return problem(f"service {name} has ports {ports}, not {port}", "correct store_endpoint")
-    slices = DiscoveryV1Api(client).list_namespaced_endpoint_slice(
-        namespace, label_selector=f"kubernetes.io/service-name={name}", _request_timeout=timeout()
-    )
-    ready = [item for part in slices.items for item in part.endpoints or () if item.conditions.ready]
-    if not ready:
-        return problem(
-            f"service {name} in {namespace} has no ready pod",
-            f"see kubectl -n {namespace} get pods, and kubectl -n {namespace} describe service {name}",
-        )
-    return warning(
-        f"service {name} in {namespace} is up, but only pods reach it: keys, bucket and writing not checked",
-        f"to check them too: kubectl -n {namespace} port-forward service/{name} {port} & datum doctor "
-        f"--set store_endpoint={endpoint.scheme}://localhost:{port}",
-    )
-
-
-def _is_url(endpoint: str) -> bool:
-    try:
-        parts = urlsplit(endpoint)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _unreachable(endpoint: str) -> str:
-    """Why no connection to `endpoint` can be made from here; empty where one can."""
-    parts = urlsplit(endpoint)
-    try:
-        address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-        socket.create_connection(address, timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        return str(error)
-    return ""
-
-
-@contextmanager
-def _environment(settings: ClusterSettings, secret: StoreSecret) -> Iterator[None]:
-    """The environment that `datum.store` reads, as a task's, while the block runs."""
-    access_key, secret_key = secret.keys or ("", "")
-    values = {
-        "S3_ENDPOINT": settings.store_endpoint,
-        "AWS_ACCESS_KEY_ID": access_key,
-        "AWS_SECRET_ACCESS_KEY": secret_key,
-    }
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _open(settings: ClusterSettings, secret: StoreSecret, uri: str) -> S3Store:
-    """The store at `uri`, with the secret's keys and less patience than a task has."""
-    from minio import Minio
-    from urllib3 import PoolManager, Timeout
-
-    endpoint, place = urlsplit(settings.store_endpoint), urlsplit(uri)
-    access_key, secret_key = secret.keys or ("", "")
-    client = Minio(
-        endpoint.netloc,
-        access_key=access_key,
-        secret_key=secret_key,
-        secure=endpoint.scheme == "https",
-        http_client=PoolManager(timeout=Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS), retries=False),
-    )
-    return S3Store(client, place.netloc, place.path.strip("/"))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from datum.cluster.doctor.checks import Finding, listed, ok, problem, timeout
+from datum.cluster.doctor.checks import Finding, listed, ok, problem
+from datum.cluster.doctor.kubernetes_client import Kubernetes
 from datum.cluster.settings import ClusterSettings
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 """Annotation of the StorageClass that claims without one get."""
 
 
-def storage_class(client: Any, settings: ClusterSettings) -> Finding:
+def check_storage_class(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
     """Whether claims get a volume without naming a class; only the overlay `minio` makes one."""
-    from kubernetes.client import StorageV1Api
-
     if settings.overlay != "minio":
         return ok(f"not needed: the overlay {settings.overlay} makes no volume")
-    classes = StorageV1Api(client).list_storage_class(_request_timeout=timeout()).items
+    classes = kubernetes.storage.list_storage_class().items
     defaults = [
         item.metadata.name
         for item in classes
@@ -34,20 +31,14 @@ def storage_class(client: Any, settings: ClusterSettings) -> Finding:
     )
 
 
-def data_volume(client: Any, settings: ClusterSettings) -> Finding:
+def check_data_volume(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
     """Whether the claim with data sets is there and bound."""
-    from kubernetes.client import ApiException, CoreV1Api
-
     claim = settings.data_volume
     if not claim:
         return ok("not needed: data_volume is empty")
-    try:
-        found = CoreV1Api(client).read_namespaced_persistent_volume_claim(
-            claim, settings.namespace, _request_timeout=timeout()
-        )
-    except ApiException as error:
-        if error.status != 404:
-            raise
+    read = kubernetes.core.read_namespaced_persistent_volume_claim
+    found = kubernetes.find(read, claim, settings.namespace)
+    if found is None:
         return problem(
             f"there is no PersistentVolumeClaim {claim} in {settings.namespace}",
             f"make it and fill it with the data sets, or set data_volume to one of: kubectl -n "

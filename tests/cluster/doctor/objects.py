@@ -14,20 +14,15 @@ from typing import Any
 from kubernetes import client as kubernetes
 from rich.console import Console
 
-from datum.cluster.doctor import Check, show
+from datum.cluster.doctor import Finding, show
 from datum.store import open_store
 from tests.cluster.kubernetes_api import TOKEN
 from tests.conftest import ACCESS_KEY, SECRET_KEY
 
+STAGES = ("personalization", "generation", "adaptation", "evaluation", "reporting")
 REPOSITORY = Path(__file__).parents[3]
-
-
 CLOSED = "http://127.0.0.1:1"
-
-
-Rows = dict[str, Check]
-
-
+Rows = dict[str, Finding]
 Doctor = Callable[..., Rows]
 
 
@@ -84,9 +79,9 @@ def client(endpoint: str) -> Any:
     return Minio(endpoint.removeprefix("http://"), ACCESS_KEY, SECRET_KEY, secure=False)
 
 
-def shown(checks: list[Check], width: int) -> str:
+def shown(rows: Rows, width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
-    show(checks, console)
+    show(rows, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

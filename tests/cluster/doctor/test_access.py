@@ -29,7 +29,7 @@ from tests.cluster.doctor.objects import (
 from tests.cluster.kubernetes_api import KubernetesApi, Registry
 
 
-def test_that_a_fit_cluster_has_neither_problem_nor_warning(examine: Doctor) -> None:
+def test_a_fit_cluster_has_neither_problem_nor_warning(examine: Doctor) -> None:
     rows = examine()
     assert {check.status for check in rows.values()} == {"ok"}, rows
     assert list(rows) == [
@@ -57,12 +57,12 @@ def test_that_a_fit_cluster_has_neither_problem_nor_warning(examine: Doctor) -> 
     assert rows["GPU nodes"].found == "4 x NVIDIA-A100-SXM4-80GB on 1 of 1 GPU nodes"
 
 
-def test_that_nothing_is_left_in_the_store(examine: Doctor, place: str) -> None:
+def test_nothing_is_left_in_the_store(examine: Doctor, place: str) -> None:
     assert examine()["store"].status == "ok"
     assert open_store(place).list() == []
 
 
-def test_that_credentials_that_the_api_server_refuses_are_one_problem(
+def test_credentials_that_the_api_server_refuses_are_one_problem(
     examine: Doctor, cluster: KubernetesApi
 ) -> None:
     cluster.write_kubeconfig(Path(os.environ["KUBECONFIG"]), token="expired")
@@ -77,7 +77,7 @@ def test_that_credentials_that_the_api_server_refuses_are_one_problem(
     assert rows["images"].status == "ok", "what needs no cluster is checked all the same"
 
 
-def test_that_a_forbidden_look_is_a_warning_and_the_rest_is_checked(
+def test_a_forbidden_look_is_a_warning_and_the_rest_is_checked(
     examine: Doctor, cluster: KubernetesApi
 ) -> None:
     cluster.faults["/api/v1/nodes"] = 403
@@ -90,14 +90,14 @@ def test_that_a_forbidden_look_is_a_warning_and_the_rest_is_checked(
     assert rows["store"].found == "not checked: its secret could not be read"
 
 
-def test_that_a_user_who_may_do_nothing_has_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_a_user_who_may_do_nothing_has_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.faults["/api"] = 403
     rows = examine()
     assert problems(rows) == ["your permissions", "KFP"]
     assert "system:basic-user" in rows["your permissions"].remedy
 
 
-def test_that_a_missing_namespace_is_named(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_a_missing_namespace_is_named(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.remove("Namespace", "kubeflow")
     rows = examine()
     assert rows["namespace"].found == "there is no namespace kubeflow"
@@ -106,12 +106,12 @@ def test_that_a_missing_namespace_is_named(examine: Doctor, cluster: KubernetesA
     assert rows["GPU nodes"].status == "ok"
 
 
-def test_that_a_namespace_about_to_go_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_a_namespace_about_to_go_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.put(a_namespace({}, phase="Terminating"))
     assert examine()["namespace"].found == "kubeflow is Terminating"
 
 
-def test_that_a_namespace_without_pod_security_is_a_warning(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_a_namespace_without_pod_security_is_a_warning(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.put(a_namespace({"pod-security.kubernetes.io/warn": "restricted"}))
     row = examine()["Pod Security"]
     assert row.status == "warning"
@@ -119,7 +119,7 @@ def test_that_a_namespace_without_pod_security_is_a_warning(examine: Doctor, clu
 
 
 @pytest.mark.parametrize(("status", "remedy"), [(500, "readyz"), (409, "again"), (503, "readyz")])
-def test_that_a_failing_api_server_is_a_problem_in_the_row_it_failed_in(
+def test_a_failing_api_server_is_a_problem_in_the_row_it_failed_in(
     examine: Doctor, cluster: KubernetesApi, status: int, remedy: str
 ) -> None:
     cluster.faults["/api/v1/nodes"] = status
@@ -129,10 +129,10 @@ def test_that_a_failing_api_server_is_a_problem_in_the_row_it_failed_in(
     assert remedy in rows["GPU nodes"].remedy
 
 
-def test_that_an_api_server_that_does_not_answer_is_waited_for_once(
+def test_an_api_server_that_does_not_answer_is_waited_for_once(
     examine: Doctor, cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datum.cluster.doctor.checks.READ_SECONDS", 0.3)
+    monkeypatch.setattr("datum.cluster.doctor.kubernetes_client.TIMEOUT", (5.0, 0.3))
     cluster.faults["/version"] = 0
     rows = examine()
     assert problems(rows) == ["Kubernetes API"]
@@ -141,15 +141,15 @@ def test_that_an_api_server_that_does_not_answer_is_waited_for_once(
     assert "kubectl config view" in rows["Kubernetes API"].remedy
 
 
-def test_that_one_slow_answer_is_a_problem_of_its_own_row(
+def test_one_slow_answer_is_a_problem_of_its_own_row(
     examine: Doctor, cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datum.cluster.doctor.checks.READ_SECONDS", 0.5)
+    monkeypatch.setattr("datum.cluster.doctor.kubernetes_client.TIMEOUT", (5.0, 0.5))
     cluster.faults["/api/v1/nodes"] = 0
     assert problems(examine()) == ["GPU nodes"]
 
 
-def test_that_an_api_server_that_is_not_there_is_a_problem(
+def test_an_api_server_that_is_not_there_is_a_problem(
     examine: Doctor, cluster: KubernetesApi, tmp_path: Path
 ) -> None:
     config = (tmp_path / "kubeconfig").read_text().replace(cluster.url, CLOSED)
@@ -159,7 +159,7 @@ def test_that_an_api_server_that_is_not_there_is_a_problem(
     assert "Connection refused" in row.found
 
 
-def test_that_a_page_instead_of_the_api_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_a_page_instead_of_the_api_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.page = b"<html>Please log in</html>"
     row = examine()["Kubernetes API"]
     assert row.status == "problem"
@@ -167,7 +167,7 @@ def test_that_a_page_instead_of_the_api_is_a_problem(examine: Doctor, cluster: K
 
 
 @pytest.mark.parametrize("content", [None, "", "{[", "apiVersion: v1\nkind: Config\ncontexts: []\n"])
-def test_that_a_kubeconfig_that_cannot_be_used_is_a_problem(
+def test_a_kubeconfig_that_cannot_be_used_is_a_problem(
     examine: Doctor, tmp_path: Path, content: str | None
 ) -> None:
     (tmp_path / "kubeconfig").unlink()
@@ -179,13 +179,13 @@ def test_that_a_kubeconfig_that_cannot_be_used_is_a_problem(
     assert "use-context" in rows["kube context"].remedy
 
 
-def test_that_an_old_kubernetes_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_an_old_kubernetes_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.version = ("1", "29+", "v1.29.9-eks-1")
     row = examine()["Kubernetes API"]
     assert (row.status, row.found) == ("problem", "Kubernetes v1.29.9-eks-1, expected 1.30 or newer")
 
 
-def test_that_a_denied_permission_is_named(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_a_denied_permission_is_named(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.denied = {("create", "roles"), ("patch", "roles"), ("create", "services/proxy")}
     row = examine()["your permissions"]
     assert row.status == "problem"
@@ -195,7 +195,7 @@ def test_that_a_denied_permission_is_named(examine: Doctor, cluster: KubernetesA
 
 
 @pytest.mark.parametrize("overlay", ["default", "minio"])
-def test_that_every_resource_of_the_manifests_is_asked_for(overlay: str) -> None:
+def test_every_resource_of_the_manifests_is_asked_for(overlay: str) -> None:
     rendered = subprocess.run(
         [
             Path(sys.executable).with_name("kubectl"),
@@ -210,26 +210,24 @@ def test_that_every_resource_of_the_manifests_is_asked_for(overlay: str) -> None
         overlay=overlay,  # type: ignore[arg-type]
         store_endpoint="http://minio.datum-store.svc:9000" if overlay == "minio" else "http://seaweedfs:8333",
     )
-    asked = {(right["resource"], right.get("namespace", "")) for right in access.deploy_rights(settings)}
+    asked = {(right.resource, right.namespace) for right in access.deploy_rights(settings)}
     for manifest in yaml.safe_load_all(rendered.stdout):
         kind = manifest["kind"].lower()
         plural = kind.removesuffix("y") + "ies" if kind.endswith("y") else kind + "s"
         assert (plural, manifest["metadata"].get("namespace", "")) in asked, manifest
 
 
-def test_that_a_service_account_that_deploy_makes_is_a_warning(
-    examine: Doctor, cluster: KubernetesApi
-) -> None:
+def test_a_service_account_that_deploy_makes_is_a_warning(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.remove("ServiceAccount", "datum-runner", "kubeflow")
     cluster.denied_runner = {("create", "workflowtaskresults")}
     rows = examine()
     assert problems(rows) == []
     assert rows["service account"].status == rows["task permissions"].status == "warning"
-    assert rows["task permissions"].found == "datum-runner may not create workflowtaskresults"
+    assert rows["task permissions"].found == "datum-runner may not create workflowtaskresults in kubeflow"
     assert "make deploy" in rows["task permissions"].remedy
 
 
-def test_that_who_may_not_ask_about_others_is_told_how_an_administrator_can(
+def test_who_may_not_ask_about_others_is_told_how_an_administrator_can(
     examine: Doctor, cluster: KubernetesApi
 ) -> None:
     cluster.faults["/apis/authorization.k8s.io/v1/subjectaccessreviews"] = 403
@@ -238,7 +236,7 @@ def test_that_who_may_not_ask_about_others_is_told_how_an_administrator_can(
     assert "kubectl auth can-i --list --as=system:serviceaccount:kubeflow:datum-runner" in row.remedy
 
 
-def test_that_the_hub_token_is_optional_but_whole(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_the_hub_token_is_optional_but_whole(examine: Doctor, cluster: KubernetesApi) -> None:
     assert "it is optional" in examine()["hub token"].found
     cluster.put(a_secret("datum-hub", tokn="hf_x"))
     row = examine()["hub token"]
@@ -247,17 +245,17 @@ def test_that_the_hub_token_is_optional_but_whole(examine: Doctor, cluster: Kube
     assert examine()["hub token"].found == "secret datum-hub has a token"
 
 
-def test_that_a_narrow_terminal_loses_no_word_of_a_remedy(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_a_narrow_terminal_loses_no_word_of_a_remedy(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.put(a_node("gpu-1", 4, taints=(a_taint(),)))
-    checks = list(examine().values())
-    text = "".join(shown(checks, 40).split())
-    for check in checks:
+    rows = examine()
+    text = "".join(shown(rows, 40).split())
+    for check in rows.values():
         # Every line of a row continues in the last column, so its words follow one another.
         assert "".join(check.remedy.split()) in text.replace("→", "")
     assert "1problem,nowarningsin17checks" in text
 
 
-def test_that_the_command_ends_with_2_where_there_is_a_problem(
+def test_the_command_ends_with_2_where_there_is_a_problem(
     cluster: KubernetesApi, registry: Registry, s3_endpoint: str, place: str
 ) -> None:
     settings = [

@@ -19,7 +19,7 @@ from tests.cluster.doctor.objects import (
 from tests.cluster.kubernetes_api import KubernetesApi, Registry
 
 
-def test_that_images_that_are_not_pushed_yet_are_a_warning(examine: Doctor, registry: Registry) -> None:
+def test_images_that_are_not_pushed_yet_are_a_warning(examine: Doctor, registry: Registry) -> None:
     registry.manifests.remove("team/datum-adaptation/manifests/0.1.0")
     row = examine()["images"]
     assert row.status == "warning"
@@ -27,7 +27,7 @@ def test_that_images_that_are_not_pushed_yet_are_a_warning(examine: Doctor, regi
     assert "make images push" in row.remedy
 
 
-def test_that_pushed_images_that_the_registry_lost_are_a_problem(
+def test_pushed_images_that_the_registry_lost_are_a_problem(
     examine: Doctor, registry: Registry, tmp_path: Path
 ) -> None:
     digests = {stage: "sha256:" + f"{index}" * 64 for index, stage in enumerate(STAGES)}
@@ -44,7 +44,7 @@ def test_that_pushed_images_that_the_registry_lost_are_a_problem(
     assert examine()["images"].remedy == "`make images` writes it anew"
 
 
-def test_that_a_private_registry_is_asked_with_the_credentials_of_docker(
+def test_a_private_registry_is_asked_with_the_credentials_of_docker(
     examine: Doctor, registry: Registry, tmp_path: Path
 ) -> None:
     registry.user = ("alice", "opensesame")
@@ -60,7 +60,7 @@ def test_that_a_private_registry_is_asked_with_the_credentials_of_docker(
     assert "with your credentials" in row.found
 
 
-def test_that_docker_credential_helpers_are_asked(
+def test_docker_credential_helpers_are_asked(
     examine: Doctor, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.user = ("alice", "opensesame")
@@ -80,7 +80,7 @@ def test_that_docker_credential_helpers_are_asked(
 
 
 @pytest.mark.parametrize("status", [403, 500])
-def test_that_a_registry_that_refuses_or_fails_is_a_problem(
+def test_a_registry_that_refuses_or_fails_is_a_problem(
     examine: Doctor, registry: Registry, status: int
 ) -> None:
     registry.status = status
@@ -90,15 +90,13 @@ def test_that_a_registry_that_refuses_or_fails_is_a_problem(
     assert row.found.startswith("5 of 5 images")
 
 
-def test_that_a_registry_out_of_reach_is_a_problem(examine: Doctor) -> None:
+def test_a_registry_out_of_reach_is_a_problem(examine: Doctor) -> None:
     row = examine(registry="127.0.0.1:1/team")["images"]
     assert row.status == "problem"
     assert "does not answer" in row.found
 
 
-def test_that_without_a_registry_the_nodes_must_hold_the_images(
-    examine: Doctor, cluster: KubernetesApi
-) -> None:
+def test_without_a_registry_the_nodes_must_hold_the_images(examine: Doctor, cluster: KubernetesApi) -> None:
     row = examine(registry="")["images"]
     assert row.status == "warning"
     assert all(f"datum-{stage}:0.1.0" in row.found for stage in STAGES)

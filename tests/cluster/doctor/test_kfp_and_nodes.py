@@ -29,22 +29,24 @@ from tests.cluster.kubernetes_api import KfpHealth, KubernetesApi
         ("unknown", "warning"),
     ],
 )
-def test_that_kfp_must_be_new_enough(examine: Doctor, kfp: KfpHealth, tag: str, status: str) -> None:
+def test_kfp_must_be_new_enough(examine: Doctor, kfp: KfpHealth, tag: str, status: str) -> None:
     kfp.tag = tag
     row = examine()["KFP"]
     assert row.status == status
     assert tag in row.found
 
 
-def test_that_absent_kfp_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_absent_kfp_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.kfp_url = ""
     row = examine()["KFP"]
     assert row.status == "problem"
-    assert row.found.startswith("no KFP at service ml-pipeline in kubeflow: 404")
+    assert row.found.endswith(
+        "/namespaces/kubeflow/services/ml-pipeline:http/proxy: found no KFP API there (404)"
+    )
     assert "make kfp" in row.remedy
 
 
-def test_that_kfp_without_a_ready_pod_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_kfp_without_a_ready_pod_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.kfp_url = CLOSED
     row = examine()["KFP"]
     assert row.status == "problem"
@@ -52,24 +54,24 @@ def test_that_kfp_without_a_ready_pod_is_a_problem(examine: Doctor, cluster: Kub
     assert "get pods -l app=ml-pipeline" in row.remedy
 
 
-def test_that_kfp_is_asked_at_its_host_if_one_is_set(
+def test_kfp_is_asked_at_its_host_if_one_is_set(
     examine: Doctor, cluster: KubernetesApi, kfp: KfpHealth
 ) -> None:
     cluster.kfp_url = ""
     assert examine(kfp_host=kfp.url)["KFP"].status == "ok"
     row = examine(kfp_host=CLOSED)["KFP"]
     assert row.status == "problem"
-    assert row.found.startswith(f"{CLOSED} does not answer")
+    assert row.found.startswith(f"KFP at {CLOSED} is out of reach") and "kfp_host" in row.remedy
 
 
-def test_that_a_login_page_is_not_taken_for_kfp(examine: Doctor, kfp: KfpHealth) -> None:
+def test_a_login_page_is_not_taken_for_kfp(examine: Doctor, kfp: KfpHealth) -> None:
     kfp.page = b"<html>Please log in</html>"
     row = examine(kfp_host=kfp.url)["KFP"]
     assert row.status == "problem"
-    assert "login page" in row.found
+    assert "found text/html" in row.found and "login page" in row.remedy
 
 
-def test_that_kfp_that_hides_its_version_is_a_warning(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_kfp_that_hides_its_version_is_a_warning(examine: Doctor, cluster: KubernetesApi) -> None:
     kfp = KfpApi()
     kfp.version = ""
     with serving_kfp(kfp) as cluster.kfp_url:
@@ -78,17 +80,32 @@ def test_that_kfp_that_hides_its_version_is_a_warning(examine: Doctor, cluster: 
     assert "get deployment ml-pipeline" in row.remedy
 
 
-def test_that_an_address_that_is_no_url_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
-    assert examine(kfp_host="localhost:8888")["KFP"].remedy.startswith("expected a URL")
+def test_kfp_that_fails_is_asked_once(examine: Doctor) -> None:
+    kfp = KfpApi()
+    kfp.fail(".", 503, times=9)
+    with serving_kfp(kfp) as url:
+        row = examine(kfp_host=url)["KFP"]
+    assert (row.status, len(kfp.requests)) == ("problem", 1)
+    assert "503 injected 503" in row.found and "logs deployment/ml-pipeline" in row.remedy
+
+
+def test_a_token_file_that_is_not_there_is_a_problem(
+    examine: Doctor, kfp: KfpHealth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", "/absent/token")
+    row = examine(kfp_host=kfp.url)["KFP"]
+    assert (row.status, row.remedy) == ("problem", "name the file with the token")
+
+
+def test_an_address_that_is_no_url_is_a_problem(examine: Doctor, cluster: KubernetesApi) -> None:
+    assert "'localhost:8888', expected a URL" in examine(kfp_host="localhost:8888")["KFP"].found
     for endpoint in ("seaweedfs:8333", "http://", "http://seaweedfs:port"):
         row = examine(store_endpoint=endpoint, source="s3://b/gta", target="s3://b/cityscapes")["store"]
         assert (row.status, row.found) == ("problem", f"store_endpoint is {endpoint}")
 
 
 @pytest.mark.parametrize(("status", "remedy"), [(401, "create token"), (403, "kubeflow-edit"), (500, "logs")])
-def test_that_kfp_that_refuses_is_a_problem(
-    examine: Doctor, kfp: KfpHealth, status: int, remedy: str
-) -> None:
+def test_kfp_that_refuses_is_a_problem(examine: Doctor, kfp: KfpHealth, status: int, remedy: str) -> None:
     kfp.status = status
     row = examine()["KFP"]
     assert row.status == "problem"
@@ -96,7 +113,7 @@ def test_that_kfp_that_refuses_is_a_problem(
     assert remedy in row.remedy
 
 
-def test_that_runs_must_live_where_kfp_starts_them(
+def test_runs_must_live_where_kfp_starts_them(
     examine: Doctor, cluster: KubernetesApi, kfp: KfpHealth
 ) -> None:
     kfp.multi_user = True
@@ -113,7 +130,7 @@ def test_that_runs_must_live_where_kfp_starts_them(
     assert examine(namespace="alice")["KFP"].remedy == "set namespace=kubeflow"
 
 
-def test_that_a_cluster_without_gpus_is_a_problem_unless_none_is_asked_for(
+def test_a_cluster_without_gpus_is_a_problem_unless_none_is_asked_for(
     examine: Doctor, cluster: KubernetesApi
 ) -> None:
     cluster.remove("Node", "gpu-1")
@@ -123,12 +140,12 @@ def test_that_a_cluster_without_gpus_is_a_problem_unless_none_is_asked_for(
     assert examine(gpu_count=0)["GPU nodes"].status == "ok"
 
 
-def test_that_another_gpu_type_is_offered(examine: Doctor) -> None:
+def test_another_gpu_type_is_offered(examine: Doctor) -> None:
     row = examine(gpu_type="amd.com/gpu")["GPU nodes"]
     assert row.found == "none of 2 nodes offers amd.com/gpu; they offer nvidia.com/gpu"
 
 
-def test_that_a_taint_without_toleration_is_a_problem_with_the_toleration_as_remedy(
+def test_a_taint_without_toleration_is_a_problem_with_the_toleration_as_remedy(
     examine: Doctor, cluster: KubernetesApi
 ) -> None:
     cluster.put(a_node("gpu-1", 4, taints=(a_taint(),)))
@@ -150,14 +167,14 @@ def test_that_a_taint_without_toleration_is_a_problem_with_the_toleration_as_rem
         ({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoExecute"}, "problem"),
     ],
 )
-def test_that_tolerations_count_as_kubernetes_counts_them(
+def test_tolerations_count_as_kubernetes_counts_them(
     examine: Doctor, cluster: KubernetesApi, toleration: dict[str, str], status: str
 ) -> None:
     cluster.put(a_node("gpu-1", 4, taints=(a_taint(),)))
     assert examine(tolerations=(toleration,))["GPU nodes"].status == status
 
 
-def test_that_nodes_that_cannot_take_a_task_are_told_apart(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_nodes_that_cannot_take_a_task_are_told_apart(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.put(a_node("gpu-2", 1))
     cluster.put(a_node("gpu-3", 8, ready="False"))
     row = examine(gpu_count=2)["GPU nodes"]
@@ -167,7 +184,7 @@ def test_that_nodes_that_cannot_take_a_task_are_told_apart(examine: Doctor, clus
     assert "not gpu-3: not ready" in row.found
 
 
-def test_that_a_node_selector_that_fits_no_node_is_a_problem(examine: Doctor) -> None:
+def test_a_node_selector_that_fits_no_node_is_a_problem(examine: Doctor) -> None:
     selector = {"nvidia.com/gpu.product": "Tesla-T4"}
     row = examine(node_selector=selector)["GPU nodes"]
     assert row.status == "problem"

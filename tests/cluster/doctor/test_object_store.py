@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,7 @@ from tests.cluster.doctor.objects import (
 from tests.cluster.kubernetes_api import KubernetesApi
 
 
-def test_that_the_minio_overlay_needs_a_default_storage_class(
-    examine: Doctor, cluster: KubernetesApi
-) -> None:
+def test_the_minio_overlay_needs_a_default_storage_class(examine: Doctor, cluster: KubernetesApi) -> None:
     row = examine(overlay="minio")["StorageClass"]
     assert row.status == "problem"
     assert "there are none" in row.found
@@ -41,7 +40,7 @@ def test_that_the_minio_overlay_needs_a_default_storage_class(
     assert examine(overlay="minio")["StorageClass"].found == "fast is the default"
 
 
-def test_that_a_data_volume_must_be_bound(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_a_data_volume_must_be_bound(examine: Doctor, cluster: KubernetesApi) -> None:
     assert (
         "there is no PersistentVolumeClaim datasets" in examine(data_volume="datasets")["data volume"].found
     )
@@ -55,14 +54,14 @@ def test_that_a_data_volume_must_be_bound(examine: Doctor, cluster: KubernetesAp
     assert rows["data volume"].found == "datasets is bound, 200Gi, ReadOnlyMany"
 
 
-def test_that_a_path_of_the_data_volume_needs_one(examine: Doctor) -> None:
+def test_a_path_of_the_data_volume_needs_one(examine: Doctor) -> None:
     rows = examine(source="/data/gta", target="cityscapes")
     assert problems(rows) == ["source", "target"]
     assert "data_volume is empty" in rows["source"].found
     assert "s3://bucket/folder" in rows["target"].remedy
 
 
-def test_that_a_store_secret_is_there_and_whole(examine: Doctor, cluster: KubernetesApi) -> None:
+def test_a_store_secret_is_there_and_whole(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.put(a_secret("half", accesskey="x"))
     row = examine(store_secret="half")["store secret"]
     assert (row.status, row.found) == (
@@ -81,7 +80,7 @@ def test_that_a_store_secret_is_there_and_whole(examine: Doctor, cluster: Kubern
         ({"accesskey": "tests", "secretkey": "a-wrong-one"}, "the secretkey of secret wrong is wrong"),
     ],
 )
-def test_that_keys_that_the_store_refuses_are_a_problem(
+def test_keys_that_the_store_refuses_are_a_problem(
     examine: Doctor, cluster: KubernetesApi, keys: dict[str, str], found: str
 ) -> None:
     cluster.put(a_secret("wrong", **keys))
@@ -91,13 +90,13 @@ def test_that_keys_that_the_store_refuses_are_a_problem(
     assert "a-wrong-one" not in row.found + row.remedy
 
 
-def test_that_a_missing_bucket_is_a_problem(examine: Doctor) -> None:
+def test_a_missing_bucket_is_a_problem(examine: Doctor) -> None:
     row = examine(state="s3://no-such-bucket/state")["store"]
     assert row.status == "problem"
     assert "there is no bucket no-such-bucket" in row.found
 
 
-def test_that_a_store_that_cannot_be_written_is_a_problem(
+def test_a_store_that_cannot_be_written_is_a_problem(
     examine: Doctor, s3_endpoint: str, s3_bucket: str
 ) -> None:
     statement = {
@@ -114,7 +113,7 @@ def test_that_a_store_that_cannot_be_written_is_a_problem(
     assert row.found.startswith(f"s3://{s3_bucket}/datasets can be read but not written")
 
 
-def test_that_of_a_store_that_only_pods_reach_the_service_is_checked(
+def test_of_a_store_that_only_pods_reach_the_service_is_checked(
     examine: Doctor, cluster: KubernetesApi
 ) -> None:
     inside = "http://seaweedfs.kubeflow:8333"
@@ -133,13 +132,13 @@ def test_that_of_a_store_that_only_pods_reach_the_service_is_checked(
     assert "--set store_endpoint=http://localhost:8333" in rows["store"].remedy
 
 
-def test_that_a_store_elsewhere_that_is_not_reached_is_a_problem(examine: Doctor) -> None:
+def test_a_store_elsewhere_that_is_not_reached_is_a_problem(examine: Doctor) -> None:
     row = examine(store_endpoint=CLOSED)["store"]
     assert row.status == "problem"
     assert "Connection refused" in row.found
 
 
-def test_that_what_the_minio_overlay_makes_may_be_missing_before(examine: Doctor) -> None:
+def test_what_the_minio_overlay_makes_may_be_missing_before(examine: Doctor) -> None:
     rows = examine(
         overlay="minio", store_secret="datum-store", store_endpoint="http://minio.datum-store.svc:9000"
     )
@@ -147,7 +146,7 @@ def test_that_what_the_minio_overlay_makes_may_be_missing_before(examine: Doctor
     assert rows["store secret"].status == rows["store"].status == "warning"
 
 
-def test_that_data_sets_are_verified_by_their_listing(examine: Doctor, place: str) -> None:
+def test_data_sets_are_verified_by_their_listing(examine: Doctor, place: str) -> None:
     source, target = f"{place}/raw/synthia", f"{place}/raw/cityscapes"
     rows = examine(source=source, target=target)
     assert rows["source"].found == f"{source} has no images/ or RGB/"
@@ -167,9 +166,7 @@ def test_that_data_sets_are_verified_by_their_listing(examine: Doctor, place: st
     assert problems(rows) == []
 
 
-def test_that_an_ingested_data_set_is_verified_by_its_index(
-    examine: Doctor, place: str, tmp_path: Path
-) -> None:
+def test_an_ingested_data_set_is_verified_by_its_index(examine: Doctor, place: str, tmp_path: Path) -> None:
     for name in ("images/00001.png", "labels/00001.png"):
         (tmp_path / "gta" / name).parent.mkdir(parents=True)
         (tmp_path / "gta" / name).write_bytes(b"png")
@@ -182,7 +179,19 @@ def test_that_an_ingested_data_set_is_verified_by_its_index(
     assert (row.status, row.remedy) == ("problem", "run datum-ingest again")
 
 
-def test_that_a_source_without_target_is_a_problem(examine: Doctor, place: str) -> None:
+def test_the_store_is_reached_with_the_keys_of_the_secret_alone(
+    examine: Doctor, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(f"{place}/gta", "images/00001.png", "labels/00001.png")
+    for name in ("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    before = dict(os.environ)
+    rows = examine(source=f"{place}/gta")
+    assert rows["store"].status == rows["source"].status == "ok"
+    assert dict(os.environ) == before
+
+
+def test_a_source_without_target_is_a_problem(examine: Doctor, place: str) -> None:
     upload(f"{place}/gta", "images/00001.png", "labels/00001.png")
     rows = examine(source=f"{place}/gta")
     assert problems(rows) == ["target"]
