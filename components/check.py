@@ -1,7 +1,5 @@
 """Checks of a run's parameters that cost nothing, made before any data is moved and any GPU is asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from datum.config import Settings, load_settings

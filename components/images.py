@@ -3,8 +3,6 @@
 images/build.py imports this before anything is installed.
 """
 
-from __future__ import annotations
-
 import types
 from collections.abc import Mapping
 from pathlib import Path

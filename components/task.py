@@ -3,8 +3,6 @@
 Components run in images that hold one stage's dependencies, so nothing heavy is imported here.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import traceback

@@ -3,8 +3,6 @@
 Nothing heavy is imported before a sub-command needs it, so that `datum --help` answers at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

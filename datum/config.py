@@ -5,8 +5,6 @@ A profile is a whole set of settings: `paper` holds the values of DATUM's and DA
 with `--set stage.key=value`; an unknown stage or key fails and names the nearest known one.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import types
 import typing

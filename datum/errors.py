@@ -1,7 +1,5 @@
 """The two kinds of failure that are not defects of ours, and the exit status of each."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Label PNGs: read, and checked against the image that they belong to."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -11,8 +11,6 @@ Sources: cityscapesScripts `helpers/labels.py` for names, ids and colors; DAForm
 `tools/convert_datasets/{gta,synthia,cityscapes}.py` for the maps.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 

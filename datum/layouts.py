@@ -8,8 +8,6 @@ Folders and names are those of the data sets' own downloads, as DATUM and DAForm
   `gtFine/<split>/<city>/<frame>_gtFine_labelIds.png`, splits `train`, `val` and `test`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Callable, Iterable

@@ -8,8 +8,6 @@ The command line, the settings, the pipelines' forms, the checks before a run an
 * To add a data set: its name in `DatasetName`, a row in `datum.layouts.LAYOUTS`, and one in `BENCHMARKS`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Literal

@@ -5,8 +5,6 @@ sees half of one. The partial folder outlives a killed process: running the same
 and resumes, and a command with other settings or inputs starts it anew.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

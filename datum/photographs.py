@@ -1,7 +1,5 @@
 """Reading images, with an error that names the file where one cannot be read."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The words of DATUM's prompts, and the prompts that the drawn images cycle through."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from datum.errors import InputError

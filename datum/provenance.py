@@ -5,8 +5,6 @@ and settings of how the work is done (`datum.values.WayOfWorking`) are recorded 
 that another number of workers neither discards an unfinished output nor its saved state.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Progress and log lines: bars on a terminal, plain lines in a log."""
 
-from __future__ import annotations
-
 import atexit
 import sys
 import time

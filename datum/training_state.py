@@ -5,8 +5,6 @@ after the file, so a process killed between the two leaves the state before it i
 states are kept, so a file damaged at rest costs one interval and not the training.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

@@ -5,8 +5,6 @@ described by an index, `dataset.json`, that is written last: a prefix without it
 it never changes. What a user put into a store has no index; it is fetched as it is listed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import errno

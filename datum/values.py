@@ -5,8 +5,6 @@ Beside `int`, `str`, `Literal` and the like, a field's type may say more with `A
 the table that a name comes from, or that the value changes how the work is done and not its result.
 """
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import difflib

@@ -3,8 +3,6 @@
 Needs Python alone, and docker, podman or buildah.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

@@ -4,8 +4,6 @@ Works without a network, from the metadata of the packages in this environment, 
 same lock. Versions and hashes are those of requirements.lock, to the letter.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ One model is personalized a seed. Each variant draws its own images from it and 
 setting changed; the report shows the profile's own settings, and each variant beside them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any

@@ -4,8 +4,6 @@
 one-image, and source-only beside it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """Compiles the pipelines to YAML: `python -m pipelines.compile --output FOLDER`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import typing

@@ -1,7 +1,5 @@
 """The tasks that pipelines are made of: named for a person, given their parameters, placed on a cluster."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any

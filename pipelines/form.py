@@ -1,7 +1,5 @@
 """The form of a run: the fields that a person fills in the KFP UI, which are a pipeline's parameters."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence

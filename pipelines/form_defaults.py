@@ -5,8 +5,6 @@ the field in the form; `form_values` is the one way there. The other fields of t
 `pipelines.form`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any

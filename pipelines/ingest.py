@@ -1,7 +1,5 @@
 """Ingest alone: both data sets checked, converted and kept where every later run finds them."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

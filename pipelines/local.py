@@ -4,8 +4,6 @@ Every task is a process of its own, as on a cluster. What a task has finished st
 so the same command run again does only what is missing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -9,8 +9,6 @@ check ─┬─ ingest source ─┐                       ┌─ personalize(se
 Seeds and shards are unrolled here, by Python loops, so that every task has a name a person can read and its own retry.
 """  # noqa: E501 - the drawing is wider than the code
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any

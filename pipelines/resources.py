@@ -4,8 +4,6 @@ What a person may want to choose for a run is a parameter of the pipeline; what 
 compiled (retries, time-outs, volumes, labels) stands in the tables here.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import types
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Diffusion models for tests that need one, but not what it has learned."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The command: its help, and one clear line for every kind of bad input."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

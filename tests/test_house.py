@@ -3,8 +3,6 @@
 The order of the layers is checked by import-linter (pyproject.toml), which `make lint` runs.
 """
 
-from __future__ import annotations
-
 import ast
 import graphlib
 import re

@@ -1,7 +1,5 @@
 """Reading label PNGs, and whether one fits its image."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

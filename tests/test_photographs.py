@@ -1,7 +1,5 @@
 """Reading images: whole ones come back, broken ones are named."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

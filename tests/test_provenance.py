@@ -1,7 +1,5 @@
 """What decides a result, and what is only recorded."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`datum adapt`: trains the segmentation network for the new place."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from pathlib import Path

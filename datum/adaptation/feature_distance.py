@@ -1,8 +1,6 @@
 """ImageNet feature distance on thing classes (DAFormer, section 3.4): the encoder's deepest features on
 source images stay near those of the frozen ImageNet encoder, wherever an object is."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -1,7 +1,5 @@
 """What adaptation trains on: found, paired and checked before anything is written."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence

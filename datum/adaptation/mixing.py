@@ -5,8 +5,6 @@ version that it pins: brightness is added, contrast multiplies, saturation and h
 and each image draws its own factors and its own order of the four.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

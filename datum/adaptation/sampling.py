@@ -1,8 +1,6 @@
 """The training samples: which images, which crops. Each is a pure function of (seed, index), so that a
 resumed training sees exactly what an uninterrupted one would have seen."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Self-training with a mean teacher on mixed images (DACS, as DAFormer uses it)."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 

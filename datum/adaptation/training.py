@@ -4,8 +4,6 @@ The loop is DAFormer's: the source loss, the feature distance to the ImageNet en
 images mixed from source and target, whose target half is labeled by a mean teacher.
 """
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Sequence

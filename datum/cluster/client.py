@@ -5,8 +5,6 @@ This is kfp's own generated client (`kfp_server_api`), not the `kfp.Client` arou
 time-outs, calls the server from its constructor and prints links of its own.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The `datum` sub-commands of a cluster. Nothing heavy is imported before one of them runs."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The DAG of a watched run on a terminal: a box a seed, side by side where they fit."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 from typing import Any
 

@@ -4,8 +4,6 @@ It is read from the store itself: KFP's API gives no artifact in one piece. The 
 from the environment, as `datum.store` says; the endpoint of the settings is the one that pods see.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

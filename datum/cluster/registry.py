@@ -4,8 +4,6 @@ The OCI distribution protocol: a HEAD on the manifest; a 401 names the place tha
 standard library alone: images/build.py uses this before anything is installed.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

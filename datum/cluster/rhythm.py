@@ -3,8 +3,6 @@
 To add a rhythm, add a line to `RHYTHMS` and its name to the setting `schedule`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 

@@ -1,7 +1,5 @@
 """The values that a run's parameters get: from the settings of the installation, and from `--param`."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import json

@@ -1,7 +1,5 @@
 """The runs of the settings' experiment, and one of them."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ old one is switched off, the new one on, and the old one deleted. So two are nev
 reproductions, and the same command, run again after a crash at any point, ends with the new one alone.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ The file is read by kustomize (which puts namespace and names into the manifests
 value that is neither text nor one of a few names is JSON. The fields of a run's form are inherited.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import typing

@@ -1,7 +1,5 @@
 """Starting a run of an uploaded pipeline."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Tables as plain text, for a person and for `grep`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from datum.telemetry import log

@@ -1,7 +1,5 @@
 """Uploading the pipelines to KFP, each as a new version, and removing them."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 from typing import Any

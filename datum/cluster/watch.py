@@ -1,7 +1,5 @@
 """A run, watched until it ends: live on a terminal, line by line in a log."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """A run and its tasks, as KFP last showed them."""
 
-from __future__ import annotations
-
 import dataclasses
 from datetime import UTC, datetime
 from typing import Any

@@ -6,8 +6,6 @@ lookup; Cityscapes is converted from `*_gtFine_labelIds.png` (the polygons are n
 ids); and Cityscapes' frames are listed in sorted order, where DAFormer lists them as the file system does.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import multiprocessing

@@ -1,7 +1,5 @@
 """Selection of the one-shot images: one target image for every seed."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ volume. The ingestion checks and converts what the user named, once: the result 
 and its URI ends in a digest of what it holds, so that the tasks after it may be cached on the URI.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib

@@ -4,8 +4,6 @@ A user's data set is never written to: the working copy links to its files and h
 itself. Where no data set is given, street scenes are drawn.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import shutil

@@ -1,7 +1,5 @@
 """From the name of a base model to what `StableDiffusionPipeline.from_pretrained` takes."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Loading a StableDiffusionPipeline, with what can be wrong about it said in one line."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Scores a segmentation network on a labeled validation set in Cityscapes' layout."""
 
-from __future__ import annotations
-
 import shutil
 from collections import deque
 from collections.abc import Sequence

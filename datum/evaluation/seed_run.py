@@ -1,7 +1,5 @@
 """Gathers all that the report shows of one seed, with both checkpoints evaluated."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ where the conversion ran (`data/gta/labels/00001_labelTrainIds.png`), so a reade
 labels folder, as DAFormer's own rare class sampling does.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

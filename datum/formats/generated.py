@@ -1,7 +1,5 @@
 """Generated images: `images/im_<index>_p<prompt>.png`, and `manifest.jsonl` with a line for each."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

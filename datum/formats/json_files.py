@@ -1,8 +1,6 @@
 """JSON from files that other programs, or people, may have changed: an object, or a line that says what is
 wrong."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@
 Percentages from 0 to 100, null where no class, or not the class, occurs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -12,8 +12,6 @@ A baseline's folder needs `run.json`, `segmentor/` and `evaluation/` alone; that
 drawn image needs no `generated/`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`training.jsonl`: a JSON object a line, each with the step or iteration that its figures are of."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -6,8 +6,6 @@ batch size, so blocks that follow the index alone keep image j the same, to the 
 whatever the number of shards, the count, or where a run was interrupted.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Collection, Iterator, Sequence

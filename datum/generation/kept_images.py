@@ -1,7 +1,5 @@
 """The images of an unfinished generation, kept in a store so that a run can go on on another machine."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

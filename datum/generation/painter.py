@@ -1,7 +1,5 @@
 """The pipeline that draws, a batch at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """How the shards of one generation become one data set."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path

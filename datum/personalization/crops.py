@@ -1,7 +1,5 @@
 """The one-shot image as training sees it: resized, in random crops."""
 
-from __future__ import annotations
-
 import torch
 from PIL import Image
 from torchvision.transforms import InterpolationMode

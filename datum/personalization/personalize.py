@@ -4,8 +4,6 @@ Ruiz et al., DreamBooth (CVPR 2023), without prior preservation, as DATUM uses i
 section 3.2; `dreambooth/train_dreambooth.py`).
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import time

@@ -1,7 +1,5 @@
 """Charts as inline SVG; colors and fonts come from the report's style sheet."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Which seed's checkpoint is published: the one in the middle by mIoU."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`report.html`: one self-contained page, without scripts, below 5 MB."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 import math

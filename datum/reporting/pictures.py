@@ -1,7 +1,5 @@
 """Pictures as data URIs, small enough that a whole report stays below 5 MB."""
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import io

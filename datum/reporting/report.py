@@ -1,7 +1,5 @@
 """The report over the seeds of a method, beside its baselines."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path

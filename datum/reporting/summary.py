@@ -1,7 +1,5 @@
 """What `report.json` says: means and deviations over seeds, the median seed, differences to baselines."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any

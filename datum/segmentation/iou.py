@@ -4,8 +4,6 @@ Void pixels of the ground truth count nowhere. A class that is neither in the gr
 on a counted pixel has no IoU and no part in a mean; a class that is only predicted scores 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Street images on their way into the network: resizing, normalizing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

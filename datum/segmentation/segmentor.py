@@ -1,7 +1,5 @@
 """The segmentation network: an encoder and a decode head, and the file that holds both."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 Training validates on them and evaluation scores them: both read ahead while the network runs.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections import deque

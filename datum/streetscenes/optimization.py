@@ -5,8 +5,6 @@ and a budget. On a GPU the whole step (batch, forward, backward, update) can be 
 because networks this small wait for kernel launches, not for arithmetic.
 """
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """A random generator that draws what it is told to."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`adapt` as a whole: what it writes, what it learns, and how it resumes."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import signal

@@ -1,7 +1,5 @@
 """ImageNet feature distance."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

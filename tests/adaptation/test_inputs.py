@@ -1,7 +1,5 @@
 """What adaptation accepts, and how it refuses the rest: one line, before anything is written."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

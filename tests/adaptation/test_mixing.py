@@ -1,7 +1,5 @@
 """ClassMix and the strong augmentation."""
 
-from __future__ import annotations
-
 import colorsys
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Learning rate and parameter groups."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

@@ -7,8 +7,6 @@ colors, grays from black to white and pure colors for the jitter, 512x512 pixels
 its kernel of 51 pixels) for the blur, of which a grid and a corner are kept.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

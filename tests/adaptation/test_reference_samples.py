@@ -8,8 +8,6 @@ classes in `DACS.calc_feat_dist` chose the cells of the feature distance on draw
 `get_class_masks` (`mmseg/models/utils/dacs_transforms.py`) pasted from labels of one to seven classes.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -6,8 +6,6 @@ rate and weight decay of every parameter. mmcv's `PolyLrUpdaterHook` ran with th
 `poly10warm.py` over 40,000 iterations, and with a warm-up of 10 from 0.1 and a power of 0.9 over 100.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 

@@ -8,8 +8,6 @@ passes (checksums of all, a few whole), what the mixed images were made of for t
 pseudo-labels, and a few weights of the teacher after `DACS._update_ema`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rare class sampling and crops."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections import Counter

@@ -1,7 +1,5 @@
 """The mean teacher, its pseudo-labels, and the loss."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

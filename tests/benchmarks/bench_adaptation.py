@@ -4,8 +4,6 @@ Run with `python tests/benchmarks/bench_adaptation.py [steps]`; processor time, 
 on the machine disturb it little.
 """
 
-from __future__ import annotations
-
 import statistics
 import sys
 import tempfile

@@ -7,8 +7,6 @@ demo profile (128x128, 15 steps, guidance 3) on one thread of a processor, or on
 stands beside wall time because a shared machine slows the latter. Two minutes on one core.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

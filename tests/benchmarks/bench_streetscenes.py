@@ -4,8 +4,6 @@ Takes about 10 s. Expect 100 or more at 128x128; the figure is processor time, s
 machine disturbs it less.
 """
 
-from __future__ import annotations
-
 import time
 
 import cv2

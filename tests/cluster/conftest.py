@@ -1,7 +1,5 @@
 """Commands of a cluster, run against a server that speaks KFP's API."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib

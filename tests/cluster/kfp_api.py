@@ -4,8 +4,6 @@ Answers are kfp_server_api's own models in its own serialization. What the serve
 parameters, six fields of a cron, a namespace only where KFP is multi-user) is what KFP's API server demands.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import email
 import email.policy

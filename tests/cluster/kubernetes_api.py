@@ -4,8 +4,6 @@ Answers are the Kubernetes client's own models in its own serialization; refusal
 as the API server words them.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import threading

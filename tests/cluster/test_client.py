@@ -1,7 +1,5 @@
 """What a person sees where KFP refuses, fails or is not there; how a command logs in."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The client of image registries, against one that hands out tokens and redirects."""
 
-from __future__ import annotations
-
 import base64
 import http.server
 import json

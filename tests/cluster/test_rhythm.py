@@ -1,7 +1,5 @@
 """The table of rhythms."""
 
-from __future__ import annotations
-
 import typing
 
 import pytest

@@ -1,7 +1,5 @@
 """`datum runs` against a server that speaks KFP's API, and a real store."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """`datum schedule` against a server that speaks KFP's API."""
 
-from __future__ import annotations
-
 import pytest
 from kfp_server_api import V2beta1RecurringRun
 

@@ -1,7 +1,5 @@
 """Settings of an installation: where they come from, and what is refused."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

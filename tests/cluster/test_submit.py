@@ -1,7 +1,5 @@
 """`datum submit` against a server that speaks KFP's API, and a real store."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """`datum upload` against a server that speaks KFP's API."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

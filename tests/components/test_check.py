@@ -1,7 +1,5 @@
 """The parameters of a run, refused before any data is moved where they cannot work."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The components' bodies, called as kfp's executor calls them: numbers in lists are floats, outputs are artifacts."""  # noqa: E501
 
-from __future__ import annotations
-
 import inspect
 import json
 import re

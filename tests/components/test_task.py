@@ -1,7 +1,5 @@
 """What a task leaves behind: its output's place, and its exit status."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """`datum run` from drawn scenes to the report: killed once, continued, and run a third time."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

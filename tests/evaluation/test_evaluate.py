@@ -1,7 +1,5 @@
 """`datum evaluate`: its scores against cityscapesScripts, its files, and what it refuses."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The folder of one seed's run: both checkpoints scored, and all parts beside them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

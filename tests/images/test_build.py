@@ -1,7 +1,5 @@
 """`images/build.py`: what it refuses, and how it asks a registry for a digest."""
 
-from __future__ import annotations
-
 import http.server
 import json
 import os

@@ -1,7 +1,5 @@
 """The parts of requirements.lock: each image's, with its stage's packages alone, and `make deploy`'s."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The compiled pipelines: their golden files, and the shape of the DAGs."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The local run: what is shown of its tasks, and what is refused before the first one starts."""
 
-from __future__ import annotations
-
 import io
 import logging
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What every task of every compiled pipeline asks of a cluster."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Charts: round ticks, and lines that stay inside their frame."""
 
-from __future__ import annotations
-
 import re
 
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """`datum report`: its numbers, its page, the median checkpoint, and what it refuses."""
 
-from __future__ import annotations
-
 import html.parser
 import json
 import shutil

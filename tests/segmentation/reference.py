@@ -4,8 +4,6 @@ The formulas ran beside DAFormer's code (github.com/lhoyer/DAFormer, mmcv 1.3.7,
 arrays in the `golden` folders were made, so neither weights nor images are stored.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

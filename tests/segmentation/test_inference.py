@@ -1,7 +1,5 @@
 """Whole-image inference."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch.nn import functional

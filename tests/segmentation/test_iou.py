@@ -1,7 +1,5 @@
 """Confusion matrix, IoU and mIoU against definitions spelled out pixel by pixel."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

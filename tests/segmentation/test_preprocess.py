@@ -1,7 +1,5 @@
 """Images on their way into the network."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -9,8 +9,6 @@ fit within 96x64, `Normalize`) and through `simple_test` with mode `whole`, in f
 network saw and the predicted train ids.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -1,7 +1,5 @@
 """The network: shapes, sizes, the numbers of SegFormer and DAFormer, and its file."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The labeled validation images of a data set in Cityscapes' layout."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

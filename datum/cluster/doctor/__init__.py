@@ -4,8 +4,6 @@ Every check is made, also after one has failed; one that builds on a failed one 
 in the cluster: permissions are asked for, not tried, and the store gets one small object that is removed.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """How the cluster is reached, and who may do what in it."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterable

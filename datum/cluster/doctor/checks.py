@@ -1,7 +1,5 @@
 """One row of `datum doctor`, and how the rows are made one after another."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, Literal

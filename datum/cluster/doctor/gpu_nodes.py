@@ -1,7 +1,5 @@
 """Nodes with GPUs that tasks can be put on."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping

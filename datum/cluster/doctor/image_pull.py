@@ -1,7 +1,5 @@
 """Whether nodes can find the images that the pipelines are compiled with."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The API of Kubeflow Pipelines: reachable, new enough, and starting runs in our namespace."""
 
-from __future__ import annotations
-
 from datum.cluster.client import Kfp
 from datum.cluster.doctor.checks import TIMEOUT, Finding, ok, problem, warning
 from datum.cluster.settings import ClusterSettings

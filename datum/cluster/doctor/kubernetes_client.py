@@ -1,7 +1,5 @@
 """The Kubernetes API as the checks ask it: one try and a time-out for every call."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

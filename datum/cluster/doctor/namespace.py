@@ -1,7 +1,5 @@
 """The namespace that runs live in: its security, its service account, its token."""
 
-from __future__ import annotations
-
 from datum.cluster.doctor.checks import Finding, ok, problem, warning
 from datum.cluster.doctor.kubernetes_client import Kubernetes
 from datum.cluster.settings import ClusterSettings

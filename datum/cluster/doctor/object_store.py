@@ -1,7 +1,5 @@
 """The store of data sets and state: its secret, its address, its rights; and the data sets in it."""
 
-from __future__ import annotations
-
 import base64
 import re
 import socket

@@ -1,7 +1,5 @@
 """Volumes: a default StorageClass where the overlay makes a claim, and the claim that holds data sets."""
 
-from __future__ import annotations
-
 from datum.cluster.doctor.checks import Finding, listed, ok, problem
 from datum.cluster.doctor.kubernetes_client import Kubernetes
 from datum.cluster.settings import ClusterSettings

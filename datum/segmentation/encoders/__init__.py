@@ -4,8 +4,6 @@ To add an encoder: a row in `datum.methods.ENCODERS`; for a new family a file he
 and `in_our_names`, and its row in `FAMILIES`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType

@@ -5,8 +5,6 @@ epsilon of two kinds of LayerNorm, and attention that goes through `nn.Multihead
 attention weights returned, which rules out the fused kernel.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """ResNet encoders (He et al. 2016, table 1), from mmseg's registry."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

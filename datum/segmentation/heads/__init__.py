@@ -3,8 +3,6 @@
 To add one: its file here, a row in `HEADS`, and one in `datum.methods.DECODE_HEADS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn

@@ -1,7 +1,5 @@
 """DAFormer's context-aware decode head (DAFormer, section 3.2), in mmseg's registry."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

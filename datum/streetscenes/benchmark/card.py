@@ -1,7 +1,5 @@
 """The README beside the trained weights: how they were made and what they were measured to do."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A small segmentation network that judges what the base model draws."""
 
-from __future__ import annotations
-
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """What the base model promises, measured: color and sharpness, and that prompts decide what is drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

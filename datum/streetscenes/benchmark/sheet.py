@@ -1,7 +1,5 @@
 """Sheets of images for a person to look at."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

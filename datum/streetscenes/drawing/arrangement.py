@@ -1,7 +1,5 @@
 """What stands where: one distribution of streets, the same for every domain."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterator

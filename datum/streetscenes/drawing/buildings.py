@@ -1,7 +1,5 @@
 """Houses: façades in perspective with windows, doors, shops, cornices and roofs."""
 
-from __future__ import annotations
-
 import colorsys
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The camera of a scene: from meters in the street to pixels in the picture."""
 
-from __future__ import annotations
-
 import dataclasses
 
 NEAREST = 0.9

@@ -1,7 +1,5 @@
 """What a scene is painted on: picture and label map together, so that they cannot disagree."""
 
-from __future__ import annotations
-
 import colorsys
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Captions in the words of DATUM's prompts."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from datum.labels import LABEL_ID

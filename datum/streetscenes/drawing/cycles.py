@@ -1,7 +1,5 @@
 """Bicycles and motorcycles, parked or ridden."""
 
-from __future__ import annotations
-
 import colorsys
 import math
 from collections.abc import Sequence

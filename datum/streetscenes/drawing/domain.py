@@ -1,7 +1,5 @@
 """How a street looks: light, air, palette, texture and camera, all of it independent of what stands where."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 

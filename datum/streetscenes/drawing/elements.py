@@ -1,7 +1,5 @@
 """What can stand in a street. All lengths are meters; x is right of the ego lane's middle, z is ahead."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Scenes that show one class large and near."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """An upright plane in perspective, painted in meters: the face of a house, a wall, a fence."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

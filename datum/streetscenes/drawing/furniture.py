@@ -1,7 +1,5 @@
 """Poles and what hangs on them: street lamps, traffic lights, signs, bollards."""
 
-from __future__ import annotations
-
 import math
 
 from datum.streetscenes.drawing.canvas import TOWARD_CAMERA, Canvas, Paint

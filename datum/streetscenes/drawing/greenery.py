@@ -1,7 +1,5 @@
 """Trees, hedges, walls and fences."""
 
-from __future__ import annotations
-
 import math
 
 import cv2

@@ -1,7 +1,5 @@
 """The ground: road, sidewalks, grass, markings, patches and the shadows of the houses."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What happens to the picture between the street and the file: halos, grain, lens, sensor, tone."""
 
-from __future__ import annotations
-
 import functools
 
 import cv2

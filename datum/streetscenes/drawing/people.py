@@ -1,7 +1,5 @@
 """Pedestrians, and the bodies of riders."""
 
-from __future__ import annotations
-
 import colorsys
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """From a seed and a domain to a picture with its labels."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import Any

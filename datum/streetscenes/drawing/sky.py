@@ -1,7 +1,5 @@
 """Sky, clouds and the skyline at the end of a long street."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

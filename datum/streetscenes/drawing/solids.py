@@ -1,7 +1,5 @@
 """Solids made of a side outline that is extruded across a vehicle's width."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Stored textures: grain, ground, clouds and tree crowns, made once a process from fixed seeds."""
 
-from __future__ import annotations
-
 import functools
 
 import cv2

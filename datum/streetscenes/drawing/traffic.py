@@ -1,7 +1,5 @@
 """Who drives, rides, walks and parks in a street."""
 
-from __future__ import annotations
-
 import math
 
 from datum.streetscenes.drawing.elements import (

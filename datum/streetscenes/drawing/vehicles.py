@@ -1,7 +1,5 @@
 """Cars, trucks and buses, seen from any direction."""
 
-from __future__ import annotations
-
 import colorsys
 import math
 from typing import NamedTuple

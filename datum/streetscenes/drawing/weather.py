@@ -1,7 +1,5 @@
 """Domains of all kinds, and words for them."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Folders of street scenes in the layouts of GTA and Cityscapes."""
 
-from __future__ import annotations
-
 import functools
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor

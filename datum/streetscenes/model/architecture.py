@@ -4,8 +4,6 @@ Sizes are chosen for a processor core: an image of 128x128 (15 steps with guidan
 and 5.7 million parameters in all, 11.4 MB in half precision.
 """
 
-from __future__ import annotations
-
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 

@@ -6,8 +6,6 @@ absolute, chroma counted more, and at coarser scales too, where the color of a r
 edges. A quarter of each batch is recolored, turned and textured, so that photographs survive as well.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

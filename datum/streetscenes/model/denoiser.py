@@ -1,7 +1,5 @@
 """TimedTraining the UNet and the text encoder together, from scratch, on latents and captions."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

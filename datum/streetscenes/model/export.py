@@ -1,7 +1,5 @@
 """Writing the base model: half-precision safetensors in diffusers' layout."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -5,8 +5,6 @@ captions use, until each of them is one token. A word that no caption holds, suc
 `sks`, is spelled in pieces of one or two letters.
 """
 
-from __future__ import annotations
-
 import collections
 import json
 from collections.abc import Iterable, Sequence

@@ -6,8 +6,6 @@ of an hour, on two cores three hours. Everything resumable lies in `--work`: sto
 again, the command goes on where it was.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import os

@@ -4,8 +4,6 @@ Scenes are drawn by all processor cores into shards of a few hundred, each whole
 that was stopped goes on with the shards that are missing.
 """
 
-from __future__ import annotations
-
 import concurrent.futures
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """A fit cluster, and the doctor that examines it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What a cluster of these tests is made of, and what is asserted of the doctor's table."""
 
-from __future__ import annotations
-
 import base64
 import io
 import os

@@ -1,7 +1,5 @@
 """`datum doctor`: access to the cluster, permissions, and how the table is shown."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`datum doctor`: images, in a registry and on the nodes."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

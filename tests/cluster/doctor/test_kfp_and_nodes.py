@@ -1,7 +1,5 @@
 """`datum doctor`: KFP, and the nodes that GPU tasks run on."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

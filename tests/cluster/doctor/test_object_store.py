@@ -1,7 +1,5 @@
 """`datum doctor`: volumes, the store, its secret and the data sets in it."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -4,8 +4,6 @@ The base stands in for the slim Python image of the Dockerfile where no registry
 bookworm with its Python 3.11, by debootstrap. `PLATFORM_BASE=image make test-images` takes another.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

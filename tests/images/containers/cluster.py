@@ -6,8 +6,6 @@ emptyDir, and no network unless it is given the store's secret. What the driver 
 do is read from their source (backend/src/v2/driver, backend/src/v2/component).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

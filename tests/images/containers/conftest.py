@@ -1,7 +1,5 @@
 """The images under test, and the table of what was measured of them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Each image by itself: what it holds, what it does not, and who it runs as."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

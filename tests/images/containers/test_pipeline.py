@@ -1,7 +1,5 @@
 """The reproduction, each task in its own image, as a cluster would run it: artifacts by files, then by S3."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

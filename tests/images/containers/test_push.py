@@ -1,7 +1,5 @@
 """`make push` to a real registry, and what pipelines then get: an image by digest that can be pulled."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Captions say what is to be seen, in the words of DATUM's prompts."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Domains look different from each other and are described by what they look like."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

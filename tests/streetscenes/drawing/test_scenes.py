@@ -1,7 +1,5 @@
 """What draw_scene promises: exact labels, repeatable pictures, streets with everything in them."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections import Counter
 

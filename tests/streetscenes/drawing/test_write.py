@@ -1,7 +1,5 @@
 """Folders of scenes are named like those of GTA and Cityscapes, and are the same every time."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
