@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from datum import __version__
 from datum.errors import InputError
-from datum.values import cast, in_words, require_known
+from datum.values import cast, did_you_mean, in_words
 from pipelines.form_defaults import FormDefaults
 
 PIPELINES = ("reproduction", "ingest", "ablation", "baselines")
@@ -85,7 +85,8 @@ def _setting(line: str, where: str) -> dict[str, Any]:
     if not separator:
         raise InputError(f"{where}: found {line.strip()!r}, expected KEY=VALUE")
     kinds = typing.get_type_hints(ClusterSettings, include_extras=True)
-    require_known(key.lower(), kinds, where, "setting")
+    if key.lower() not in kinds:
+        raise InputError(f"{where}: unknown setting {key!r}; {did_you_mean(key.lower(), kinds)}")
     kind = kinds[key.lower()]
     is_text = kind is str or typing.get_origin(kind) is Literal
     try:

@@ -204,7 +204,7 @@ def main() -> None:
     for field in dataclasses.fields(Plan):
         parser.add_argument(
             "--" + field.name.replace("_", "-"),
-            type=float if field.type == "float" else int,
+            type=field.type,
             help=f"default {getattr(GPU_PLAN, field.name)} on a GPU, else {getattr(CPU_PLAN, field.name)}",
         )
     options = vars(parser.parse_args())
