@@ -10,7 +10,7 @@ Folders and names are those of the data sets' own downloads, as DATUM and DAForm
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +31,16 @@ class Layout:
     """Folder of the images, relative to the root."""
     labels: str
     """Folder of the labels, relative to the root; sub-folders mirror those of `images`."""
-    image_suffix: str
+    image_suffix: str = ".png"
     """What an image's name adds to its frame."""
-    label_suffix: str
+    label_suffix: str = ".png"
     """What a label's name adds to the same frame."""
-    train_id_suffix: str
+    train_id_suffix: str = "_labelTrainIds.png"
     """What the converted label's name adds to the same frame."""
-    frame_ends_in_digit: bool
+    frame_ends_in_digit: bool = True
     """Whether only names whose frame ends in a digit count (DAFormer's rule for GTA and SYNTHIA, which
     keeps converted labels apart from those still to be converted)."""
-    splits: tuple[str, ...]
+    splits: tuple[str, ...] = ()
     """Sub-folders of `images` and `labels` that divide the data set; empty where it is undivided."""
     largest_id: int
     """Largest id that a label may hold."""
@@ -69,11 +69,6 @@ LAYOUTS: dict[DatasetName, Layout] = {
         title="GTA",
         images="images",
         labels="labels",
-        image_suffix=".png",
-        label_suffix=".png",
-        train_id_suffix="_labelTrainIds.png",
-        frame_ends_in_digit=True,
-        splits=(),
         largest_id=labels.CITYSCAPES_MAX_LABEL_ID,
         to_train_id=labels.LABEL_ID_TO_TRAIN_ID,
     ),
@@ -81,11 +76,6 @@ LAYOUTS: dict[DatasetName, Layout] = {
         title="SYNTHIA",
         images="RGB",
         labels="GT/LABELS",
-        image_suffix=".png",
-        label_suffix=".png",
-        train_id_suffix="_labelTrainIds.png",
-        frame_ends_in_digit=True,
-        splits=(),
         largest_id=labels.SYNTHIA_MAX_LABEL_ID,
         to_train_id=labels.SYNTHIA_ID_TO_TRAIN_ID,
         read_label=read_synthia_label,
@@ -126,6 +116,21 @@ class Pair:
     """The converted label."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """A data set in a store, as its root: the URI, and the names of the files below it."""
+
+    uri: str
+    names: Collection[str]
+
+    def __str__(self) -> str:
+        return self.uri
+
+
+Root = Path | Listing
+"""Where a data set lies: all functions below take either, and name files below it in what they raise."""
+
+
 def layout_of(name: str) -> Layout:
     """The layout of the data set `name`; raises `InputError` for an unknown name."""
     for known, layout in LAYOUTS.items():
@@ -134,119 +139,120 @@ def layout_of(name: str) -> Layout:
     raise InputError(f"data set {name!r}: unknown, expected one of {', '.join(LAYOUTS)}")
 
 
-def find_images(dataset: str, root: Path, *, split: str | None = None) -> list[str]:
-    """Paths of the images, relative to `root`, sorted; raises `InputError` where there are none."""
-    return [pair.image for pair in find_frames(dataset, root, split=split)]
+def find_train_images(root: Root) -> list[str]:
+    """Paths of a target's training images, relative to `root`, sorted; raises `InputError` for none."""
+    return [pair.image for pair in find_frames("cityscapes", root, split="train")]
 
 
-def find_frames(dataset: str, root: Path, *, split: str | None = None) -> list[Pair]:
+def find_frames(dataset: str, root: Root, *, split: str = "") -> list[Pair]:
     """Every image with the place of its label, sorted by path, whether or not there is a label.
 
-    Raises `InputError` for a missing folder of images or of labels, and where there is no image.
+    Raises `InputError` for a missing folder of images, and where there is no image.
     """
-    layout = layout_of(dataset)
-    _require_root(layout, root)
-    frames = _frames(layout, root, _join(layout.images, split or ""), layout.image_suffix)
-    return [_pair(layout, split or "", frame) for frame in sorted(frames)]
+    layout = _layout_at(dataset, root)
+    frames = _frames(layout, root, _join(layout.images, split), layout.image_suffix)
+    return [_pair(layout, split, frame) for frame in sorted(frames)]
 
 
-def find_pairs(dataset: str, root: Path, *, split: str | None = None) -> list[Pair]:
+def find_pairs(dataset: str, root: Root, *, split: str | None = None) -> list[Pair]:
     """Every image with its label, sorted by path.
 
     Without `split`, the splits are those that have a folder of labels: the target's training images may
     come without. Raises `InputError` for a missing or empty folder, an image without its label and a label
     without its image.
     """
-    layout = layout_of(dataset)
-    _require_root(layout, root)
-    if split is not None:
-        splits: tuple[str, ...] = (split,)
-    elif layout.splits:
-        splits = tuple(name for name in layout.splits if (root / layout.labels / name).is_dir())
+    layout = _layout_at(dataset, root)
+    if split is not None or not layout.splits:
+        splits = [split or ""]
     else:
-        splits = ("",)
+        splits = [n for n in layout.splits if _files_below(root, _join(layout.labels, n)) is not None]
     if not splits:
         raise InputError(
-            f"{root / layout.labels}: found no folder {' or '.join(layout.splits)}; {_expected(layout)}"
+            f"{_join(root, layout.labels)}: found no folder {' or '.join(layout.splits)}; {_expected(layout)}"
         )
     return [pair for name in splits for pair in _pairs_of_split(layout, root, name)]
 
 
-def check_dataset(dataset: DatasetName, root: Path) -> None:
-    """Raises `InputError` that names what `root` lacks: a folder, any image, or one file of a pair.
+def check_dataset(dataset: DatasetName, root: Root) -> tuple[list[str], list[Pair]]:
+    """(files, pairs): the images and labels that a run reads, and the pairs that the labels belong to.
 
-    A target needs images alone in its split `train`, which one-shot images are chosen from, and pairs in
-    `val`. What the files hold is looked at by `datum.datasets.convert`.
+    Raises `InputError` that names what `root` lacks: a folder, any image, or one file of a pair. A target
+    needs images alone in its split `train`, which one-shot images are chosen from, and pairs in `val`. What
+    the files hold is looked at by `datum.datasets.convert`.
     """
-    splits = LAYOUTS[dataset].splits
-    if splits:
-        find_images(dataset, root, split="train")
-    find_pairs(dataset, root, split="val" if splits else None)
+    divided = bool(LAYOUTS[dataset].splits)
+    images = find_train_images(root) if divided else []
+    pairs = find_pairs(dataset, root, split="val" if divided else None)
+    return images + [file for pair in pairs for file in (pair.image, pair.label)], pairs
 
 
-def _pairs_of_split(layout: Layout, root: Path, split: str) -> list[Pair]:
+def _layout_at(dataset: str, root: Root) -> Layout:
+    """The layout of `dataset`; raises `InputError` for an unknown one and for a `root` that is no folder."""
+    layout = layout_of(dataset)
+    if isinstance(root, Path) and not root.is_dir():
+        raise InputError(f"{root}: no such folder; {_expected(layout)}")
+    return layout
+
+
+def _pairs_of_split(layout: Layout, root: Root, split: str) -> list[Pair]:
     images, labels_ = _join(layout.images, split), _join(layout.labels, split)
     image_frames = _frames(layout, root, images, layout.image_suffix)
     label_frames = _frames(layout, root, labels_, layout.label_suffix)
-    for present, present_suffix, other, other_suffix, missing, what in (
-        (images, layout.image_suffix, labels_, layout.label_suffix, image_frames - label_frames, "label"),
-        (labels_, layout.label_suffix, images, layout.image_suffix, label_frames - image_frames, "image"),
-    ):
-        if missing:
-            frame = min(missing)
-            rest = f" ({len(missing)} files of {root / present} lack theirs)" if len(missing) > 1 else ""
-            raise InputError(
-                f"{root / _join(present, frame + present_suffix)}: its {what} is missing, expected "
-                f"{root / _join(other, frame + other_suffix)}{rest}; complete the data set or remove the file"
-            )
-    return [
-        _pair(layout, split, frame)
-        for frame in sorted(label_frames, key=lambda frame: frame + layout.label_suffix)
-    ]
+    if lonely := image_frames - label_frames or label_frames - image_frames:
+        pair = _pair(layout, split, min(lonely))
+        folder, present, what, missing = (
+            (images, pair.image, "label", pair.label)
+            if pair.frame in image_frames
+            else (labels_, pair.label, "image", pair.image)
+        )
+        rest = f" ({len(lonely)} files of {_join(root, folder)} lack theirs)" if len(lonely) > 1 else ""
+        raise InputError(
+            f"{_join(root, present)}: its {what} is missing, expected {_join(root, missing)}{rest}; "
+            "complete the data set or remove the file"
+        )
+    return sorted((_pair(layout, split, frame) for frame in label_frames), key=lambda pair: pair.label)
 
 
 def _pair(layout: Layout, split: str, frame: str) -> Pair:
-    images, labels_ = _join(layout.images, split), _join(layout.labels, split)
     return Pair(
         split=split,
         frame=frame,
-        image=_join(images, frame + layout.image_suffix),
-        label=_join(labels_, frame + layout.label_suffix),
-        train_ids=_join(labels_, frame + layout.train_id_suffix),
+        image=_join(layout.images, split, frame + layout.image_suffix),
+        label=_join(layout.labels, split, frame + layout.label_suffix),
+        train_ids=_join(layout.labels, split, frame + layout.train_id_suffix),
     )
 
 
-def _frames(layout: Layout, root: Path, folder: str, suffix: str) -> set[str]:
+def _frames(layout: Layout, root: Root, folder: str, suffix: str) -> set[str]:
     """Frames that have a file in `folder`, at any depth; hidden files are passed over."""
-    if not (root / folder).is_dir():
-        raise InputError(f"{root / folder}: no such folder; {_expected(layout)}")
+    files = _files_below(root, folder)
+    if files is None:
+        raise InputError(f"{_join(root, folder)}: no such folder; {_expected(layout)}")
     frames = {
         name.removesuffix(suffix)
-        for name in _files_below(root / folder)
+        for name in files
         if name.endswith(suffix)
+        and not name.rpartition("/")[2].startswith(".")
         and (name.removesuffix(suffix)[-1:].isdigit() or not layout.frame_ends_in_digit)
     }
     if not frames:
         digit = "<digit>" if layout.frame_ends_in_digit else ""
         raise InputError(
-            f"{root / folder}: found no file named *{digit}{suffix}, expected at least one; "
+            f"{_join(root, folder)}: found no file named *{digit}{suffix}, expected at least one; "
             f"{_expected(layout)}"
         )
     return frames
 
 
-def _files_below(folder: Path) -> Iterable[str]:
-    """Files below `folder` through symbolic links, relative to it, with forward slashes."""
-    for directory, _, names in os.walk(folder, followlinks=True):
-        parent = Path(directory).relative_to(folder)
-        for name in names:
-            if not name.startswith(".") and (Path(directory) / name).is_file():
-                yield (parent / name).as_posix()
-
-
-def _require_root(layout: Layout, root: Path) -> None:
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; {_expected(layout)}")
+def _files_below(root: Root, folder: str) -> list[str] | None:
+    """Files in `folder` at any depth, through symbolic links, relative to it; None where it is missing."""
+    if isinstance(root, Listing):
+        below = f"{folder}/"
+        return [name.removeprefix(below) for name in root.names if name.startswith(below)] or None
+    if not (root / folder).is_dir():
+        return None
+    files = (Path(top, name) for top, _, names in os.walk(root / folder, followlinks=True) for name in names)
+    return [file.relative_to(root / folder).as_posix() for file in files if file.is_file()]
 
 
 def _expected(layout: Layout) -> str:
@@ -256,5 +262,6 @@ def _expected(layout: Layout) -> str:
     )
 
 
-def _join(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if name else folder
+def _join(*parts: Root | str) -> str:
+    """A path of those `parts` that are not empty."""
+    return "/".join(str(part).rstrip("/") for part in parts if part).removeprefix("./")

@@ -146,22 +146,22 @@ def open_store(uri: str | Path, access: Access | None = None) -> Store:
     that it needs.
     """
     text = str(uri)
-    parts = urlsplit(text)
-    match parts.scheme:
-        case "":
-            return FolderStore(Path(text))
-        case "file":
-            return FolderStore(Path(unquote(parts.path)))
-        case "s3":
-            if not _BUCKET.fullmatch(parts.netloc):
-                raise InputError(f"{text}: {parts.netloc!r} cannot be a bucket, expected s3://bucket/prefix")
-            return S3Store(
-                _client(access or Access.from_environment(text)), parts.netloc, parts.path.strip("/")
-            )
-        case scheme:
-            raise InputError(
-                f"{text}: unknown scheme {scheme}://, expected s3://bucket/prefix or file:///folder"
-            )
+    if (folder := local_path(text)) is not None:
+        return FolderStore(folder)
+    scheme, bucket, prefix, *_ = urlsplit(text)
+    if scheme != "s3":
+        raise InputError(f"{text}: unknown scheme {scheme}://, expected s3://bucket/prefix or file:///folder")
+    if not _BUCKET.fullmatch(bucket):
+        raise InputError(f"{text}: {bucket!r} cannot be a bucket, expected s3://bucket/prefix")
+    return S3Store(_client(access or Access.from_environment(text)), bucket, prefix.strip("/"))
+
+
+def local_path(uri: str) -> Path | None:
+    """The path that a plain path or a `file://` URI names; None for a URI of a store."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(uri)
 
 
 def put_folder(store: Store, folder: Path, prefix: str = "", last: str = "") -> None:
@@ -179,9 +179,7 @@ def get_folder(store: Store, prefix: str, folder: Path) -> bool:
 
     Raises `InputError`, before anything is written, for a key that cannot be a file below one folder.
     """
-    # Object browsers mark a folder by an empty object whose key ends in a slash.
-    keys = [key for key in store.list(_below(prefix)) if not key.endswith("/")]
-    names = [key.removeprefix(_below(prefix)) for key in keys]
+    names = [key.removeprefix(_below(prefix)) for key in store.list(_below(prefix))]
     require_file_names(set(names), prefix or "the store")
     for name in names:
         file = folder / name
@@ -307,7 +305,8 @@ class S3Store(Store):
             found = {
                 item.object_name.removeprefix(self._prefix): item
                 for item in self._client.list_objects(self._bucket, self._prefix + prefix, recursive=True)
-                if item.object_name
+                # Object browsers mark a folder by an empty object whose key ends in a slash.
+                if item.object_name and not item.object_name.endswith("/")
             }
         return [
             Entry(key=key, size=found[key].size or 0, version=found[key].etag or "") for key in sorted(found)

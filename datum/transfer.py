@@ -19,11 +19,11 @@ import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from datum.errors import InputError, TemporaryFaultError
 from datum.outputs import sha256
-from datum.store import CONNECTIONS, Access, Store, open_store, require_file_names
+from datum.store import CONNECTIONS, Access, Store, local_path, open_store, require_file_names
 from datum.telemetry import Progress
 
 INDEX = "dataset.json"
@@ -89,14 +89,6 @@ def content_digest(files: Mapping[str, RemoteFile]) -> str:
     return digest.hexdigest()[:16]
 
 
-def local_path(uri: str) -> Path | None:
-    """The path that a plain path or a `file://` URI names; None for a URI of a store."""
-    parts = urlsplit(uri)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    return None if parts.scheme else Path(uri)
-
-
 def fetch(uri: str, scratch: Path, *, only: Sequence[str] = ()) -> Path:
     """A local copy of the folder or the file at `uri`, below `scratch`; a local path is returned as it is.
 
@@ -135,12 +127,10 @@ def remote_files(
     if indexed is not None:
         files = {name: file for name, file in indexed.items() if name.startswith(tuple(only) or "")}
     else:
-        # Object browsers mark a folder by an empty object whose key ends in a slash.
         files = {
             entry.key: RemoteFile(size=entry.size, version=entry.version)
             for prefix in only or [""]
             for entry in store.entries(prefix)
-            if not entry.key.endswith("/")
         }
     require_file_names(files, uri)
     return files

@@ -116,7 +116,7 @@ def _check(
         images = one_shot_images(target, seeds, one_shots)
         if not (output / "datasets").exists():
             check_labels(benchmark.source, source)
-            check_labels(benchmark.target, target, split="val")
+            check_labels(benchmark.target, target)
         return images
     for file in one_shots:
         open_one_shot_image(file)

@@ -1,13 +1,12 @@
 """Finding the files of a data set, and the quick check of its root."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from datum.errors import InputError
-from datum.layouts import check_dataset, find_images, find_pairs
+from datum.layouts import Listing, check_dataset, find_pairs, find_train_images
 from datum.methods import DatasetName
 
 
@@ -34,13 +33,19 @@ CITYSCAPES = (
     ],
 )
 def test_a_complete_root_passes(tmp_path: Path, dataset: DatasetName, files: tuple[str, ...]) -> None:
-    check_dataset(dataset, write(tmp_path, *files))
+    needed, pairs = check_dataset(dataset, write(tmp_path, *files))
+    assert sorted(needed) == sorted(files)
+    assert len(pairs) == 1
+    assert check_dataset(dataset, Listing("s3://bucket/data", files)) == (needed, pairs)
 
 
-@pytest.mark.parametrize("split, find", [("train", find_images), ("val", find_pairs)])
-def test_a_split_of_cityscapes_is_found_by_itself(tmp_path: Path, split: str, find: Any) -> None:
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_of_cityscapes_is_found_by_itself(tmp_path: Path, split: str) -> None:
     write(tmp_path, *(file for file in CITYSCAPES if f"/{split}/" in file))
-    assert len(find("cityscapes", tmp_path, split=split)) == 1
+    if split == "train":
+        assert find_train_images(tmp_path) == [CITYSCAPES[0]]
+    else:
+        assert [pair.label for pair in find_pairs("cityscapes", tmp_path, split="val")] == [CITYSCAPES[2]]
     with pytest.raises(InputError, match="no such folder"):
         check_dataset("cityscapes", tmp_path)
 
@@ -76,6 +81,9 @@ def test_what_is_missing_is_named_in_one_line(
     with pytest.raises(InputError, match=message) as error:
         check_dataset(dataset, write(tmp_path, *files))
     assert "\n" not in str(error.value)
+    with pytest.raises(InputError) as of_listing:
+        check_dataset(dataset, Listing("s3://bucket/data", files))
+    assert str(of_listing.value) == str(error.value).replace(str(tmp_path), "s3://bucket/data")
 
 
 def test_an_empty_split_is_named(tmp_path: Path) -> None:
@@ -86,5 +94,15 @@ def test_an_empty_split_is_named(tmp_path: Path) -> None:
 
 
 def test_converted_and_hidden_files_are_no_labels(tmp_path: Path) -> None:
-    write(tmp_path, "images/1.png", "labels/1.png", "labels/1_labelTrainIds.png", "labels/.2.png")
-    check_dataset("gta", tmp_path)
+    files = "images/1.png", "labels/1.png", "labels/1_labelTrainIds.png", "labels/.2.png"
+    assert check_dataset("gta", write(tmp_path, *files))[0] == ["images/1.png", "labels/1.png"]
+    assert check_dataset("gta", Listing("s3://bucket/data", files))[0] == ["images/1.png", "labels/1.png"]
+
+
+def test_a_path_below_the_working_directory_is_named_as_it_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "gta", "images/1.png", "labels/2.png")
+    monkeypatch.chdir(tmp_path / "gta")
+    with pytest.raises(InputError, match=r"^images/1\.png: its label is missing, expected labels/1\.png"):
+        check_dataset("gta", Path())

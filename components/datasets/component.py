@@ -65,17 +65,17 @@ def ingest_source(
 
     from components.task import failing_with_status, scratch
     from datum.config import load_settings
-    from datum.datasets.remote import ingest_source_uri
-    from datum.datasets.working_copy import ingest_source
+    from datum.datasets.remote import ingest_uri
+    from datum.datasets.working_copy import ingest
     from datum.methods import BENCHMARKS
 
     dataset = BENCHMARKS[benchmark].source
     with failing_with_status(store_endpoint):
         settings = load_settings(profile, overrides).datasets
         if not workspace:
-            return ingest_source_uri(dataset, root, datasets, scratch(), settings=settings)
+            return ingest_uri(dataset, root, datasets, scratch(), settings=settings)
         output = Path(workspace) / "datasets" / "source"
-        ingest_source(dataset, Path(root) if root else None, output, settings=settings)
+        ingest(dataset, Path(root) if root else None, output, settings=settings)
         return str(output)
 
 
@@ -88,15 +88,15 @@ def ingest_target(
 
     from components.task import failing_with_status, scratch
     from datum.config import load_settings
-    from datum.datasets.remote import ingest_target_uri
-    from datum.datasets.working_copy import ingest_target
+    from datum.datasets.remote import ingest_uri
+    from datum.datasets.working_copy import ingest
 
     with failing_with_status(store_endpoint):
         settings = load_settings(profile, overrides).datasets
         if not workspace:
-            return ingest_target_uri(root, datasets, scratch(), settings=settings)
+            return ingest_uri("cityscapes", root, datasets, scratch(), settings=settings)
         output = Path(workspace) / "datasets" / "target"
-        ingest_target(Path(root) if root else None, output, settings=settings)
+        ingest("cityscapes", Path(root) if root else None, output, settings=settings)
         return str(output)
 
 

@@ -7,7 +7,7 @@ ids); and Cityscapes' frames are listed in sorted order, where DAFormer lists th
 """
 
 import contextlib
-import dataclasses
+import functools
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from datum.errors import InputError
 from datum.formats.class_statistics import STATISTICS_FILES, statistics_texts
 from datum.label_files import require_same_size
 from datum.labels import CLASSES
-from datum.layouts import Pair, find_pairs, layout_of
+from datum.layouts import Pair, check_dataset, find_pairs, layout_of
 from datum.methods import DatasetName
 from datum.photographs import image_header
 from datum.telemetry import Progress
@@ -31,16 +31,6 @@ DEFAULT_WORKERS = os.cpu_count() or 1
 
 _PIXELS_A_PROCESS = 16_000_000
 """Labels of fewer pixels (half a second's work) are done before another process has started."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Task:
-    """One label to convert."""
-
-    dataset: DatasetName
-    image: Path
-    label: Path
-    destination: Path
 
 
 def convert(dataset: DatasetName, root: Path, *, workers: int = DEFAULT_WORKERS) -> None:
@@ -74,88 +64,80 @@ def convert_pairs(
     """
     if workers < 1:
         raise InputError(f"--workers {workers}: expected a number of processes, 1 or more")
-    layout = layout_of(dataset)
     targets = [destination / pair.train_ids for pair in pairs]
     indices = [destination / name for name in STATISTICS_FILES]
     split_lists = {
-        destination / f"{split}.txt": [pair.frame for pair in pairs if pair.split == split]
-        for split in layout.splits
-        if any(pair.split == split for pair in pairs)
+        destination / f"{split}.txt": text
+        for split in layout_of(dataset).splits
+        if (text := "".join(f"{pair.frame}\n" for pair in pairs if pair.split == split))
     }
-    _require_writable({file.parent for file in [*targets, *indices]})
-    tasks = [
-        _Task(
-            dataset=dataset,
-            image=root / pair.image,
-            label=root / pair.label,
-            destination=_staged(target),
-        )
-        for pair, target in zip(pairs, targets)
-    ]
+    for folder in sorted({file.parent for file in [*targets, *indices]}):
+        if not os.access(folder, os.W_OK):
+            raise InputError(
+                f"{folder}: cannot be written to, expected a folder for the converted labels; change its "
+                "permissions or convert a copy"
+            )
     with _all_or_none([*targets, *split_lists, *indices], stale=indices):
-        counts = _convert_all(tasks, f"convert {dataset}", workers)
-        for file, frames in split_lists.items():
-            _staged(file).write_text("".join(f"{frame}\n" for frame in frames), encoding="utf-8")
-        texts = statistics_texts(
-            {
-                str(recorded_root / pair.train_ids): count
-                for pair, count in zip(pairs, counts)
-                if pair.split in ("", "train")
-            }
-        )
-        for index, text in zip(indices, texts):
-            _staged(index).write_text(text, encoding="utf-8")
+        counts = _convert_all(dataset, pairs, root, destination, workers)
+        statistics = {
+            str(recorded_root / pair.train_ids): count
+            for pair, count in zip(pairs, counts)
+            if pair.split in ("", "train")
+        }
+        for file, text in [*split_lists.items(), *zip(indices, statistics_texts(statistics))]:
+            _staged(file).write_text(text, encoding="utf-8")
 
 
-def _convert_all(tasks: Sequence[_Task], description: str, workers: int) -> list[dict[int, int]]:
-    """Pixels by train id of every task's label, in the tasks' order."""
-    progress = Progress(description, len(tasks), unit="labels")
+def _convert_all(
+    dataset: DatasetName, pairs: Sequence[Pair], root: Path, destination: Path, workers: int
+) -> list[dict[int, int]]:
+    """Pixels by train id of every pair's label, in the pairs' order."""
+    progress = Progress(f"convert {dataset}", len(pairs), unit="labels")
     counts = []
-    width, height = image_header(tasks[0].label)[0]
-    processes = min(workers, max(1, len(tasks) * width * height // _PIXELS_A_PROCESS))
+    width, height = image_header(root / pairs[0].label)[0]
+    processes = min(workers, max(1, len(pairs) * width * height // _PIXELS_A_PROCESS))
+    convert_one = functools.partial(_convert_label, dataset, root, destination)
     with contextlib.ExitStack() as stack:
         if processes == 1:
-            results: Iterator[dict[int, int]] = map(_convert_label, tasks)
+            results: Iterator[dict[int, int]] = map(convert_one, pairs)
         else:
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=context))
-            results = pool.map(_convert_label, tasks)
+            results = pool.map(convert_one, pairs)
         for count in results:
             counts.append(count)
             progress.advance()
     return counts
 
 
-def read_checked_label(dataset: DatasetName, image: Path, label: Path) -> np.ndarray:
+def check_labels(dataset: DatasetName, root: Path) -> None:
+    """Reads every label of `root` that a run reads; raises `InputError` where `convert` would."""
+    _, pairs = check_dataset(dataset, root)
+    progress = Progress(f"check {dataset}", len(pairs), unit="labels")
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(functools.partial(_read_checked_label, dataset, root), pairs):
+            progress.advance()
+
+
+def _read_checked_label(dataset: DatasetName, root: Path, pair: Pair) -> np.ndarray:
     """Label ids, an integer array [height, width].
 
     Raises `InputError` for a file that cannot be read, a label of another size than its image and a label
     with ids outside the data set's space.
     """
-    label_ids = layout_of(dataset).read_label_ids(label)
-    require_same_size(image, label)
+    label_ids = layout_of(dataset).read_label_ids(root / pair.label)
+    require_same_size(root / pair.image, root / pair.label)
     return label_ids
 
 
-def check_labels(dataset: DatasetName, root: Path, *, split: str | None = None) -> None:
-    """Reads every label of `root`, or of one split; raises `InputError` where `convert` would."""
-    pairs = find_pairs(dataset, root, split=split)
-    progress = Progress(f"check {dataset}", len(pairs), unit="labels")
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(
-            lambda pair: read_checked_label(dataset, root / pair.image, root / pair.label), pairs
-        ):
-            progress.advance()
-
-
-def _convert_label(task: _Task) -> dict[int, int]:
+def _convert_label(dataset: DatasetName, root: Path, destination: Path, pair: Pair) -> dict[int, int]:
     """Writes the label's train ids; pixels of every train id that occurs, in ascending order."""
-    layout = layout_of(task.dataset)
-    label_ids = read_checked_label(task.dataset, task.image, task.label)
-    pixels = np.bincount(label_ids.ravel(), minlength=len(layout.to_train_id))
-    Image.fromarray(layout.to_train_id[label_ids]).save(task.destination, format="PNG")
+    to_train_id = layout_of(dataset).to_train_id
+    label_ids = _read_checked_label(dataset, root, pair)
+    pixels = np.bincount(label_ids.ravel(), minlength=len(to_train_id))
+    Image.fromarray(to_train_id[label_ids]).save(_staged(destination / pair.train_ids), format="PNG")
     pixels_by_train_id = np.zeros(256, dtype=np.int64)
-    np.add.at(pixels_by_train_id, layout.to_train_id, pixels[: len(layout.to_train_id)])
+    np.add.at(pixels_by_train_id, to_train_id, pixels[: len(to_train_id)])
     return {c.train_id: int(n) for c in CLASSES if (n := pixels_by_train_id[c.train_id]) > 0}
 
 
@@ -179,12 +161,3 @@ def _all_or_none(files: Sequence[Path], *, stale: Sequence[Path]) -> Iterator[No
     finally:
         for file in files:
             _staged(file).unlink(missing_ok=True)
-
-
-def _require_writable(folders: set[Path]) -> None:
-    for folder in sorted(folders):
-        if not os.access(folder, os.W_OK):
-            raise InputError(
-                f"{folder}: cannot be written to, expected a folder for the converted labels; change its "
-                "permissions or convert a copy"
-            )

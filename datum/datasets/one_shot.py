@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datum.errors import InputError
-from datum.layouts import TRAIN_IMAGES, find_images
+from datum.layouts import TRAIN_IMAGES, find_train_images
 from datum.photographs import open_one_shot_image
 
 
@@ -19,15 +19,15 @@ def one_shot_images(target_root: Path, seeds: Sequence[int], named: Sequence[Pat
     Raises `InputError` where there are fewer images than seeds, another number of named images than seeds,
     or an image that is not RGB with 8 bits a channel.
     """
-    images = _named_images(target_root, seeds, named) if named else _drawn_images(target_root, seeds)
+    if named:
+        require_one_a_seed(seeds, named)
+        images = [named_image(target_root, image) for image in named]
+    else:
+        names = find_train_images(target_root)
+        images = [target_root / name for name in draw_images(names, seeds, target_root)]
     for image in images:
         open_one_shot_image(image)
     return images
-
-
-def _named_images(target_root: Path, seeds: Sequence[int], named: Sequence[Path]) -> list[Path]:
-    require_one_a_seed(seeds, named)
-    return [named_image(target_root, image) for image in named]
 
 
 def named_image(target_root: Path, image: Path) -> Path:
@@ -43,11 +43,6 @@ def require_one_a_seed(seeds: Sequence[int], named: Sequence[object]) -> None:
             f"one-shot images: found {len(named)} named images for {len(seeds)} seeds, expected one a seed; "
             "name as many images as seeds"
         )
-
-
-def _drawn_images(target_root: Path, seeds: Sequence[int]) -> list[Path]:
-    images = find_images("cityscapes", target_root, split="train")
-    return [target_root / image for image in draw_images(images, seeds, target_root)]
 
 
 def draw_images(images: Sequence[str], seeds: Sequence[int], target: object) -> list[str]:

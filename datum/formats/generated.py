@@ -1,5 +1,6 @@
 """Generated images: `images/im_<index>_p<prompt>.png`, and `manifest.jsonl` with a line for each."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -60,20 +61,13 @@ def write_manifest(folder: Path, images: Sequence[GeneratedImage]) -> None:
 
 def surviving_images(folder: Path) -> list[GeneratedImage]:
     """The images of an unfinished output that are on disk as its manifest says; others are passed over."""
-    try:
-        lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    images: dict[int, GeneratedImage] = {}
-    for line in lines:
-        try:
+    file, images = folder / MANIFEST, {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        # Passed over: the last line of a process killed while writing it, or an image lost since.
+        with contextlib.suppress(ValueError, TypeError, OSError):
             image = GeneratedImage(**json.loads(line))
-            whole = sha256(folder / image.file) == image.sha256
-        except (ValueError, TypeError, OSError):
-            # The last line of a process killed while writing it, or an image lost since.
-            continue
-        if whole:
-            images[image.index] = image
+            if sha256(folder / image.file) == image.sha256:
+                images[image.index] = image
     return list(images.values())
 
 
@@ -82,27 +76,22 @@ def read_manifest(folder: Path) -> list[GeneratedImage]:
 
     Raises `InputError` for a folder without a manifest and for a damaged line.
     """
-    file = folder / MANIFEST
-    if not file.is_file():
-        raise InputError(f"{folder}: found no {MANIFEST}, expected the output of `datum generate`")
     images = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_json_lines(folder / MANIFEST), start=1):
         try:
-            images.append(GeneratedImage(**json.loads(line)))
-        except (ValueError, TypeError):
-            raise InputError(f"{file}: line {number} is no image record; generate the folder again") from None
+            images.append(GeneratedImage(**line))
+        except TypeError:
+            raise InputError(
+                f"{folder / MANIFEST}, line {number}: is no image record; generate the folder again"
+            ) from None
     return sorted(images, key=lambda image: image.index)
 
 
 def read_drawings(folder: Path) -> list[Drawing]:
     """Prompt and file of every image in the manifest, in its order; raises `InputError` where it lists
     none."""
-    manifest = folder / MANIFEST
-    lines = read_json_lines(manifest)
-    if not lines:
-        raise InputError(f"{manifest}: lists no image; run `datum generate` again")
-    drawings = []
-    for number, line in enumerate(lines, start=1):
+    manifest, drawings = folder / MANIFEST, []
+    for number, line in enumerate(read_json_lines(manifest), start=1):
         prompt, name = line.get("prompt"), line.get("file")
         if not isinstance(prompt, str) or not isinstance(name, str):
             raise InputError(
@@ -110,6 +99,8 @@ def read_drawings(folder: Path) -> list[Drawing]:
             )
         # Only the base name counts: a manifest cannot point outside its own folder.
         drawings.append(Drawing(prompt=prompt, file=folder / IMAGES / Path(name).name))
+    if not drawings:
+        raise InputError(f"{manifest}: lists no image; run `datum generate` again")
     return drawings
 
 

@@ -15,8 +15,7 @@ from datum.datasets.convert import convert
 from datum.datasets.one_shot import one_shot_images
 from datum.datasets.remote import (
     fetch_validation,
-    ingest_source_uri,
-    ingest_target_uri,
+    ingest_uri,
     one_shot_image,
 )
 from datum.errors import InputError
@@ -82,8 +81,8 @@ def raw(s3_bucket: str) -> str:
 
 def test_drawn_data_sets_are_ingested_fetched_elsewhere_and_trained_on(datasets: str, tmp_path: Path) -> None:
     uris = [
-        ingest_source_uri("gta", "", datasets, tmp_path / "a", settings=SETTINGS),
-        ingest_target_uri("", datasets, tmp_path / "a", settings=SETTINGS),
+        ingest_uri("gta", "", datasets, tmp_path / "a", settings=SETTINGS),
+        ingest_uri("cityscapes", "", datasets, tmp_path / "a", settings=SETTINGS),
     ]
     source = find_source("gta-to-cityscapes", fetch(uris[0], tmp_path / "b"))
     assert len(source) == SETTINGS.source_scenes
@@ -99,7 +98,7 @@ def test_drawn_data_sets_are_ingested_fetched_elsewhere_and_trained_on(datasets:
 
 
 def test_the_statistics_name_no_path_of_the_machine_that_made_them(datasets: str, tmp_path: Path) -> None:
-    uri = ingest_source_uri("gta", "", datasets, tmp_path / "a", settings=SETTINGS)
+    uri = ingest_uri("gta", "", datasets, tmp_path / "a", settings=SETTINGS)
     copy = fetch(uri, tmp_path / "b")
     entries = json.loads((copy / "sample_class_stats.json").read_text())
     assert all((copy / entry["file"]).is_file() for entry in entries)
@@ -110,12 +109,12 @@ def test_the_same_content_has_the_same_uri_wherever_it_was_ingested(
     datasets: str, s3_bucket: str, tmp_path: Path
 ) -> None:
     root = source_of_user(tmp_path / "user")
-    one = ingest_source_uri("gta", str(root), datasets, tmp_path / "a", settings=SETTINGS)
+    one = ingest_uri("gta", str(root), datasets, tmp_path / "a", settings=SETTINGS)
     os.utime(root / "images/00000.png", (1, 1))
     elsewhere = f"s3://{s3_bucket}/elsewhere"
-    other = ingest_source_uri("gta", str(root), elsewhere, tmp_path / "b", settings=SETTINGS)
+    other = ingest_uri("gta", str(root), elsewhere, tmp_path / "b", settings=SETTINGS)
     remote = uploaded(root, f"s3://{s3_bucket}/raw")
-    third = ingest_source_uri("gta", remote, datasets, tmp_path / "c", settings=SETTINGS)
+    third = ingest_uri("gta", remote, datasets, tmp_path / "c", settings=SETTINGS)
     assert one == third
     assert one.rpartition("/")[2] == other.rpartition("/")[2]
 
@@ -128,9 +127,9 @@ def test_a_second_ingestion_of_the_same_input_makes_nothing(
     source = {"drawn": "", "mounted": str(root), "remote": raw}[kind]
     if kind == "remote":
         uploaded(root, raw)
-    first = ingest_source_uri("gta", source, datasets, tmp_path / "a", settings=SETTINGS)
+    first = ingest_uri("gta", source, datasets, tmp_path / "a", settings=SETTINGS)
     before = open_store(datasets).entries()
-    assert ingest_source_uri("gta", source, datasets, tmp_path / "b", settings=SETTINGS) == first
+    assert ingest_uri("gta", source, datasets, tmp_path / "b", settings=SETTINGS) == first
     assert open_store(datasets).entries() == before
     assert not (tmp_path / "b").exists(), "nothing was fetched or converted"
 
@@ -139,29 +138,29 @@ def test_a_second_ingestion_of_the_same_input_makes_nothing(
 def test_a_changed_input_is_ingested_anew(datasets: str, raw: str, tmp_path: Path, kind: str) -> None:
     root = source_of_user(tmp_path / "user")
     source = str(root) if kind == "mounted" else uploaded(root, raw)
-    first = ingest_source_uri("gta", source, datasets, tmp_path / "a", settings=SETTINGS)
+    first = ingest_uri("gta", source, datasets, tmp_path / "a", settings=SETTINGS)
     write(root / "labels/00001.png", np.full((32, 48), 8, np.uint8))
     uploaded(root, raw)
-    second = ingest_source_uri("gta", source, datasets, tmp_path / "a", settings=SETTINGS)
+    second = ingest_uri("gta", source, datasets, tmp_path / "a", settings=SETTINGS)
     assert first != second
     converted = fetch(second, tmp_path / "c") / "labels/00001_labelTrainIds.png"
     assert set(np.unique(read_label(converted))) == {1}
 
 
 def test_other_settings_of_drawn_scenes_make_another_data_set(datasets: str, tmp_path: Path) -> None:
-    first = ingest_target_uri("", datasets, tmp_path, settings=SETTINGS)
+    first = ingest_uri("cityscapes", "", datasets, tmp_path, settings=SETTINGS)
     fewer = DatasetSettings(height=64, width=64, target_train_scenes=4, target_val_scenes=3)
-    assert ingest_target_uri("", datasets, tmp_path, settings=fewer) != first
+    assert ingest_uri("cityscapes", "", datasets, tmp_path, settings=fewer) != first
 
 
 def test_an_incomplete_result_is_made_again(datasets: str, tmp_path: Path) -> None:
-    uri = ingest_source_uri("gta", "", datasets, tmp_path / "a", settings=SETTINGS)
+    uri = ingest_uri("gta", "", datasets, tmp_path / "a", settings=SETTINGS)
     store = open_store(uri)
     store.delete("labels/00001.png")
-    assert ingest_source_uri("gta", "", datasets, tmp_path / "b", settings=SETTINGS) == uri
+    assert ingest_uri("gta", "", datasets, tmp_path / "b", settings=SETTINGS) == uri
     assert store.exists("labels/00001.png")
     store.delete("dataset.json")
-    assert ingest_source_uri("gta", "", datasets, tmp_path / "c", settings=SETTINGS) == uri
+    assert ingest_uri("gta", "", datasets, tmp_path / "c", settings=SETTINGS) == uri
     assert store.exists("dataset.json")
 
 
@@ -173,31 +172,31 @@ def test_only_the_needed_folders_of_a_users_data_set_are_fetched(
         write(label, np.stack([read_label(label)] * 3, axis=2))
     write(root / "Depth/00000.png", np.zeros((4, 4), np.uint8))
     uploaded(root, f"{raw}/synthia")
-    uri = ingest_source_uri("synthia", f"{raw}/synthia", datasets, tmp_path / "a", settings=SETTINGS)
+    uri = ingest_uri("synthia", f"{raw}/synthia", datasets, tmp_path / "a", settings=SETTINGS)
     assert not list((tmp_path / "a").rglob("Depth"))
     assert len(find_source("synthia-to-cityscapes", fetch(uri, tmp_path / "b"))) == 3
 
     uploaded(target_of_user(tmp_path / "target"), f"{raw}/cityscapes")
-    uri = ingest_target_uri(f"{raw}/cityscapes", datasets, tmp_path / "c", settings=SETTINGS)
+    uri = ingest_uri("cityscapes", f"{raw}/cityscapes", datasets, tmp_path / "c", settings=SETTINGS)
     assert not list((tmp_path / "c").rglob("test"))
     assert not [name for name in names_below(uri) if name.startswith(("gtFine/train", "leftImg8bit/test"))]
     assert len(find_validation_images(fetch_validation(uri, tmp_path / "d"))) == 4
 
 
 def test_an_ingested_data_set_may_be_named_as_input(datasets: str, tmp_path: Path) -> None:
-    source = ingest_source_uri("gta", "", datasets, tmp_path / "a", settings=SETTINGS)
-    target = ingest_target_uri("", datasets, tmp_path / "a", settings=SETTINGS)
+    source = ingest_uri("gta", "", datasets, tmp_path / "a", settings=SETTINGS)
+    target = ingest_uri("cityscapes", "", datasets, tmp_path / "a", settings=SETTINGS)
     before = open_store(datasets).entries()
-    assert ingest_source_uri("gta", source, datasets, tmp_path / "b", settings=SETTINGS) == source
-    assert ingest_target_uri(target, datasets, tmp_path / "b", settings=SETTINGS) == target
+    assert ingest_uri("gta", source, datasets, tmp_path / "b", settings=SETTINGS) == source
+    assert ingest_uri("cityscapes", target, datasets, tmp_path / "b", settings=SETTINGS) == target
     assert open_store(datasets).entries() == before and not (tmp_path / "b").exists()
     with pytest.raises(InputError, match="RGB: no such folder; expected SYNTHIA's layout"):
-        ingest_source_uri("synthia", source, datasets, tmp_path / "b", settings=SETTINGS)
+        ingest_uri("synthia", source, datasets, tmp_path / "b", settings=SETTINGS)
 
 
 def test_a_published_data_set_that_was_not_converted_is_ingested(datasets: str, tmp_path: Path) -> None:
     published = publish(source_of_user(tmp_path / "user"), datasets, "mine")
-    uri = ingest_source_uri("gta", published, datasets, tmp_path / "a", settings=SETTINGS)
+    uri = ingest_uri("gta", published, datasets, tmp_path / "a", settings=SETTINGS)
     assert uri != published and "labels/00000_labelTrainIds.png" in names_below(uri)
 
 
@@ -205,12 +204,12 @@ def test_a_mounted_source_that_is_converted_is_used_in_place(datasets: str, tmp_
     root = source_of_user(tmp_path / "my data" / "gta")
     convert("gta", root, workers=1)
     scratch = tmp_path / "scratch"
-    uri = ingest_source_uri("gta", str(root), datasets, scratch, settings=SETTINGS)
+    uri = ingest_uri("gta", str(root), datasets, scratch, settings=SETTINGS)
     assert fetch(uri, scratch) == root
     assert not scratch.exists() and open_store(datasets).list() == []
-    assert ingest_source_uri("gta", str(root), datasets, scratch, settings=SETTINGS) == uri
+    assert ingest_uri("gta", str(root), datasets, scratch, settings=SETTINGS) == uri
     os.utime(root / "labels/00001_labelTrainIds.png", (1, 1))
-    changed = ingest_source_uri("gta", str(root), datasets, scratch, settings=SETTINGS)
+    changed = ingest_uri("gta", str(root), datasets, scratch, settings=SETTINGS)
     assert changed != uri and fetch(changed, scratch) == root
 
 
@@ -230,19 +229,19 @@ def test_a_mounted_source_that_is_converted_in_part_is_converted_elsewhere(
             (root / "sample_class_stats.json").write_text(json.dumps(stats[:2]))
         case "no JSON":
             (root / "sample_class_stats.json").write_text("[{")
-    uri = ingest_source_uri("gta", str(root), datasets, tmp_path / "a", settings=SETTINGS)
+    uri = ingest_uri("gta", str(root), datasets, tmp_path / "a", settings=SETTINGS)
     assert uri.startswith(datasets)
     assert len(find_source("gta-to-cityscapes", fetch(uri, tmp_path / "b"))) == 3
 
 
 def test_a_mounted_target_is_checked_and_used_in_place(datasets: str, tmp_path: Path) -> None:
     root, scratch = target_of_user(tmp_path / "cityscapes"), tmp_path / "scratch"
-    uri = ingest_target_uri(str(root), datasets, scratch, settings=SETTINGS)
+    uri = ingest_uri("cityscapes", str(root), datasets, scratch, settings=SETTINGS)
     assert fetch_validation(uri, scratch) == root and not scratch.exists()
     label = root / "gtFine/val/aachen/aachen_000000_000019_gtFine_labelIds.png"
     write(label, np.full((32, 48), 77, np.uint8))
     with pytest.raises(InputError, match=rf"{label}: found label id 77"):
-        ingest_target_uri(str(root), datasets, scratch, settings=SETTINGS)
+        ingest_uri("cityscapes", str(root), datasets, scratch, settings=SETTINGS)
 
 
 def test_a_data_set_that_lacks_a_label_is_refused_before_it_is_fetched(
@@ -254,9 +253,9 @@ def test_a_data_set_that_lacks_a_label_is_refused_before_it_is_fetched(
     with pytest.raises(
         InputError, match=rf"{raw}/gta/images/00001\.png: its label is missing, expected {raw}"
     ):
-        ingest_source_uri("gta", f"{raw}/gta", datasets, tmp_path / "scratch", settings=SETTINGS)
+        ingest_uri("gta", f"{raw}/gta", datasets, tmp_path / "scratch", settings=SETTINGS)
     with pytest.raises(InputError, match=f"{raw}/nothing/leftImg8bit/train: no such folder"):
-        ingest_target_uri(f"{raw}/nothing", datasets, tmp_path / "scratch", settings=SETTINGS)
+        ingest_uri("cityscapes", f"{raw}/nothing", datasets, tmp_path / "scratch", settings=SETTINGS)
     assert not (tmp_path / "scratch").exists() and open_store(datasets).list() == []
 
 
@@ -267,13 +266,13 @@ def test_a_bad_label_is_named_by_its_uri_and_nothing_is_published(
     write(root / "labels/00001.png", np.full((32, 48), 77, np.uint8))
     uploaded(root, f"{raw}/gta")
     with pytest.raises(InputError, match=rf"{raw}/gta/labels/00001\.png: found label id 77"):
-        ingest_source_uri("gta", f"{raw}/gta", datasets, tmp_path / "scratch", settings=SETTINGS)
+        ingest_uri("gta", f"{raw}/gta", datasets, tmp_path / "scratch", settings=SETTINGS)
     assert open_store(datasets).list() == []
 
 
 def test_synthia_cannot_be_drawn(datasets: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none given for synthia"):
-        ingest_source_uri("synthia", "", datasets, tmp_path, settings=SETTINGS)
+        ingest_uri("synthia", "", datasets, tmp_path, settings=SETTINGS)
 
 
 def test_a_remote_target_gives_the_images_that_a_local_one_gives(
@@ -281,7 +280,7 @@ def test_a_remote_target_gives_the_images_that_a_local_one_gives(
 ) -> None:
     root = target_of_user(tmp_path / "user")
     uploaded(root, raw)
-    uri = ingest_target_uri(raw, datasets, tmp_path / "a", settings=SETTINGS)
+    uri = ingest_uri("cityscapes", raw, datasets, tmp_path / "a", settings=SETTINGS)
     seeds = [3, 1, 2]
     expected = one_shot_images(root, seeds)
     for position in range(3):

@@ -86,8 +86,9 @@ def test_a_folder_that_is_no_finished_shard_is_named(
     with pytest.raises(InputError, match="absent: is no finished output"):
         merge_shards([shards[0], tmp_path / "absent"], tmp_path / "merged")
     (own_shards[0] / "manifest.jsonl").unlink()
-    with pytest.raises(InputError, match=r"shard1: found no manifest\.jsonl"):
+    with pytest.raises(InputError, match=r"shard1/manifest\.jsonl: missing"):
         merge_shards(own_shards, tmp_path / "merged")
-    (own_shards[0] / "manifest.jsonl").write_text("nonsense\n")
-    with pytest.raises(InputError, match="line 1 is no image record"):
-        read_manifest(own_shards[0])
+    for content, message in (("nonsense\n", "is not JSON"), ('{"index": 0}\n', "is no image record")):
+        (own_shards[0] / "manifest.jsonl").write_text(content)
+        with pytest.raises(InputError, match=rf"manifest\.jsonl, line 1: {message}"):
+            read_manifest(own_shards[0])

@@ -4,7 +4,7 @@ import base64
 import re
 import socket
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from datum.cluster.doctor.checks import TIMEOUT, Finding, ok, problem, warning
 from datum.cluster.doctor.kubernetes_client import Kubernetes
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError, TemporaryFaultError
-from datum.layouts import LAYOUTS
+from datum.layouts import LAYOUTS, Listing, check_dataset
 from datum.methods import DatasetName
 from datum.store import Access, is_http_url, open_store
 from datum.transfer import INDEX, is_published, remote_files
@@ -238,31 +238,13 @@ def _on_volume(settings: ClusterSettings, name: str, uri: str) -> Finding:
     return ok(f"{uri} on {settings.data_volume}: the first task of a run checks what is there")
 
 
-def _compare(uri: str, name: DatasetName, files: Iterable[str], published: bool) -> Finding:
+def _compare(uri: str, name: DatasetName, files: Collection[str], published: bool) -> Finding:
     """Whether every image that needs a label has one, and the other way round."""
-    layout = LAYOUTS[name]
-    remedy = f"complete the data set: {layout.title}'s layout, see the README"
-    frames = _frames(files, layout.images, layout.image_suffix, layout.frame_ends_in_digit)
-    labeled = _frames(files, layout.labels, layout.label_suffix, layout.frame_ends_in_digit)
-    if layout.splits and not any(frame.startswith("train/") for frame in frames):
-        return problem(f"{uri} has no image in {layout.images}/train", remedy)
-    # The target's training images need no labels.
-    pairs = {frame for frame in frames | labeled if not layout.splits or frame.startswith("val/")}
-    lonely = sorted(pairs - (frames & labeled))
-    if lonely:
-        return problem(
-            f"{uri}: {len(lonely)} of {len(pairs)} frames lack image or label, such as {lonely[0]}", remedy
-        )
-    if not pairs:
-        return problem(f"{uri} has no frame in {layout.images}/val and {layout.labels}/val", remedy)
+    try:
+        needed, pairs = check_dataset(name, Listing(uri, files))
+    except InputError as error:
+        found, _, remedy = str(error).partition("; ")
+        return problem(found, remedy)
     verified = "every file of its index is there" if published else "by its listing; ingest reads the files"
-    return ok(f"{uri}: {layout.title}, {len(frames)} images, {len(pairs)} with labels; {verified}")
-
-
-def _frames(files: Iterable[str], folder: str, suffix: str, ends_in_digit: bool) -> set[str]:
-    frames = {
-        file.removeprefix(f"{folder}/").removesuffix(suffix)
-        for file in files
-        if file.startswith(f"{folder}/") and file.endswith(suffix)
-    }
-    return {frame for frame in frames if frame[-1:].isdigit() or not ends_in_digit}
+    images = f"{LAYOUTS[name].title}, {len(needed) - len(pairs)} images, {len(pairs)} with labels"
+    return ok(f"{uri}: {images}; {verified}")

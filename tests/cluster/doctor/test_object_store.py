@@ -154,8 +154,13 @@ def test_data_sets_are_verified_by_their_listing(examine: Doctor, place: str) ->
     label = "gtFine/val/ulm/ulm_000001_000019_gtFine_labelIds.png"
     upload(target, frame.format("val"), label)
     rows = examine(source=source, target=target)
-    assert "1 of 2 frames lack image or label, such as 0000002" in rows["source"].found
-    assert rows["target"].found == f"{target} has no image in leftImg8bit/train"
+    assert rows["source"].found == (
+        f"{source}/RGB/0000002.png: its label is missing, expected {source}/GT/LABELS/0000002.png"
+    )
+    assert rows["source"].remedy == "complete the data set or remove the file"
+    assert rows["target"].found == f"{target}/leftImg8bit/train: no such folder"
+    assert rows["target"].remedy.startswith("expected Cityscapes's layout, leftImg8bit/<split>/<city> and")
+    assert problems(rows) == ["source", "target"]
     upload(source, "GT/LABELS/0000002.png")
     upload(target, frame.format("train"))
     rows = examine(source=source, target=target)
