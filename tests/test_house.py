@@ -24,9 +24,8 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 80
 """Lines."""
 
 SHARED_NAMES = {
-    # A component has the name of the function that it calls, and the pipeline that of what it ingests.
-    *("check_parameters", "ingest_source", "ingest_target", "personalize", "generate", "merge_shards"),
-    *("adapt", "evaluate", "report"),
+    # A component has the name of the function that it calls.
+    *("check_parameters", "personalize", "generate", "merge_shards", "adapt", "evaluate", "report"),
     # What every family of encoders offers.
     *("build", "channels", "in_our_names"),
     "main",

@@ -66,7 +66,7 @@ def ingest_source(
     from components.task import failing_with_status, scratch
     from datum.config import load_settings
     from datum.datasets.remote import ingest_uri
-    from datum.datasets.working_copy import ingest
+    from datum.datasets.working_copy import ingest_dataset
     from datum.methods import BENCHMARKS
 
     dataset = BENCHMARKS[benchmark].source
@@ -75,7 +75,7 @@ def ingest_source(
         if not workspace:
             return ingest_uri(dataset, root, datasets, scratch(), settings=settings)
         output = Path(workspace) / "datasets" / "source"
-        ingest(dataset, Path(root) if root else None, output, settings=settings)
+        ingest_dataset(dataset, Path(root) if root else None, output, settings=settings)
         return str(output)
 
 
@@ -89,14 +89,14 @@ def ingest_target(
     from components.task import failing_with_status, scratch
     from datum.config import load_settings
     from datum.datasets.remote import ingest_uri
-    from datum.datasets.working_copy import ingest
+    from datum.datasets.working_copy import ingest_dataset
 
     with failing_with_status(store_endpoint):
         settings = load_settings(profile, overrides).datasets
         if not workspace:
             return ingest_uri("cityscapes", root, datasets, scratch(), settings=settings)
         output = Path(workspace) / "datasets" / "target"
-        ingest("cityscapes", Path(root) if root else None, output, settings=settings)
+        ingest_dataset("cityscapes", Path(root) if root else None, output, settings=settings)
         return str(output)
 
 

@@ -15,7 +15,7 @@ from datum import __version__
 from datum.config import DatasetSettings, to_dict
 from datum.datasets.convert import DEFAULT_WORKERS, check_labels
 from datum.datasets.one_shot import draw_images, named_image, require_one_a_seed
-from datum.datasets.working_copy import DRAWN_SEED, fingerprint, ingest, part_of
+from datum.datasets.working_copy import DRAWN_SEED, fingerprint, ingest_dataset, part_of
 from datum.errors import InputError
 from datum.formats.class_statistics import STATISTICS_FILES, read_statistics
 from datum.layouts import CITYSCAPES, TRAIN_IMAGES, Listing, Pair, check_dataset, find_train_images, layout_of
@@ -44,7 +44,7 @@ def ingest_uri(
     function returned is used in place, and so is a mounted data set: a target, of which no converted label is
     needed, and a source that `datum convert` has converted.
 
-    Raises `InputError` for what `datum.datasets.working_copy.ingest` does not accept.
+    Raises `InputError` for what `datum.datasets.working_copy.ingest_dataset` does not accept.
     """
     layout, part = layout_of(dataset), part_of(dataset)
     folders = _TARGET if part == "target" else (f"{layout.images}/", f"{layout.labels}/")
@@ -74,7 +74,7 @@ def ingest_uri(
         return known
     copy = fetch(uri, scratch, only=folders) if uri else None
     try:
-        ingest(dataset, copy, output, settings=settings, workers=WORKERS, recorded_root=Path())
+        ingest_dataset(dataset, copy, output, settings=settings, workers=WORKERS, recorded_root=Path())
     except InputError as error:
         # Files are named by where the user keeps them.
         raise InputError(str(error).replace(str(copy), uri) if copy else str(error)) from None

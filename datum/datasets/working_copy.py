@@ -30,7 +30,7 @@ _SCENES_A_PROCESS = 500
 _SOURCE, _TARGET_TRAIN, _TARGET_VAL = 0, 1, 2
 
 
-def ingest(
+def ingest_dataset(
     dataset: DatasetName,
     root: Path | None,
     output: Path,

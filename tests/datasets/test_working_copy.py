@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from datum.config import DatasetSettings
-from datum.datasets.working_copy import ingest
+from datum.datasets.working_copy import ingest_dataset
 from datum.errors import InputError
 from datum.layouts import check_dataset
 
@@ -53,7 +53,7 @@ def files_of(root: Path) -> set[str]:
 def test_a_users_source_is_linked_converted_and_never_written_to(tmp_path: Path) -> None:
     root, output = source_of_user(tmp_path / "user"), tmp_path / "out/source"
     before = state_of(root)
-    ingest("gta", root, output, settings=SETTINGS, workers=1)
+    ingest_dataset("gta", root, output, settings=SETTINGS, workers=1)
     assert state_of(root) == before
     check_dataset("gta", output)
     assert (output / "images/00000.png").readlink() == root.resolve() / "images/00000.png"
@@ -69,7 +69,7 @@ def test_json_paths_hold_in_another_working_directory(
 ) -> None:
     source_of_user(tmp_path / "user")
     monkeypatch.chdir(tmp_path)
-    ingest("gta", Path("user"), Path("out/source"), settings=SETTINGS, workers=1)
+    ingest_dataset("gta", Path("user"), Path("out/source"), settings=SETTINGS, workers=1)
     monkeypatch.chdir("/")
     stats = json.loads((tmp_path / "out/source/sample_class_stats.json").read_text())
     assert all(Path(entry["file"]).is_file() for entry in stats)
@@ -79,7 +79,7 @@ def test_json_paths_hold_in_another_working_directory(
 def test_a_users_target_keeps_train_images_and_val_pairs_but_no_train_labels(tmp_path: Path) -> None:
     root, output = target_of_user(tmp_path / "user"), tmp_path / "target"
     before = state_of(root)
-    ingest("cityscapes", root, output, settings=SETTINGS, workers=1)
+    ingest_dataset("cityscapes", root, output, settings=SETTINGS, workers=1)
     assert state_of(root) == before
     check_dataset("cityscapes", output)
     assert not (output / "gtFine/train").exists()
@@ -89,8 +89,8 @@ def test_a_users_target_keeps_train_images_and_val_pairs_but_no_train_labels(tmp
 
 
 def test_scenes_are_drawn_where_no_data_set_is_given(tmp_path: Path) -> None:
-    ingest("gta", None, tmp_path / "source", settings=SETTINGS, workers=1)
-    ingest("cityscapes", None, tmp_path / "target", settings=SETTINGS, workers=1)
+    ingest_dataset("gta", None, tmp_path / "source", settings=SETTINGS, workers=1)
+    ingest_dataset("cityscapes", None, tmp_path / "target", settings=SETTINGS, workers=1)
     check_dataset("gta", tmp_path / "source")
     check_dataset("cityscapes", tmp_path / "target")
     assert len(json.loads((tmp_path / "source/sample_class_stats.json").read_text())) == 6
@@ -99,8 +99,8 @@ def test_scenes_are_drawn_where_no_data_set_is_given(tmp_path: Path) -> None:
 
 
 def test_no_scene_is_drawn_twice_over_source_train_and_val(tmp_path: Path) -> None:
-    ingest("gta", None, tmp_path / "source", settings=SETTINGS, workers=1)
-    ingest("cityscapes", None, tmp_path / "target", settings=SETTINGS, workers=1)
+    ingest_dataset("gta", None, tmp_path / "source", settings=SETTINGS, workers=1)
+    ingest_dataset("cityscapes", None, tmp_path / "target", settings=SETTINGS, workers=1)
     # The layout of a scene does not depend on its domain, so equal seeds would give equal labels.
     labels = [
         np.asarray(Image.open(file)).tobytes()
@@ -112,20 +112,20 @@ def test_no_scene_is_drawn_twice_over_source_train_and_val(tmp_path: Path) -> No
 
 def test_the_same_settings_draw_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        ingest("gta", None, tmp_path / name, settings=SETTINGS, workers=1)
+        ingest_dataset("gta", None, tmp_path / name, settings=SETTINGS, workers=1)
     for file in (tmp_path / "a").rglob("*.png"):
         assert file.read_bytes() == (tmp_path / "b" / file.relative_to(tmp_path / "a")).read_bytes()
 
 
 def test_a_whole_output_is_kept_and_another_data_set_does_not_overwrite_it(tmp_path: Path) -> None:
     root, output = source_of_user(tmp_path / "user"), tmp_path / "source"
-    ingest("gta", root, output, settings=SETTINGS, workers=1)
+    ingest_dataset("gta", root, output, settings=SETTINGS, workers=1)
     before = state_of(output)
-    ingest("gta", root, output, settings=SETTINGS, workers=1)
+    ingest_dataset("gta", root, output, settings=SETTINGS, workers=1)
     assert state_of(output) == before
     write(root / "labels/00001.png", np.full((6, 8), 11, np.uint8))
     with pytest.raises(InputError, match="already holds something else"):
-        ingest("gta", root, output, settings=SETTINGS, workers=1)
+        ingest_dataset("gta", root, output, settings=SETTINGS, workers=1)
     assert state_of(output) == before
 
 
@@ -133,7 +133,7 @@ def test_bad_labels_are_named_where_the_user_keeps_them_and_nothing_is_left(tmp_
     root = source_of_user(tmp_path / "user")
     write(root / "labels/00001.png", np.full((6, 8), 77, np.uint8))
     with pytest.raises(InputError, match=rf"{root}/labels/00001\.png: found label id 77"):
-        ingest("gta", root, tmp_path / "out", settings=SETTINGS, workers=1)
+        ingest_dataset("gta", root, tmp_path / "out", settings=SETTINGS, workers=1)
     assert {file.name for file in tmp_path.iterdir()} == {"user"}
 
 
@@ -142,13 +142,13 @@ def test_an_empty_target_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     for file in (root / "leftImg8bit/train").rglob("*.png"):
         file.unlink()
     with pytest.raises(InputError, match="leftImg8bit/train: found no file"):
-        ingest("cityscapes", root, tmp_path / "out", settings=SETTINGS, workers=1)
+        ingest_dataset("cityscapes", root, tmp_path / "out", settings=SETTINGS, workers=1)
     assert {file.name for file in tmp_path.iterdir()} == {"user"}
 
 
 def test_synthia_cannot_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--source: none given for synthia"):
-        ingest("synthia", None, tmp_path / "out", settings=SETTINGS, workers=1)
+        ingest_dataset("synthia", None, tmp_path / "out", settings=SETTINGS, workers=1)
     assert not list(tmp_path.iterdir())
 
 
@@ -156,8 +156,8 @@ def test_killed_anywhere_and_started_again_it_gives_the_same_files(tmp_path: Pat
     root, output = source_of_user(tmp_path / "user", frames=150), tmp_path / "killed/source"
     script = (
         "import sys; from pathlib import Path; from datum.config import DatasetSettings;"
-        "from datum.datasets.working_copy import ingest;"
-        "ingest('gta', Path(sys.argv[1]), Path(sys.argv[2]), settings=DatasetSettings(), workers=1)"
+        "from datum.datasets.working_copy import ingest_dataset;"
+        "ingest_dataset('gta', Path(sys.argv[1]), Path(sys.argv[2]), settings=DatasetSettings(), workers=1)"
     )
     partial = output.with_name("source.partial")
     for milestone in ("images/00000.png", "labels/.00080_labelTrainIds.png.partial"):
@@ -169,9 +169,9 @@ def test_killed_anywhere_and_started_again_it_gives_the_same_files(tmp_path: Pat
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
         assert not output.exists()
-    ingest("gta", root, output, settings=DatasetSettings(), workers=1)
+    ingest_dataset("gta", root, output, settings=DatasetSettings(), workers=1)
     whole = tmp_path / "whole"
-    ingest("gta", root, whole, settings=DatasetSettings(), workers=1)
+    ingest_dataset("gta", root, whole, settings=DatasetSettings(), workers=1)
     assert files_of(output) == files_of(whole)
     for name in files_of(whole):
         expected = (whole / name).read_bytes().replace(str(whole).encode(), str(output).encode())
