@@ -96,14 +96,13 @@ def one_shot_image(
 
     Of a remote target, the names are listed and this one image is fetched. A named image is a path relative
     to `leftImg8bit/train`, a URI, or the path of a mounted file. Raises `InputError` where `one_shot_images`
-    does.
+    does for this image.
     """
-    root = local_path(target)
     if named:
         require_one_a_seed(seeds, named)
         image = _fetch_named(target, named[position], scratch)
     else:
-        where = root or Listing(target, remote_files(target, only=[f"{TRAIN_IMAGES}/"]))
+        where = local_path(target) or Listing(target, remote_files(target, only=[f"{TRAIN_IMAGES}/"]))
         name = draw_images(find_train_images(where), seeds, where)[position]
         image = fetch(target, scratch, only=[name]) / name
     open_one_shot_image(image)
