@@ -22,67 +22,49 @@ class Tasks:
 
     def __init__(self, parameters: SimpleNamespace, *, seeds: Sequence[int], cluster: Cluster | None) -> None:
         self._parameters, self._seeds, self._cluster = parameters, list(seeds), cluster
-        self._settings = {name: getattr(parameters, name) for name in ("workspace", "profile", "overrides")}
-        self._store = {"store_endpoint": parameters.store_endpoint}
 
     def check(self, *, method: Any = "daformer", variants: Sequence[str] = ()) -> Any:
         """Refuses parameters that cannot work."""
-        p = self._parameters
+        form = vars(self._parameters)
         caches = self._cluster is not None and self._cluster.caches
         names = [f"{stage}_image" for stage in STAGES] if caches else []
         # Not every pipeline has all of these.
         defaults = {"encoder": "mit-b5", "named_one_shots": [], "base_model": "", "pretrained_encoder": ""}
         defaults |= {"state": "", "reports": ""}
-        task = check_parameters(
-            benchmark=p.benchmark,
+        return self._task(
+            check_parameters,
+            "check",
+            "check parameters",
             method=method,
             variants=list(variants),
             seeds=self._seeds,
-            source=p.source,
-            target=p.target,
-            datasets=p.datasets,
-            images=[getattr(p, name) for name in names if hasattr(p, name)],
-            **{name: getattr(p, name, default) for name, default in defaults.items()},
-            **self._store,
-            **self._settings,
+            images=[form[name] for name in names if name in form],
+            **{name: default for name, default in defaults.items() if name not in form},
         )
-        return self._placed(task, "check", "check parameters")
 
     def ingest(self, checked: Any) -> tuple[Any, Any]:
         """Where the source and the target data set lie, ready to train on."""
         p = self._parameters
-        shared = {"datasets": p.datasets, **self._store, **self._settings}
-        source = ingest_source(root=p.source, benchmark=p.benchmark, **shared)
-        target = ingest_target(root=p.target, **shared)
-        self._placed(source, "ingest", "ingest source").after(checked)
-        self._placed(target, "ingest", "ingest target").after(checked)
+        source = self._task(ingest_source, "ingest", "ingest source", root=p.source).after(checked)
+        target = self._task(ingest_target, "ingest", "ingest target", root=p.target).after(checked)
         return source.output, target.output
 
     def select(self, seed: int, target: Any) -> Any:
         """The one-shot image of `seed`."""
-        task = select_one_shot(
+        return self._task(
+            select_one_shot,
+            "select",
+            f"seed {seed} · select one-shot image",
             target=target,
             seeds=self._seeds,
             position=self._seeds.index(seed),
             named=self._parameters.named_one_shots,
-            workspace=self._parameters.workspace,
-            **self._store,
-        )
-        return self._placed(task, "select", f"seed {seed} · select one-shot image").output
+        ).output
 
     def personalize(self, seed: int, one_shot: Any) -> Any:
         """The diffusion model, personalized on the one-shot image."""
-        p = self._parameters
-        task = personalize(
-            one_shot=one_shot,
-            seed=seed,
-            base_model=p.base_model,
-            state=p.state,
-            resume_from=p.resume_from,
-            **self._store,
-            **self._settings,
-        )
-        return self._placed(task, "personalize", f"seed {seed} · personalize").output
+        name = f"seed {seed} · personalize"
+        return self._task(personalize, "personalize", name, one_shot=one_shot, seed=seed).output
 
     def generate(
         self,
@@ -95,28 +77,23 @@ class Tasks:
         variant: Sequence[str] = (),
     ) -> Any:
         """All images that the personalized model draws, in `shards` tasks (1 to 8)."""
-        p = self._parameters
-        parts = {}
-        for shard in range(1, shards + 1):
-            task = generate(
+        parts = {
+            f"shard_{shard}": self._task(
+                generate,
+                "generate",
+                f"{name} · generate {shard}/{shards}",
                 personalized=personalized,
                 seed=seed,
                 shard=shard,
                 shards=shards,
                 variant=list(variant),
                 run_name=run_name,
-                state=p.state,
-                resume_from=p.resume_from,
-                **self._store,
-                **self._settings,
-            )
-            parts[f"shard_{shard}"] = self._placed(
-                task, "generate", f"{name} · generate {shard}/{shards}"
             ).output
+            for shard in range(1, shards + 1)
+        }
         if shards == 1:
             return parts["shard_1"]
-        merged = merge_shards(run_name=run_name, workspace=p.workspace, **parts)
-        return self._placed(merged, "merge", f"{name} · merge shards").output
+        return self._task(merge_shards, "merge", f"{name} · merge shards", run_name=run_name, **parts).output
 
     def train_and_evaluate(
         self,
@@ -130,48 +107,33 @@ class Tasks:
         run_name: str,
     ) -> Any:
         """The run folder of one training on `images`, the inputs of `adapt` that hold target images."""
-        p = self._parameters
         source, target = data
-        shared = {
-            "benchmark": p.benchmark,
-            "method": method,
-            "encoder": p.encoder,
-            "seed": seed,
-            "run_name": run_name,
-            **self._store,
-            **self._settings,
-        }
-        trained = adapt(
-            source=source,
-            validation=target,
-            pretrained_encoder=p.pretrained_encoder,
-            state=p.state,
-            resume_from=p.resume_from,
-            **shared,
-            **images,
+        shared = {"method": method, "seed": seed, "run_name": run_name, **images}
+        trained = self._task(adapt, "adapt", f"{name} · adapt", source=source, validation=target, **shared)
+        tested = self._task(
+            evaluate,
+            "evaluate",
+            f"{name} · evaluate",
+            segmentor=trained.output,
+            dataset=target,
+            **{"one_shot": one_shot, **shared},
         )
-        self._placed(trained, "adapt", f"{name} · adapt")
-        shown = {"one_shot": one_shot, **images}
-        tested = evaluate(
-            segmentor=trained.output, dataset=target, source=p.source, title=p.title, **shared, **shown
-        )
-        return self._placed(tested, "evaluate", f"{name} · evaluate").outputs["run"]
+        return tested.outputs["run"]
 
     def report(self, runs: Sequence[tuple[str, Any]]) -> None:
         """Reports on `runs`: the name of the baseline that a run belongs to, or nothing, and its folder."""
-        p = self._parameters
-        task = report(
-            baselines=[baseline for baseline, _ in runs],
-            reports=p.reports,
-            state=p.state,
-            resume_from=p.resume_from,
-            workspace=p.workspace,
-            **self._store,
-            **{f"run_{number}": run for number, (_, run) in enumerate(runs, start=1)},
-        )
-        self._placed(task, "report", "report")
+        folders = {f"run_{number}": run for number, (_, run) in enumerate(runs, start=1)}
+        self._task(report, "report", "report", baselines=[baseline for baseline, _ in runs], **folders)
 
-    def _placed(self, task: Any, kind: str, name: str) -> Any:
+    def _task(self, component: Any, kind: str, name: str, **given: Any) -> Any:
+        """A task of `component` with the inputs `given`; the others are the fields of the form that are named
+        alike."""
+        fields = {
+            key: field
+            for key, field in vars(self._parameters).items()
+            if key in component.component_spec.inputs
+        }
+        task = component(**{**fields, **given})
         task.set_display_name(name)
         if self._cluster:
             self._cluster.place(task, kind, self._parameters)
