@@ -5,7 +5,6 @@ compiled (retries, time-outs, volumes, labels) stands in the tables here.
 """
 
 import dataclasses
-import types
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -24,12 +23,13 @@ HOUR = 3600
 class Needs:
     """What one kind of task asks for."""
 
-    image: str
+    image: str = "reporting"
     """Stage whose image it runs in."""
     cpu: str
     """Processors, requested."""
     memory: str = ""
-    """Main memory, requested and limit; empty takes the run's `gpu_memory`."""
+    """Main memory, requested and limit. Empty for a task that runs on the run's GPUs and their nodes, with the
+    run's `gpu_memory`."""
     disk: str
     """Size limit of each of /tmp and /scratch."""
     shared_memory: str = "64Mi"
@@ -37,9 +37,7 @@ class Needs:
     batches through it."""
     hours: float
     """Time after which the task is ended and tried again."""
-    gpu: bool = False
-    """Whether it runs on the run's GPUs and their nodes."""
-    store: bool = False
+    store: bool = True
     """Whether it reaches the store of data sets and state."""
     hub: bool = False
     """Whether it may reach the model hub."""
@@ -48,57 +46,34 @@ class Needs:
     things outside of its inputs (a data set in a store) or leaves something there (a report)."""
 
 
-PAPER: Mapping[str, Needs] = types.MappingProxyType(
-    {
-        "check": Needs(
-            image="reporting", cpu="250m", memory="1Gi", disk="1Gi", hours=0.25, store=True, cached=False
-        ),
-        # GTA's images and labels take 57 GB.
-        "ingest": Needs(
-            image="reporting", cpu="4", memory="8Gi", disk="150Gi", hours=12, store=True, cached=False
-        ),
-        "select": Needs(image="reporting", cpu="250m", memory="1Gi", disk="2Gi", hours=0.5, store=True),
-        # Stable Diffusion v1.4 takes 4.3 GB in float32, AdamW's state of UNet and text encoder 8 GB more.
-        "personalize": Needs(
-            image="personalization",
-            cpu="4",
-            disk="80Gi",
-            shared_memory="2Gi",
-            hours=6,
-            gpu=True,
-            store=True,
-            hub=True,
-        ),
-        "generate": Needs(
-            image="generation", cpu="2", disk="20Gi", shared_memory="1Gi", hours=24, gpu=True, store=True
-        ),
-        "merge": Needs(image="generation", cpu="1", memory="4Gi", disk="20Gi", hours=2),
-        "adapt": Needs(
-            image="adaptation", cpu="8", disk="120Gi", shared_memory="8Gi", hours=96, gpu=True, store=True
-        ),
-        "evaluate": Needs(
-            image="evaluation", cpu="4", disk="40Gi", shared_memory="1Gi", hours=6, gpu=True, store=True
-        ),
-        "report": Needs(
-            image="reporting", cpu="500m", memory="4Gi", disk="20Gi", hours=2, store=True, cached=False
-        ),
-    }
-)
+PAPER: Mapping[str, Needs] = {
+    "check": Needs(cpu="250m", memory="1Gi", disk="1Gi", hours=0.25, cached=False),
+    # GTA's images and labels take 57 GB.
+    "ingest": Needs(cpu="4", memory="8Gi", disk="150Gi", hours=12, cached=False),
+    "select": Needs(cpu="250m", memory="1Gi", disk="2Gi", hours=0.5),
+    # Stable Diffusion v1.4 takes 4.3 GB in float32, AdamW's state of UNet and text encoder 8 GB more.
+    "personalize": Needs(
+        image="personalization", cpu="4", disk="80Gi", shared_memory="2Gi", hours=6, hub=True
+    ),
+    "generate": Needs(image="generation", cpu="2", disk="20Gi", shared_memory="1Gi", hours=24),
+    "merge": Needs(image="generation", cpu="1", memory="4Gi", disk="20Gi", hours=2, store=False),
+    "adapt": Needs(image="adaptation", cpu="8", disk="120Gi", shared_memory="8Gi", hours=96),
+    "evaluate": Needs(image="evaluation", cpu="4", disk="40Gi", shared_memory="1Gi", hours=6),
+    "report": Needs(cpu="500m", memory="4Gi", disk="20Gi", hours=2, cached=False),
+}
 """For the `paper` profile. DAFormer's training takes 16 hours on an RTX 2080 Ti."""
 
-DEMO: Mapping[str, Needs] = types.MappingProxyType(
-    {
-        kind: dataclasses.replace(
-            needs,
-            cpu="250m" if needs.memory == "1Gi" else "500m",
-            memory=needs.memory and "1Gi",
-            disk="2Gi",
-            shared_memory="64Mi",
-            hours=2,
-        )
-        for kind, needs in PAPER.items()
-    }
-)
+DEMO: Mapping[str, Needs] = {
+    kind: dataclasses.replace(
+        needs,
+        cpu="250m" if needs.memory == "1Gi" else "500m",
+        memory=needs.memory and "1Gi",
+        disk="2Gi",
+        shared_memory="64Mi",
+        hours=2,
+    )
+    for kind, needs in PAPER.items()
+}
 """For the `demo` profile, on a laptop's cluster."""
 
 RETRIES = 3
@@ -148,7 +123,7 @@ class Cluster:
         kubernetes.empty_dir_mount(
             task, "dev-shm", "/dev/shm", medium="Memory", size_limit=needs.shared_memory
         )
-        if needs.gpu:
+        if not needs.memory:
             task.set_accelerator_type(parameters.gpu_type).set_accelerator_limit(parameters.gpu_count)
             kubernetes.add_node_selector_json(task, parameters.node_selector)
             kubernetes.add_toleration_json(task, parameters.tolerations)
