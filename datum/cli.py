@@ -9,30 +9,26 @@ import re
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from datum import __version__
 from datum.cluster.commands import add_cluster_commands
 from datum.config import PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
-from datum.errors import BAD_INPUT, exit_status
+from datum.errors import exit_status
 from datum.methods import BENCHMARKS, ENCODERS, METHODS, METHODS_IN_WORDS, DatasetName
+from datum.options import CommandParser, add_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one sub-command; ends the process with the exit statuses of `datum.errors`."""
-    options = _parser().parse_args(arguments)
+    options = vars(_parser().parse_args(arguments))
+    command = options.pop("command")
     with exit_status():
-        options.command(options)
+        command(**options)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Wrong arguments are bad input like any other: one line, without the usage."""
-        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="datum",
         description="One-shot unsupervised domain adaptation of semantic segmentation: "
         "personalize, generate, adapt, evaluate, report.",
@@ -53,135 +49,95 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_convert(commands: Any) -> None:
-    command = _command(commands, "convert", _convert, "write train ids and class statistics into a data set")
+    command = add_command(
+        commands, "convert", _convert, "write train ids and class statistics into a data set"
+    )
     command.add_argument("dataset", choices=typing.get_args(DatasetName), help="layout and label space")
     command.add_argument("root", type=Path, metavar="ROOT", help="folder of the data set")
-    _integer(command, "--workers", os.cpu_count() or 1, 1, "processes")
+    command.add_number("--workers", os.cpu_count() or 1, "processes")
 
 
 def _add_personalize(commands: Any) -> None:
-    command = _command(
-        commands,
-        "personalize",
-        _personalize,
-        "fine-tune a diffusion model on the one-shot image",
-        "personalization",
-    )
-    command.add_argument(
-        "--image", type=Path, required=True, metavar="FILE", help="the one-shot image, 8-bit RGB"
-    )
+    summary = "fine-tune a diffusion model on the one-shot image"
+    command = _add_stage(commands, "personalize", _personalize, summary, "personalization")
+    command.add_path("--image", "FILE", "the one-shot image, 8-bit RGB", required=True)
     _output(command, "folder for checkpoint-<step>/, each a whole StableDiffusionPipeline")
     _base_model(command)
-    _seed(command)
-    _state(command)
+    _seed_and_state(command)
 
 
 def _add_generate(commands: Any) -> None:
-    command = _command(commands, "generate", _generate, "draw images of the new place", "generation")
-    command.add_argument(
+    command = _add_stage(commands, "generate", _generate, "draw images of the new place", "generation")
+    command.add_path(
         "--model",
-        type=Path,
+        "DIR",
+        "output of personalize (generation.checkpoint_step chooses) or one checkpoint folder",
         required=True,
-        metavar="DIR",
-        help="output of personalize (generation.checkpoint_step chooses) or one checkpoint folder",
     )
     _output(command, "folder for images/ and manifest.jsonl")
     command.add_argument(
-        "--count", type=int, metavar="N", help="images in all shards together (default: generation.count)"
+        "--count",
+        type=int,
+        dest="generation.count",
+        metavar="N",
+        help="images in all shards together (default: generation.count)",
     )
     command.add_argument(
         "--shard", type=_shard, default=(1, 1), metavar="I/K", help="draw part I of K (default: 1/1, all)"
     )
-    _seed(command)
-    _state(command)
+    _seed_and_state(command)
 
 
 def _add_adapt(commands: Any) -> None:
-    command = _command(
-        commands, "adapt", _adapt, "train the segmentation network", "adaptation", "evaluation"
-    )
-    for name, table, meaning in (
-        ("benchmark", BENCHMARKS, "data sets"),
-        ("method", METHODS, METHODS_IN_WORDS),
-        ("encoder", ENCODERS, "encoder of the network"),
-    ):
-        default = getattr(PAPER.run, name)
-        command.add_argument(f"--{name}", choices=tuple(table), default=default, help=_default(meaning))
-    command.add_argument(
-        "--source", type=Path, required=True, metavar="ROOT", help="converted GTA or SYNTHIA root"
-    )
-    command.add_argument(
+    summary = "train the segmentation network"
+    command = _add_stage(commands, "adapt", _adapt, summary, "adaptation", "evaluation")
+    command.add_choice("--benchmark", BENCHMARKS, PAPER.run.benchmark, "data sets")
+    command.add_choice("--method", METHODS, PAPER.run.method, METHODS_IN_WORDS)
+    command.add_choice("--encoder", ENCODERS, PAPER.run.encoder, "encoder of the network")
+    command.add_path("--source", "ROOT", "converted GTA or SYNTHIA root", required=True)
+    command.add_path(
         "--target",
-        type=Path,
-        metavar="DIR",
-        help="output of generate or a folder of images; for one-image that image; none for source-only",
+        "DIR",
+        "output of generate or a folder of images; for one-image that image; none for source-only",
     )
-    command.add_argument(
+    command.add_path(
         "--validation",
-        type=Path,
-        metavar="ROOT",
-        help="Cityscapes-layout root whose val split chooses best.safetensors (default: best is the last)",
+        "ROOT",
+        "Cityscapes-layout root whose val split chooses best.safetensors (default: best is the last)",
     )
     _output(command, "folder for last.safetensors, best.safetensors, config.yaml, training.jsonl")
-    _seed(command)
-    _state(command)
+    _seed_and_state(command)
 
 
 def _add_evaluate(commands: Any) -> None:
-    command = _command(commands, "evaluate", _evaluate, "test a checkpoint on Cityscapes val", "evaluation")
-    command.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="FILE", help="best.safetensors or last.safetensors"
-    )
-    command.add_argument("--dataset", type=Path, required=True, metavar="ROOT", help="Cityscapes-layout root")
+    summary = "test a checkpoint on Cityscapes val"
+    command = _add_stage(commands, "evaluate", _evaluate, summary, "evaluation")
+    command.add_path("--checkpoint", "FILE", "best.safetensors or last.safetensors", required=True)
+    command.add_path("--dataset", "ROOT", "Cityscapes-layout root", required=True)
     _output(command, "folder for metrics.json and predictions/")
 
 
 def _add_report(commands: Any) -> None:
-    command = _command(commands, "report", _report, "report over the seeds and publish the median checkpoint")
-    command.add_argument(
-        "--run",
-        type=Path,
-        action="append",
-        required=True,
-        dest="runs",
-        metavar="DIR",
-        help="folder of one seed (one_shot.png, generated/, segmentor/, evaluation/); once a seed",
-    )
-    command.add_argument(
-        "--baseline",
-        type=_named_folder,
-        action="append",
-        default=[],
-        dest="baselines",
-        metavar="NAME=DIR",
-        help="folder of one seed of a baseline, such as source-only=DIR; once a seed",
-    )
+    summary = "report over the seeds and publish the median checkpoint"
+    command = add_command(commands, "report", _report, summary)
+    meaning = "folder of one seed (one_shot.png, generated/, segmentor/, evaluation/); once a seed"
+    command.add_repeated("--run", "DIR", "runs", meaning, type=Path, required=True)
+    meaning = "folder of one seed of a baseline, such as source-only=DIR; once a seed"
+    command.add_repeated("--baseline", "NAME=DIR", "baselines", meaning, type=_named_folder)
     _output(command, "folder for report.html, report.json and median_checkpoint/")
 
 
 def _add_run(commands: Any) -> None:
-    command = _command(
-        commands,
-        "run",
-        _run,
-        "run the whole pipeline on this machine",
-        *STAGES_WITH_SETTINGS,
-        profile="demo",
-    )
-    command.add_argument(
-        "--source", type=Path, metavar="ROOT", help="labeled source data set (default: drawn street scenes)"
-    )
-    command.add_argument(
-        "--target", type=Path, metavar="ROOT", help="Cityscapes-layout target (default: drawn street scenes)"
-    )
-    command.add_argument(
+    summary = "run the whole pipeline on this machine"
+    command = _add_stage(commands, "run", _run, summary, *STAGES_WITH_SETTINGS, profile="demo")
+    command.add_path("--source", "ROOT", "labeled source data set (default: drawn street scenes)")
+    command.add_path("--target", "ROOT", "Cityscapes-layout target (default: drawn street scenes)")
+    command.add_repeated(
         "--one-shot",
+        "FILE",
+        "one_shots",
+        "one-shot image, once a seed (default: drawn from the target's leftImg8bit/train by the seeds)",
         type=Path,
-        action="append",
-        default=[],
-        dest="one_shots",
-        metavar="FILE",
-        help="one-shot image, once a seed (default: drawn from the target's leftImg8bit/train by the seeds)",
     )
     _base_model(command)
     command.add_argument(
@@ -190,158 +146,116 @@ def _add_run(commands: Any) -> None:
     _output(command, "folder for everything; the report is DIR/report/report.html")
 
 
-def _convert(options: argparse.Namespace) -> None:
+def _convert(**options: Any) -> None:
     from datum.datasets.convert import convert
 
-    convert(options.dataset, options.root, workers=options.workers)
+    convert(**options)
 
 
-def _personalize(options: argparse.Namespace) -> None:
+def _personalize(**options: Any) -> None:
     from datum.personalization.personalize import personalize
 
-    given = _given(options, "image", "output", "seed", "state_uri")
-    personalize(**given, settings=_settings(options).personalization)
+    settings = _settings(options)
+    personalize(**options, settings=settings.personalization)
 
 
-def _generate(options: argparse.Namespace) -> None:
+def _generate(**options: Any) -> None:
     from datum.generation.generate import generate
 
-    given = _given(options, "model", "output", "seed", "shard", "state_uri")
-    generate(**given, settings=_settings(options).generation)
+    settings = _settings(options)
+    generate(**options, settings=settings.generation)
 
 
-def _adapt(options: argparse.Namespace) -> None:
+def _adapt(**options: Any) -> None:
     from datum.adaptation.adapt import adapt
 
-    given = _given(options, "benchmark", "method", "encoder", "source", "target", "validation", "output")
     settings = _settings(options)
-    adapt(
-        **given,
-        **_given(options, "seed", "state_uri"),
-        settings=settings.adaptation,
-        evaluation=settings.evaluation,
-    )
+    adapt(**options, settings=settings.adaptation, evaluation=settings.evaluation)
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(**options: Any) -> None:
     from datum.evaluation.evaluate import evaluate
 
-    given = _given(options, "checkpoint", "dataset", "output")
-    evaluate(**given, settings=_settings(options).evaluation)
+    settings = _settings(options)
+    evaluate(**options, settings=settings.evaluation)
 
 
-def _report(options: argparse.Namespace) -> None:
+def _report(baselines: Sequence[tuple[str, Path]], **options: Any) -> None:
     from datum.reporting.report import report
 
-    baselines: dict[str, list[Path]] = {}
-    for name, folder in options.baselines:
-        baselines.setdefault(name, []).append(folder)
-    print(report(runs=options.runs, output=options.output, baselines=baselines))
+    by_name: dict[str, list[Path]] = {}
+    for name, folder in baselines:
+        by_name.setdefault(name, []).append(folder)
+    print(report(**options, baselines=by_name))
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(**options: Any) -> None:
     from pipelines.local import run_locally
 
-    given = _given(options, "profile", "source", "target", "one_shots", "baselines", "output")
-    run_locally(**given, overrides=_overrides(options))
+    overrides = _overrides(options)
+    run_locally(**options, overrides=overrides)
 
 
-def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """The options that a stage's function takes under the same names."""
-    return {name: getattr(options, name) for name in names}
-
-
-def _command(
+def _add_stage(
     commands: Any,
     name: str,
-    function: Callable[[argparse.Namespace], None],
+    function: Callable[..., None],
     summary: str,
     *stages: str,
     profile: str = "paper",
-) -> argparse.ArgumentParser:
-    """A sub-command; one that reads the settings of `stages` takes `--profile` and `--set` too."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=_settings_help(stages, profile),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.set_defaults(command=function)
-    if stages:
-        command.add_argument(
-            "--profile", choices=tuple(PROFILES), default=profile, help=_default("which set of settings")
-        )
-        command.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            dest="overrides",
-            metavar="STAGE.KEY=VALUE",
-            help="change one setting, in YAML's notation; may be given again",
-        )
+) -> CommandParser:
+    """A sub-command that reads the settings of `stages`: it takes `--profile` and `--set`."""
+    settings = [
+        f"  {stage}.{key} = {_shown(value)}\n      {text}"
+        for stage in stages
+        for key, value, text in describe(getattr(PROFILES[profile], stage))
+    ]
+    epilog = "\n".join([f"settings (profile {profile}):", *settings])
+    command = add_command(commands, name, function, summary, epilog)
+    command.add_choice("--profile", PROFILES, profile, "which set of settings")
+    meaning = "change one setting, in YAML's notation; may be given again"
+    command.add_repeated("--set", "STAGE.KEY=VALUE", "overrides", meaning)
     return command
-
-
-def _settings_help(stages: Sequence[str], profile: str) -> str:
-    lines = []
-    for stage in stages:
-        for key, value, text in describe(getattr(PROFILES[profile], stage)):
-            lines.append(f"  {stage}.{key} = {_shown(value)}\n      {text}")
-    return f"settings (profile {profile}):\n" + "\n".join(lines) if lines else ""
 
 
 def _shown(value: Any) -> str:
     return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    return load_settings(options.profile, _overrides(options))
+def _settings(options: dict[str, Any]) -> Settings:
+    """Takes what says the settings out of `options`, which are left as the stage's function takes them."""
+    return load_settings(options.pop("profile"), _overrides(options))
 
 
-def _overrides(options: argparse.Namespace) -> list[str]:
-    """`--set` overrides with those of the options that are short for one."""
-    overrides = list(options.overrides)
-    if getattr(options, "base_model", None):
-        overrides.append(f"personalization.base_model={options.base_model}")
-    if getattr(options, "count", None) is not None:
-        overrides.append(f"generation.count={options.count}")
-    return overrides
+def _overrides(options: dict[str, Any]) -> list[str]:
+    """Takes `--set` out of `options`, and those that are short for one, which have the setting's name."""
+    short = {name: options.pop(name) for name in list(options) if "." in name}
+    given = [f"{name}={value}" for name, value in short.items() if value not in (None, "")]
+    return [*options.pop("overrides"), *given]
 
 
-def _output(command: argparse.ArgumentParser, content: str) -> None:
-    command.add_argument("--output", type=Path, required=True, metavar="DIR", help=content)
+def _output(command: CommandParser, content: str) -> None:
+    command.add_path("--output", "DIR", content, required=True)
 
 
-def _base_model(command: argparse.ArgumentParser) -> None:
+def _base_model(command: CommandParser) -> None:
     command.add_argument(
         "--base-model",
+        dest="personalization.base_model",
         metavar="ID_OR_DIR",
         help="hub id or folder of a StableDiffusionPipeline, or streetscenes, the small one shipped with "
         "datum (default: personalization.base_model)",
     )
 
 
-def _seed(command: argparse.ArgumentParser) -> None:
-    _integer(command, "--seed", 1, 0, "seed of all random numbers")
-
-
-def _state(command: argparse.ArgumentParser) -> None:
+def _seed_and_state(command: CommandParser) -> None:
+    command.add_number("--seed", 1, "seed of all random numbers", least=0)
     command.add_argument(
         "--state",
         dest="state_uri",
         metavar="URI",
         help="store of resumable state: file:///folder or s3://bucket/prefix (default: beside the output)",
     )
-
-
-def _integer(command: argparse.ArgumentParser, name: str, default: int, least: int, meaning: str) -> None:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"\d+", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from {least}")
-        return int(text)
-
-    command.add_argument(name, type=parse, default=default, metavar="N", help=_default(meaning))
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -356,7 +270,3 @@ def _named_folder(text: str) -> tuple[str, Path]:
     if not separator or not name or not folder:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected NAME=DIR")
     return name, Path(folder)
-
-
-def _default(meaning: str) -> str:
-    return f"{meaning} (default: %(default)s)"

@@ -28,7 +28,7 @@ class Needs:
     cpu: str
     """Processors, requested."""
     memory: str = ""
-    """Main memory, requested and limit. Empty for a task that runs on the run's GPUs and their nodes, with the
+    """Main memory, requested and limit. A task without it runs on the run's GPUs and their nodes, with the
     run's `gpu_memory`."""
     disk: str
     """Size limit of each of /tmp and /scratch."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError, TemporaryFaultError
+from datum.telemetry import log
 
 TIMEOUT = (5.0, 30.0)
 """Seconds that a call waits for the connection and for an answer."""
@@ -108,14 +109,11 @@ class Kfp:
         """URL of a page of KFP's web interface; without `kfp_host`, as `kubectl port-forward` serves it."""
         return f"{self.settings.kfp_host.rstrip('/') or 'http://localhost:8080'}/#/{path}"
 
-    def hint(self) -> str:
-        """What makes the URLs of `page` work, or nothing where they do."""
-        if self.settings.kfp_host:
-            return ""
-        return (
-            "the URLs work after: kubectl port-forward "
-            f"--namespace {self.settings.kfp_namespace} service/ml-pipeline-ui 8080:80"
-        )
+    def show_hint(self) -> None:
+        """Says on standard error what makes the URLs of `page` work, where they do not."""
+        if not self.settings.kfp_host:
+            forward = f"kubectl port-forward --namespace {self.settings.kfp_namespace}"
+            log(f"the URLs work after: {forward} service/ml-pipeline-ui 8080:80")
 
     def read(self, call: Callable[..., Any], **arguments: Any) -> Any:
         """The answer of a call that may be made twice: one that reads, or one that sets a state."""

@@ -1,43 +1,39 @@
 """The values that a run's parameters get: from the settings of the installation, and from `--param`."""
 
-import dataclasses
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError
+from datum.values import did_you_mean
+from pipelines.form_defaults import form_values
 
-EXAMPLES = {
-    "NUMBER_INTEGER": "a whole number",
-    "NUMBER_DOUBLE": "a number",
-    "BOOLEAN": "true or false",
-    "LIST": 'a JSON list, such as ["a", "b"]',
-    "STRUCT": 'a JSON object, such as {"key": "value"}',
+TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "NUMBER_INTEGER": ((int,), "a whole number"),
+    "NUMBER_DOUBLE": ((int, float), "a number"),
+    "BOOLEAN": ((bool,), "true or false"),
+    "LIST": ((list,), 'a JSON list, such as ["a", "b"]'),
+    "STRUCT": ((dict,), 'a JSON object, such as {"key": "value"}'),
 }
-"""What a text for a parameter of a type looks like; any text is a STRING. Types as in KFP's ParameterType."""
+"""What a parameter of KFP's ParameterType holds, read as JSON, and what its text looks like; any text is a
+STRING."""
 
 
 def run_arguments(settings: ClusterSettings, spec: Mapping[str, Any], given: Iterable[str]) -> dict[str, Any]:
     """Values of the parameters of the pipeline `spec`, as KFP's runtime_config takes them.
 
-    Settings fill the parameters of the same name; `given` are NAME=VALUE texts and go before them. Raises
+    The settings fill them as they fill the form; `given` are NAME=VALUE texts and go before them. Raises
     `InputError` for a parameter that the pipeline does not have and for a value of the wrong type.
     """
     types = parameter_types(spec)
-    values = {
-        name: value if isinstance(value, str) or types[name] != "STRING" else json.dumps(value)
-        for name, value in _as_json(settings).items()
-        if name in types
-    }
+    values = {name: value for name, value in form_values(settings).items() if name in types}
     for text in given:
         name, separator, value = text.partition("=")
         if not separator:
             raise InputError(f"--param {text}: found no =, expected NAME=VALUE")
         if name not in types:
-            close = difflib.get_close_matches(name, types, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(types))}"
+            hint = did_you_mean(name, sorted(types), "it has")
             raise InputError(f"--param {text}: the pipeline has no parameter {name}; {hint}")
         values[name] = _parse(value, types[name], f"--param {text}")
     return values
@@ -65,26 +61,16 @@ def without_cache(spec: Mapping[str, Any]) -> Any:
     return copy
 
 
-def _as_json(settings: ClusterSettings) -> Any:
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
-
-
 def _parse(text: str, kind: str, where: str) -> Any:
     """`text` as a value of the KFP type `kind`."""
     if kind == "STRING":
         return text
-    expected: Any = {
-        "NUMBER_INTEGER": int,
-        "NUMBER_DOUBLE": (int, float),
-        "BOOLEAN": bool,
-        "LIST": list,
-        "STRUCT": dict,
-    }[kind]
+    expected, example = TYPES[kind]
     try:
         value = json.loads(text)
     except ValueError:
         value = None
-    # To Python, true is a number too.
-    if not isinstance(value, expected) or (kind.startswith("NUMBER") and isinstance(value, bool)):
-        raise InputError(f"{where}: found {text!r}, expected {EXAMPLES[kind]}")
+    # Not isinstance: to Python, true is a whole number too.
+    if type(value) not in expected:
+        raise InputError(f"{where}: found {text!r}, expected {example}")
     return value

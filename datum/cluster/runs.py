@@ -28,7 +28,8 @@ def list_runs(settings: ClusterSettings, limit: int) -> None:
         return
     miou = published_miou(settings, [run.run_id for run in runs if run.state == "SUCCEEDED"])
     heading = ("NAME", "STATE", "STARTED", "DURATION", "mIoU", "ID", "URL")
-    print_table(heading, [_row(kfp, run, miou) for run in runs], kfp.hint())
+    print_table(heading, [_row(kfp, run, miou) for run in runs])
+    kfp.show_hint()
 
 
 def show_run(settings: ClusterSettings, run_id: str, output: Path | None) -> None:

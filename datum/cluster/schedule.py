@@ -15,7 +15,6 @@ from datum import __version__
 from datum.cluster.client import Kfp
 from datum.cluster.rhythm import RHYTHMS
 from datum.cluster.run_arguments import run_arguments
-from datum.cluster.settings import ClusterSettings
 from datum.cluster.submit import find_experiment, run_request
 from datum.cluster.table import print_table
 from datum.cluster.upload import latest_version
@@ -28,59 +27,49 @@ DEFAULT_NAME = "datum-reproduction"
 """Name of the one that `make deploy` keeps."""
 
 
-def schedule(settings: ClusterSettings, every: str, parameters: Sequence[str], name: str | None) -> None:
+def schedule(kfp: Kfp, every: str, parameters: Sequence[str], name: str | None) -> None:
     """Has the reproduction repeated `every` week or month; replaces what has the same name, if it differs."""
-    kfp = Kfp(settings)
     state, recurring = _ensure(kfp, every, parameters, _our_name(name) if name else DEFAULT_NAME)
     if not _is_on(recurring):
         _switch(kfp, recurring, on=True)
     print(f"{recurring.display_name}: {state}, {every}  {_page(kfp, recurring)}")
-    if hint := kfp.hint():
-        log(hint)
+    kfp.show_hint()
 
 
-def apply_schedule(settings: ClusterSettings) -> None:
-    """Brings the recurring run `DEFAULT_NAME` to what `settings.schedule` says; a paused one stays paused."""
-    kfp = Kfp(settings)
-    if not settings.schedule:
+def apply_schedule(kfp: Kfp) -> None:
+    """Brings the recurring run `DEFAULT_NAME` to what the settings say; a paused one stays paused."""
+    every = kfp.settings.schedule
+    if not every:
         _remove(kfp, _ours(kfp, DEFAULT_NAME))
         print(f"{DEFAULT_NAME}: not scheduled")
         return
-    state, recurring = _ensure(kfp, settings.schedule, (), DEFAULT_NAME)
+    state, recurring = _ensure(kfp, every, (), DEFAULT_NAME)
     paused = f", paused (datum schedule resume {DEFAULT_NAME})" if not _is_on(recurring) else ""
-    print(f"{DEFAULT_NAME}: {state}, {settings.schedule}{paused}  {_page(kfp, recurring)}")
+    print(f"{DEFAULT_NAME}: {state}, {every}{paused}  {_page(kfp, recurring)}")
 
 
-def list_schedules(settings: ClusterSettings) -> None:
+def list_schedules(kfp: Kfp) -> None:
     """Prints our recurring runs."""
-    kfp = Kfp(settings)
     rows = [
-        (
-            run.display_name,
-            "active" if _is_on(run) else "paused",
-            _when(run),
-            run.description or "",
-            _page(kfp, run),
-        )
+        (run.display_name, _state(run), _when(run), run.description or "", _page(kfp, run))
         for run in _ours(kfp)
     ]
     if not rows:
         log("no schedule; `datum schedule weekly` makes one")
         return
-    print_table(("NAME", "STATE", "WHEN", "WHAT", "URL"), rows, kfp.hint())
+    print_table(("NAME", "STATE", "WHEN", "WHAT", "URL"), rows)
+    kfp.show_hint()
 
 
-def switch(settings: ClusterSettings, name: str, *, on: bool) -> None:
+def switch(kfp: Kfp, name: str, *, on: bool) -> None:
     """Pauses a recurring run, or resumes it without making up for what it has missed; runs at work go on."""
-    kfp = Kfp(settings)
     for run in _named(kfp, name):
         _switch(kfp, run, on=on)
-        print(f"{run.display_name}: {'active' if on else 'paused'}")
+        print(f"{run.display_name}: {_state(run)}")
 
 
-def remove(settings: ClusterSettings, name: str | None = None) -> None:
+def remove(kfp: Kfp, name: str | None = None) -> None:
     """Deletes one recurring run, or all of ours without a `name`; the runs that they have started stay."""
-    kfp = Kfp(settings)
     _remove(kfp, _named(kfp, name) if name else _ours(kfp))
 
 
@@ -186,6 +175,10 @@ def _delete(kfp: Kfp, runs: Sequence[Any]) -> None:
 
 def _is_on(run: Any) -> bool:
     return bool(run.mode == "ENABLE")
+
+
+def _state(run: Any) -> str:
+    return "active" if _is_on(run) else "paused"
 
 
 def _switch(kfp: Kfp, run: Any, *, on: bool) -> None:

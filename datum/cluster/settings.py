@@ -20,9 +20,6 @@ from pipelines.form_defaults import FormDefaults
 PIPELINES = ("reproduction", "ingest", "ablation", "baselines")
 """Pipelines that can be uploaded and submitted."""
 
-PIPELINES = ("reproduction", "ingest", "ablation", "baselines")
-"""Pipelines that can be uploaded and submitted."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClusterSettings(FormDefaults):

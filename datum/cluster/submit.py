@@ -43,8 +43,7 @@ def submit(
     run = _create(kfp, name, run_request(kfp, version, values, cache))
     log(f"{name}: started, version {version.display_name}")
     print(f"{run.run_id}  {kfp.page(f'runs/details/{run.run_id}')}", flush=True)
-    if hint := kfp.hint():
-        log(hint)
+    kfp.show_hint()
     if wait or output:
         finish(kfp, run.run_id, output)
 

@@ -2,13 +2,9 @@
 
 from collections.abc import Sequence
 
-from datum.telemetry import log
 
-
-def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]], hint: str = "") -> None:
-    """Prints `rows` under `heading` in aligned columns; a `hint` goes to standard error."""
+def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints `rows` under `heading` in aligned columns."""
     widths = [max(map(len, column)) for column in zip(heading, *rows)]
     for row in (heading, *rows):
         print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
-    if hint:
-        log(hint)

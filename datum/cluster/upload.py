@@ -39,7 +39,8 @@ def upload(settings: ClusterSettings, images: Path | None) -> None:
             sets_run_as_non_root=kfp.version is None or kfp.version >= NON_ROOT_VERSION,
         )
         rows = [_upload_pipeline(kfp, file) for file in files]
-    print_table(("PIPELINE", "VERSION", "", "URL"), rows, kfp.hint())
+    print_table(("PIPELINE", "VERSION", "", "URL"), rows)
+    kfp.show_hint()
 
 
 def remove_pipelines(settings: ClusterSettings) -> None:

@@ -185,6 +185,6 @@ def test_the_readmes_of_the_components_say_what_the_tables_say() -> None:
         assert (disk, shared_memory) == tuple(
             size.replace("Gi", " GiB").replace("Mi", " MiB") for size in (needs.disk, needs.shared_memory)
         )
-        assert gpu == ("yes" if needs.gpu else "no")
+        assert gpu == ("no" if needs.memory else "yes")
         assert time == (f"{needs.hours:.0f} h" if needs.hours >= 1 else f"{needs.hours * 60:.0f} min")
         assert cached.partition(":")[0] == ("yes" if needs.cached else "no")
