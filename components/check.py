@@ -1,6 +1,6 @@
 """Checks of a run's parameters that cost nothing, made before any data is moved and any GPU is asked for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from datum.config import Settings, load_settings
 from datum.datasets.one_shot import require_one_a_seed
@@ -49,16 +49,33 @@ def check_parameters(
             f"benchmark: found {benchmark} without a source, and drawn street scenes have GTA's layout; "
             f"give the source or choose {DRAWN_BENCHMARK}"
         )
-    _require_digests(images)
-    _require_present(inputs)
-    _require_reachable(places)
+    for image in images:
+        if "@sha256:" not in image:
+            raise InputError(
+                f"image {image}: expected name@sha256:… , as this pipeline's results are cached by the "
+                "image's name and a tag may move; name the digest"
+            )
+    for uri in filter(None, inputs):
+        folder, _, name = uri.rpartition("/")
+        if not open_store(folder or ".").exists(name):
+            raise InputError(f"{uri}: not there; name a file that is")
+    for place in filter(None, places):
+        # This asks for a key, which fails where the endpoint, the secret or the bucket is wrong.
+        open_store(place).exists("any")
 
 
 def check_settings(settings: Settings, *, check_base_model: bool = True) -> None:
     """Raises `InputError` for settings of two stages that do not go together."""
     if check_base_model:
         base_model_path(settings.personalization.base_model)
-    _check_checkpoint_step(settings)
+    step, training = settings.generation.checkpoint_step, settings.personalization
+    written = {*range(training.checkpoint_every, training.steps + 1, max(1, training.checkpoint_every))}
+    if step not in written | {training.steps}:
+        raise InputError(
+            f"generation.checkpoint_step={step}: personalization writes no such checkpoint, expected "
+            f"personalization.steps ({training.steps}) or a multiple of personalization.checkpoint_every "
+            f"({training.checkpoint_every}) up to it"
+        )
     build_prompts(settings.generation.prompt_template, settings.generation.prompt_classes)
 
 
@@ -69,36 +86,3 @@ def require_both(source: object, target: object) -> None:
         raise InputError(
             f"--{missing}: not given; give both --source and --target, or neither for drawn scenes"
         )
-
-
-def _check_checkpoint_step(settings: Settings) -> None:
-    step, training = settings.generation.checkpoint_step, settings.personalization
-    written = {*range(training.checkpoint_every, training.steps + 1, max(1, training.checkpoint_every))}
-    if step not in written | {training.steps}:
-        raise InputError(
-            f"generation.checkpoint_step={step}: personalization writes no such checkpoint, expected "
-            f"personalization.steps ({training.steps}) or a multiple of personalization.checkpoint_every "
-            f"({training.checkpoint_every}) up to it"
-        )
-
-
-def _require_digests(images: Iterable[str]) -> None:
-    for image in images:
-        if "@sha256:" not in image:
-            raise InputError(
-                f"image {image}: expected name@sha256:… , as this pipeline's results are cached by the "
-                "image's name and a tag may move; name the digest"
-            )
-
-
-def _require_present(inputs: Iterable[str]) -> None:
-    for uri in filter(None, inputs):
-        folder, _, name = uri.rpartition("/")
-        if not open_store(folder or ".").exists(name):
-            raise InputError(f"{uri}: not there; name a file that is")
-
-
-def _require_reachable(places: Iterable[str]) -> None:
-    """Asks each place for a key, which fails where the endpoint, the secret or the bucket is wrong."""
-    for place in filter(None, places):
-        open_store(place).exists("any")

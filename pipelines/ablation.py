@@ -52,23 +52,15 @@ def ablation(
         one_shot = tasks.select(seed, data[1])
         personalized = tasks.personalize(seed, one_shot)
 
-        def run(name: str, run_name: str, variant: Sequence[str]) -> Any:
-            generated = tasks.generate(
-                seed, personalized, shards=shards, name=name, run_name=run_name, variant=variant
-            )
-            return tasks.train_and_evaluate(
-                seed,
-                data=data,
-                one_shot=one_shot,
-                images={"generated": generated},
-                method=p.method,
-                name=name,
-                run_name=run_name,
-            )
+        def run(variant: Sequence[str], **names: Any) -> Any:
+            generated = tasks.generate(seed, personalized, shards=shards, variant=variant, **names)
+            shared = {"data": data, "one_shot": one_shot, "images": {"generated": generated}}
+            return tasks.train_and_evaluate(seed, method=p.method, **shared, **names)
 
-        runs = [("", run(f"seed {seed}", f"seed-{seed}", []))]
+        runs = [("", run([], name=f"seed {seed}", run_name=f"seed-{seed}"))]
         for name, change in changed.items():
-            runs.append((name, run(name, f"{name.replace(' ', '-')}/seed-{seed}", [change])))
+            run_name = f"{name.replace(' ', '-')}/seed-{seed}"
+            runs.append((name, run([change], name=name, run_name=run_name)))
         tasks.report(runs)
 
     return pipeline(

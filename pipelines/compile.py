@@ -13,7 +13,6 @@ from datum.config import Profile
 from datum.errors import InputError, exit_status
 from pipelines.ablation import ablation
 from pipelines.baselines import baselines
-from pipelines.form_defaults import FormDefaults
 from pipelines.ingest import ingest
 from pipelines.reproduction import reproduction
 from pipelines.resources import Cluster
@@ -23,32 +22,13 @@ SHARDS: Mapping[Profile, int] = {"paper": 4, "demo": 1}
 of two; a laptop's one node gains nothing."""
 
 
-def compile_all(
-    output: Path,
-    *,
-    images: Mapping[str, str] | None = None,
-    data_volume: str = "",
-    profile: Profile = "paper",
-    form: FormDefaults | None = None,
-    sets_run_as_non_root: bool = True,
-) -> list[Path]:
-    """Writes one YAML a pipeline into `output`, and returns the files.
-
-    `images` maps each stage to its image (default: the tags that `make images` builds). With `data_volume`,
-    a PersistentVolumeClaim, data sets may be paths below /data. What tasks ask of the cluster is for
-    `profile`; `form` fills the form. `sets_run_as_non_root` is for KFP 2.16 and newer.
-    """
-    cluster = Cluster(
-        images=images or IMAGES,
-        data_volume=data_volume,
-        profile=profile,
-        form=form,
-        sets_run_as_non_root=sets_run_as_non_root,
-    )
+def compile_all(output: Path, cluster: Cluster) -> list[Path]:
+    """Writes one YAML a pipeline into `output`, and returns the files."""
+    shards = SHARDS[cluster.profile]
     pipelines = {
-        "reproduction": reproduction(shards=SHARDS[profile], baselines=False, cluster=cluster),
+        "reproduction": reproduction(shards=shards, cluster=cluster),
         "baselines": baselines(cluster=cluster),
-        "ablation": ablation(shards=SHARDS[profile], profile=profile, cluster=cluster),
+        "ablation": ablation(shards=shards, profile=cluster.profile, cluster=cluster),
         "ingest": ingest(cluster=cluster),
     }
     output.mkdir(parents=True, exist_ok=True)
@@ -82,12 +62,9 @@ def main() -> None:
     parser.add_argument("--profile", choices=typing.get_args(Profile), default="paper")
     options = parser.parse_args()
     with exit_status():
-        compile_all(
-            options.output,
-            images=read_images(options.images) if options.images else None,
-            data_volume=options.data_volume,
-            profile=options.profile,
-        )
+        images = read_images(options.images) if options.images else IMAGES
+        cluster = Cluster(images=images, data_volume=options.data_volume, profile=options.profile)
+        compile_all(options.output, cluster)
 
 
 if __name__ == "__main__":

@@ -53,20 +53,14 @@ def run_locally(
     """
     settings = load_settings(profile, overrides)
     output = output.resolve()
-    one_shots = _check(settings, source, target, one_shots, output)
-    given = {
-        "source": source,
-        "target": target,
-        **{f"one-shot {i}": file for i, file in enumerate(one_shots)},
-    }
-    _keep_description(
-        output / DESCRIPTION,
-        to_dict(settings) | {"inputs": {name: str(path.resolve()) for name, path in given.items() if path}},
-    )
+    images = _check(settings, source, target, one_shots, output)
+    given = {"source": source, "target": target, **{f"one-shot {i}": file for i, file in enumerate(images)}}
+    inputs = {name: str(path.resolve()) for name, path in given.items() if path}
+    _keep_description(output / DESCRIPTION, to_dict(settings) | {"inputs": inputs})
     arguments = {
-        "source": str(source.resolve()) if source else "",
-        "target": str(target.resolve()) if target else "",
-        "named_one_shots": [str(file.resolve()) for file in one_shots],
+        "source": inputs.get("source", ""),
+        "target": inputs.get("target", ""),
+        "named_one_shots": [str(file.resolve()) for file in images],
         "benchmark": settings.run.benchmark,
         "method": settings.run.method,
         "encoder": settings.run.encoder,
@@ -195,7 +189,8 @@ class _TaskOutput(io.TextIOBase):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream, self._line = stream, ""
-        self._in_executor_input, self._depth = False, 0
+        self._depth: int | None = None
+        """Brackets that are open in the executor's input; None outside of it."""
 
     def write(self, text: str) -> int:
         *lines, self._line = (self._line + text).split("\n")
@@ -207,18 +202,15 @@ class _TaskOutput(io.TextIOBase):
         return len(text)
 
     def _is_of_a_task(self, line: str) -> bool:
-        if self._in_executor_input:
-            # The executor's input is indented JSON; kfp.local indents all lines by four more.
-            self._in_executor_input = not self._closes_executor_input(line)
+        if self._depth is not None:
+            # The executor's input is indented JSON.
+            self._depth += line.endswith(("{", "[")) - line.startswith(("}", "]"))
+            self._depth = self._depth if self._depth > 0 else None
             return False
         if line.startswith("[KFP Executor"):
-            self._in_executor_input, self._depth = line.endswith("Got executor_input:"), 0
+            self._depth = 0 if line.endswith("Got executor_input:") else None
             return False
         return line.strip("-") != ""
-
-    def _closes_executor_input(self, line: str) -> bool:
-        self._depth += line.endswith(("{", "[")) - line.startswith(("}", "]"))
-        return self._depth <= 0
 
 
 def _without_colors(text: str) -> str:

@@ -35,15 +35,12 @@ def reproduction(
         data = tasks.ingest(tasks.check(method=p.method))
         runs = []
         for seed in seeds:
-            name, run_name = f"seed {seed}", f"seed-{seed}"
+            names: dict[str, Any] = {"name": f"seed {seed}", "run_name": f"seed-{seed}"}
             one_shot = tasks.select(seed, data[1])
             personalized = tasks.personalize(seed, one_shot)
-            generated = tasks.generate(seed, personalized, shards=shards, name=name, run_name=run_name)
-            shared = {"data": data, "one_shot": one_shot}
-            ours = tasks.train_and_evaluate(
-                seed, images={"generated": generated}, method=p.method, name=name, run_name=run_name, **shared
-            )
-            runs.append(("", ours))
+            generated = tasks.generate(seed, personalized, shards=shards, **names)
+            shared = {"data": data, "one_shot": one_shot, "images": {"generated": generated}}
+            runs.append(("", tasks.train_and_evaluate(seed, method=p.method, **shared, **names)))
             if baselines:
                 runs += train_baselines(tasks, seed, data, one_shot)
         tasks.report(runs)

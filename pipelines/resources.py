@@ -11,6 +11,7 @@ from typing import Any
 
 from kfp import kubernetes
 
+from components.images import IMAGES
 from components.task import RUN_ID
 from datum.config import Profile
 from pipelines.form_defaults import FormDefaults
@@ -86,12 +87,12 @@ BACKOFF = {"backoff_duration": "60s", "backoff_factor": 2.0, "backoff_max_durati
 class Cluster:
     """Where the tasks of a compiled pipeline run."""
 
-    images: Mapping[str, str]
-    """Stage -> image, by digest or by tag."""
+    images: Mapping[str, str] = dataclasses.field(default_factory=lambda: IMAGES)
+    """Stage -> image, by digest or by tag; those that `make images` builds by default."""
     profile: Profile = "paper"
     """Profile that the defaults and the tables are for."""
     data_volume: str = ""
-    """PersistentVolumeClaim with data sets, mounted at /data; empty mounts none."""
+    """PersistentVolumeClaim with data sets, mounted at /data for data sets; empty mounts none."""
     form: FormDefaults | None = None
     """What the form is filled with; None leaves its own defaults."""
     sets_run_as_non_root: bool = True

@@ -59,21 +59,18 @@ def load_cluster_settings(file: Path | None = None, overrides: Iterable[str] = (
     """
     values: dict[str, Any] = {}
     if file:
-        for number, line in enumerate(_lines(file), start=1):
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise InputError(
+                f"--settings {file}: cannot be read ({error.strerror}); name an overlay's settings.env"
+            ) from None
+        for number, line in enumerate(lines, start=1):
             if line.strip() and not line.lstrip().startswith("#"):
                 values |= _setting(line, f"{file}:{number}")
     for override in overrides:
         values |= _setting(override, f"--set {override}")
     return ClusterSettings(**values)
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(
-            f"--settings {file}: cannot be read ({error.strerror}); name an overlay's settings.env"
-        ) from None
 
 
 def _setting(line: str, where: str) -> dict[str, Any]:

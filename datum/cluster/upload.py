@@ -26,19 +26,19 @@ def upload(settings: ClusterSettings, images: Path | None) -> None:
     else the images are `<registry>/datum-<stage>:<tag>`. Raises `InputError` for a file that lacks one.
     """
     from pipelines.compile import compile_all, read_images
+    from pipelines.resources import Cluster
 
     file, named = images or BUILT_IMAGES, image_names(settings.registry, settings.tag)
     kfp = Kfp(settings)
+    cluster = Cluster(
+        images=read_images(file) if images or file.exists() else named,
+        data_volume=settings.data_volume,
+        profile=settings.profile,
+        form=settings,
+        sets_run_as_non_root=kfp.version is None or kfp.version >= NON_ROOT_VERSION,
+    )
     with tempfile.TemporaryDirectory(prefix="datum-") as folder:
-        files = compile_all(
-            Path(folder),
-            images=read_images(file) if images or file.exists() else named,
-            data_volume=settings.data_volume,
-            profile=settings.profile,
-            form=settings,
-            sets_run_as_non_root=kfp.version is None or kfp.version >= NON_ROOT_VERSION,
-        )
-        rows = [_upload_pipeline(kfp, file) for file in files]
+        rows = [_upload_pipeline(kfp, file) for file in compile_all(Path(folder), cluster)]
     print_table(("PIPELINE", "VERSION", "", "URL"), rows)
     kfp.show_hint()
 
@@ -124,10 +124,8 @@ def _upload_version(kfp: Kfp, pipeline_id: str, file: Path) -> tuple[Any, str]:
 
 def _latest_version(kfp: Kfp, pipeline_id: str) -> Any:
     """The version that was uploaded last, or None."""
-    latest = {"pipeline_id": pipeline_id, "sort_by": "created_at desc"}
-    return kfp.first(kfp.pipelines, "pipeline_versions", **latest)
+    return kfp.first(kfp.pipelines, "pipeline_versions", pipeline_id=pipeline_id, sort_by="created_at desc")
 
 
 def _find_version(kfp: Kfp, pipeline_id: str, name: str) -> Any:
-    named = {"pipeline_id": pipeline_id, "filter": name_filter(name)}
-    return kfp.first(kfp.pipelines, "pipeline_versions", **named)
+    return kfp.first(kfp.pipelines, "pipeline_versions", pipeline_id=pipeline_id, filter=name_filter(name))

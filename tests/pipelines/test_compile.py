@@ -18,6 +18,7 @@ from pipelines.ablation import ablation, variants
 from pipelines.baselines import baselines
 from pipelines.compile import compile_all
 from pipelines.reproduction import reproduction
+from pipelines.resources import Cluster
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -32,7 +33,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Tasks:
 
 
 def test_the_compiled_pipelines_are_the_golden_files(tmp_path: Path) -> None:
-    compile_all(tmp_path)
+    compile_all(tmp_path, Cluster())
     for file in sorted(tmp_path.iterdir()):
         golden = GOLDEN / file.name
         assert golden.is_file() and golden.read_text(encoding="utf-8") == file.read_text(encoding="utf-8"), (
@@ -170,7 +171,7 @@ def test_the_form_is_filled_with_what_the_installation_says(tmp_path: Path) -> N
     settings = load_cluster_settings(
         None, ["gpu_count=2", 'node_selector={"gpu": "a"}', "store_secret=mine", "source=s3://b/gta"]
     )
-    compile_all(tmp_path, form=settings)
+    compile_all(tmp_path, Cluster(form=settings))
     for file in tmp_path.iterdir():
         specification = next(yaml.safe_load_all(file.read_text(encoding="utf-8")))
         form = specification["root"]["inputDefinitions"]["parameters"]
@@ -182,7 +183,7 @@ def test_the_form_is_filled_with_what_the_installation_says(tmp_path: Path) -> N
 
 
 def test_for_kfp_2_15_no_task_sets_what_that_refuses(tmp_path: Path) -> None:
-    compile_all(tmp_path, sets_run_as_non_root=False)
+    compile_all(tmp_path, Cluster(sets_run_as_non_root=False))
     assert not any("runAsNonRoot" in file.read_text(encoding="utf-8") for file in tmp_path.iterdir())
 
 

@@ -11,7 +11,7 @@ import yaml
 import components
 from components.images import IMAGES, STAGES
 from pipelines.compile import compile_all
-from pipelines.resources import PAPER
+from pipelines.resources import PAPER, Cluster
 
 NAMES = ("reproduction", "ingest", "ablation", "baselines")
 DIGESTS = {stage: f"registry.example.org/datum-{stage}@sha256:{'0' * 64}" for stage in STAGES}
@@ -44,7 +44,7 @@ def tasks_of(folder: Path, name: str) -> list[Task]:
 def by_digest(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
     """All tasks of all pipelines, compiled with the digests that a push records."""
     folder = tmp_path_factory.mktemp("digests")
-    compile_all(folder, images=DIGESTS, data_volume="data")
+    compile_all(folder, Cluster(images=DIGESTS, data_volume="data"))
     return [task for name in NAMES for task in tasks_of(folder, name)]
 
 
@@ -52,7 +52,7 @@ def by_digest(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
 def by_tag(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
     """The same with the tags that a build gives."""
     folder = tmp_path_factory.mktemp("tags")
-    compile_all(folder)
+    compile_all(folder, Cluster())
     return [task for name in NAMES for task in tasks_of(folder, name)]
 
 
