@@ -88,7 +88,7 @@ def in_words(expected: Any) -> str:
     if origin is Annotated:
         for mark in arguments:
             if isinstance(mark, OneOf):
-                return f"one of {', '.join(mark.names)}"
+                return "one of " + ", ".join(name or "''" for name in mark.names)
             if isinstance(mark, Least) and arguments[0] is int:
                 return f"a whole number from {mark.number}"
         return in_words(arguments[0])

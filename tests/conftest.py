@@ -18,8 +18,8 @@ import pytest
 
 # Tests run in parallel processes: one thread each is faster than all of them fighting for two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# kfp asks for its caller's name at every setting of a task. Below pytest the call stack is deep, and reading the
-# source of every frame, which nobody looks at, takes nine tenths of the time that compiling takes.
+# kfp asks for its caller's name at every setting of a task. Below pytest the call stack is deep, and reading
+# the source of every frame, which nobody looks at, takes more than half of the time of compiling.
 inspect.stack = functools.partial(inspect.stack, 0)
 # A shell's background jobs ignore Ctrl-C, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

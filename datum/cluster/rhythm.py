@@ -1,7 +1,4 @@
-"""How often a schedule repeats the reproduction: the one table of the rhythms.
-
-To add a rhythm, add a line to `RHYTHMS` and its name to the setting `schedule`.
-"""
+"""How often a schedule repeats the reproduction: the one table of the rhythms. To add one, add a line."""
 
 import dataclasses
 import re

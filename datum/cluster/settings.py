@@ -10,11 +10,12 @@ import json
 import typing
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from datum import __version__
+from datum.cluster.rhythm import RHYTHMS
 from datum.errors import InputError
-from datum.values import cast, did_you_mean, in_words
+from datum.values import OneOf, cast, did_you_mean, in_words
 from pipelines.form_defaults import FormDefaults
 
 PIPELINES = ("reproduction", "ingest", "ablation", "baselines")
@@ -47,7 +48,7 @@ class ClusterSettings(FormDefaults):
     """KFP experiment that runs are listed under."""
     data_volume: str = ""
     """PersistentVolumeClaim with data sets, mounted read-only at /data; empty mounts none."""
-    schedule: Literal["", "weekly", "monthly"] = ""
+    schedule: Annotated[str, OneOf(("", *RHYTHMS))] = ""
     """How often `make deploy` has the reproduction repeated; empty: not at all."""
 
 
@@ -82,7 +83,7 @@ def _setting(line: str, where: str) -> dict[str, Any]:
     if key.lower() not in kinds:
         raise InputError(f"{where}: unknown setting {key!r}; {did_you_mean(key.lower(), kinds)}")
     kind = kinds[key.lower()]
-    is_text = kind is str or typing.get_origin(kind) is Literal
+    is_text = typing.get_type_hints(ClusterSettings)[key.lower()] is str or typing.get_origin(kind) is Literal
     try:
         value = cast(text if is_text else json.loads(text), kind)
         if isinstance(value, int) and value < 0:
