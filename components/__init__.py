@@ -1,1 +1,1 @@
-"""KFP components: one folder a stage, each a few lines that call the stage's function."""
+"""KFP components: one folder per stage, each a few lines that call the stage's function."""

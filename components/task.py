@@ -91,7 +91,7 @@ def publish_report(folder: Path, reports: str) -> None:
 def remove_state(state: str, resume_from: str) -> None:
     """Removes what the tasks of this run kept to resume from, for when the run has all its results.
 
-    A run of the paper's size leaves some 45 GB a seed: checkpoints, optimizers, drawn images.
+    A run of the paper's size leaves some 45 GB per seed: checkpoints, optimizers, drawn images.
     """
     from datum.store import open_store
 

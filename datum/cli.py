@@ -13,10 +13,10 @@ from typing import Any
 
 from datum import __version__
 from datum.cluster.commands import add_cluster_commands
+from datum.command_parser import CommandParser, add_command
 from datum.config import PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
 from datum.errors import exit_status
 from datum.methods import BENCHMARKS, ENCODERS, METHODS, METHODS_IN_WORDS, DatasetName
-from datum.options import CommandParser, add_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

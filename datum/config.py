@@ -63,7 +63,7 @@ class PersonalizationSettings:
     max_gradient_norm: float = 1.0
     """Gradients are clipped to this norm."""
     batch_size: int = 1
-    """Crops a step."""
+    """Crops per step."""
     train_text_encoder: bool = True
     """Train the text encoder together with the UNet."""
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
@@ -85,7 +85,7 @@ class GenerationSettings:
     prompt_classes: tuple[str, ...] = tuple(PLURALS.values())
     """Classes that the prompts cycle through."""
     inference_steps: int = 50
-    """Denoising steps an image."""
+    """Denoising steps per image."""
     guidance_scale: float = 7.5
     """Weight of classifier-free guidance."""
     size: int = 512
@@ -103,7 +103,7 @@ class AdaptationSettings:
     iterations: int = 40_000
     """Optimizer steps."""
     batch_size: int = 2
-    """Source images, and as many target images, a step."""
+    """Source images, and as many target images, per step."""
     crop: int = 512
     """Side of the random square crop, in pixels."""
     source_scale: tuple[int, int] | None = None
@@ -188,7 +188,7 @@ class EvaluationSettings:
     """Images are resized to fit within (width, height) pixels with their ratio kept; predictions are
     brought back to the label's size before the arg max."""
     batch_size: int = 1
-    """Images a forward pass; only images of one size share a pass."""
+    """Images per forward pass; only images of one size share a pass."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

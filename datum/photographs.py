@@ -65,20 +65,20 @@ def read_image(file: Path) -> np.ndarray:
 
 
 def open_one_shot_image(file: Path) -> Image.Image:
-    """The decoded one-shot image: RGB, 8 bits a channel.
+    """The decoded one-shot image: RGB, 8 bits per channel.
 
     Raises `InputError` for any other file: a palette, gray or transparent image is more often a label or a
     mask than a photograph, so it is not converted silently.
     """
     if not file.is_file():
         found = "is a folder" if file.is_dir() else "no such file"
-        raise InputError(f"{file}: {found}, expected the one-shot image, RGB with 8 bits a channel")
+        raise InputError(f"{file}: {found}, expected the one-shot image, RGB with 8 bits per channel")
     image = open_image(file)
     bits = _bits_a_channel(file)
     if image.mode != "RGB" or bits != 8:
-        found = f"RGB with {bits} bits a channel" if image.mode == "RGB" else f"mode {image.mode}"
+        found = f"RGB with {bits} bits per channel" if image.mode == "RGB" else f"mode {image.mode}"
         raise InputError(
-            f"{file}: found {found}, expected RGB with 8 bits a channel; if it is the photograph, "
+            f"{file}: found {found}, expected RGB with 8 bits per channel; if it is the photograph, "
             'convert it, for example with Pillow: Image.open(file).convert("RGB").save(new_file)'
         )
     return image

@@ -71,7 +71,7 @@ def test_an_image_that_is_not_rgb_is_refused_with_its_mode(tmp_path: Path, mode:
 def test_sixteen_bits_a_channel_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "deep.png"
     assert cv2.imwrite(str(file), np.zeros((6, 8, 3), np.uint16))
-    with pytest.raises(InputError, match=r"deep\.png: found RGB with 16 bits a channel"):
+    with pytest.raises(InputError, match=r"deep\.png: found RGB with 16 bits per channel"):
         open_one_shot_image(file)
 
 

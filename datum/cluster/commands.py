@@ -7,8 +7,8 @@ from typing import Any
 
 from datum.cluster.rhythm import RHYTHMS
 from datum.cluster.settings import PIPELINES, ClusterSettings, load_cluster_settings
+from datum.command_parser import CommandParser, add_command
 from datum.errors import BAD_INPUT, InputError
-from datum.options import CommandParser, add_command
 
 DEFAULT_SETTINGS = Path("manifests/overlays/default/settings.env")
 """Settings that are read without `--settings`, where the command runs in a checkout."""

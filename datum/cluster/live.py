@@ -1,4 +1,4 @@
-"""The DAG of a watched run on a terminal: a box a seed, side by side where they fit."""
+"""The DAG of a watched run on a terminal: a box per seed, side by side where they fit."""
 
 from contextlib import AbstractContextManager
 from typing import Any

@@ -10,14 +10,14 @@ from datum.photographs import open_one_shot_image
 
 
 def one_shot_images(target_root: Path, seeds: Sequence[int], named: Sequence[Path] = ()) -> list[Path]:
-    """One image a seed, all different: drawn from `leftImg8bit/train`, or the ones the user named.
+    """One image per seed, all different: drawn from `leftImg8bit/train`, or the ones the user named.
 
     A named image is a path relative to `leftImg8bit/train`, or any file. A drawn image depends on the seed
     and the images' relative paths alone, not on the machine: the images are ordered by the SHA-256 of
     `<seed>:<path>`, and the first that no earlier seed has taken is the seed's.
 
     Raises `InputError` where there are fewer images than seeds, another number of named images than seeds,
-    or an image that is not RGB with 8 bits a channel.
+    or an image that is not RGB with 8 bits per channel.
     """
     if named:
         require_one_a_seed(seeds, named)
@@ -40,8 +40,8 @@ def require_one_a_seed(seeds: Sequence[int], named: Sequence[object]) -> None:
     """Raises `InputError` where there is another number of named images than of seeds."""
     if len(named) != len(seeds):
         raise InputError(
-            f"one-shot images: found {len(named)} named images for {len(seeds)} seeds, expected one a seed; "
-            "name as many images as seeds"
+            f"one-shot images: found {len(named)} named images for {len(seeds)} seeds, expected one per "
+            "seed; name as many images as seeds"
         )
 
 
@@ -51,7 +51,7 @@ def draw_images(images: Sequence[str], seeds: Sequence[int], target: object) -> 
     if len(images) < len(seeds):
         raise InputError(
             f"{target}/{TRAIN_IMAGES}: found {len(images)} images, expected at least {len(seeds)}, "
-            "one a seed; add images or run fewer seeds"
+            "one per seed; add images or run fewer seeds"
         )
     drawn: list[str] = []
     for seed in seeds:

@@ -21,7 +21,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_json_lines(file: Path) -> list[dict[str, Any]]:
-    """The JSON objects in `file`, one a line; raises `InputError` as above."""
+    """The JSON objects in `file`, one per line; raises `InputError` as above."""
     return [
         _parse(f"{file}, line {n}", line) for n, line in enumerate(_read_text(file).splitlines(), start=1)
     ]

@@ -8,7 +8,7 @@ from datum.formats.generated import IMAGES, GeneratedImage, append_image
 from datum.store import Store
 
 _RECORDS = "records/"
-"""Keys of the records, one an image, written after the image itself."""
+"""Keys of the records, one per image, written after the image itself."""
 
 
 class KeptImages:

@@ -78,7 +78,7 @@ def line_chart(lines: Sequence[Line], *, title: str, x_label: str, from_zero: bo
 
 
 def dot_plot(rows: Sequence[DotRow], *, title: str) -> Markup:
-    """A line a method: a dot a seed, and a bar at the mean, over one scale in percent."""
+    """A line per method: a dot per seed, and a bar at the mean, over one scale in percent."""
     values = [value for row in rows for value in row.values]
     scale = ticks(max(0.0, min(values) - 2), min(100.0, max(values) + 2), 5)
     step, left, width = 52, 16, 520

@@ -124,7 +124,7 @@ def _comparison(methods: Sequence[Mapping[str, Any]]) -> Markup:
 
 def _loss_chart(runs: Sequence[Run]) -> Markup:
     lines = [Line(style=style_of(i), points=_series(run, LOSSES)) for i, run in enumerate(runs)]
-    title = "Training loss by iteration, a line a seed"
+    title = "Training loss by iteration, a line per seed"
     return line_chart(lines, title=title, x_label="iteration", from_zero=True)
 
 
@@ -134,7 +134,7 @@ def _miou_chart(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> 
         for i, group in enumerate(baselines.values())
     ]
     lines += [Line(style=style_of(i), points=_series(run, VALIDATION)) for i, run in enumerate(runs)]
-    title = "mIoU on the validation set by iteration, a line a seed"
+    title = "mIoU on the validation set by iteration, a line per seed"
     return line_chart(lines, title=title, x_label="iteration")
 
 

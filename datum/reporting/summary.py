@@ -43,7 +43,7 @@ def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> di
 
 
 def summary_table(report_json: Mapping[str, Any]) -> str:
-    """A small aligned text table of `report.json`: a line a method."""
+    """A small aligned text table of `report.json`: a line per method."""
     rows = [("method", "mean", "deviation", "median", "seeds")]
     for method in report_json["methods"]:
         seeds = " ".join(f"{seed['seed']}:{seed['miou_headline']:.2f}" for seed in method["seeds"])

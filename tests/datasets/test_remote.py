@@ -289,7 +289,7 @@ def test_a_remote_target_gives_the_images_that_a_local_one_gives(
             assert image.name == expected[position].name
             assert image.read_bytes() == expected[position].read_bytes()
     fetched = [file for file in (tmp_path / "b").rglob("*.png") if uri.rpartition("/")[2] in str(file)]
-    assert len(fetched) == 3, "one image a seed, and no more"
+    assert len(fetched) == 3, "one image per seed, and no more"
 
 
 def test_named_images_may_be_of_the_target_of_a_uri_and_of_a_volume(

@@ -1,4 +1,4 @@
-"""`datum doctor`: what a run needs of a cluster, one row a check, with the remedy of what is amiss.
+"""`datum doctor`: what a run needs of a cluster, one row per check, with the remedy of what is amiss.
 
 Every check is made, also after one has failed; one that builds on a failed one says so. Nothing is changed
 in the cluster: permissions are asked for, not tried, and the store gets one small object that is removed.

@@ -1,4 +1,4 @@
-"""The encoders of the segmentation network, a file a family, and their ImageNet weights.
+"""The encoders of the segmentation network, a file per family, and their ImageNet weights.
 
 To add an encoder: a row in `datum.methods.ENCODERS`; for a new family a file here with `channels`, `build`
 and `in_our_names`, and its row in `FAMILIES`.

@@ -1,4 +1,4 @@
-"""The decode heads of the segmentation network, a file a family.
+"""The decode heads of the segmentation network, a file per family.
 
 To add one: its file here, a row in `HEADS`, and one in `datum.methods.DECODE_HEADS`.
 """

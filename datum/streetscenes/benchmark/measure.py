@@ -77,8 +77,8 @@ def class_response(
 ) -> dict[str, Any]:
     """How often each class is seen with its prompt, with DATUM's rare word, and without.
 
-    Draws `images` images a prompt, all prompts from the same seeds, and passes them to `keep`. `seen` is the
-    percentage of images in which the segmentation network finds at least `LEAST_SHARE` of the class,
+    Draws `images` images per prompt, all prompts from the same seeds, and passes them to `keep`. `seen` is
+    the percentage of images in which the segmentation network finds at least `LEAST_SHARE` of the class,
     `area` the mean percentage of the image that it covers.
     """
     shares: dict[str, Tensor] = {}

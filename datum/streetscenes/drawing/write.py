@@ -17,7 +17,7 @@ _Job = tuple[int, Path, Path]
 
 
 def write_gta(root: Path, *, seeds: range, height: int, width: int, workers: int = 1) -> None:
-    """Write `root/images/00001.png` and `root/labels/00001.png` and so on, one pair a seed.
+    """Write `root/images/00001.png` and `root/labels/00001.png` and so on, one pair per seed.
 
     Labels are palette PNGs of label ids, like GTA's. Height and width in pixels.
     """

@@ -118,7 +118,7 @@ def _through(autoencoder: AutoencoderKL, images: Tensor) -> tuple[Tensor, Tensor
 
 
 def _uniform(images: Tensor, low: float, high: float, *shape: int) -> Tensor:
-    """One number an image (or `shape` numbers), uniform between `low` and `high`."""
+    """One number per image (or `shape` numbers), uniform between `low` and `high`."""
     return low + (high - low) * torch.rand(len(images), *shape, device=images.device)
 
 
