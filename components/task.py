@@ -83,9 +83,11 @@ def publish_report(folder: Path, reports: str) -> None:
 
     `report.json` goes last: with it there, all is there.
     """
+    from datum.formats.report_figures import REPORT_FIGURES
     from datum.store import open_store, put_folder
 
-    put_folder(open_store(f"{reports.rstrip('/')}/{os.environ[RUN_ID]}"), folder, last="report.json")
+    place = f"{reports.rstrip('/')}/{os.environ[RUN_ID]}"
+    put_folder(open_store(place), folder, last=REPORT_FIGURES)
 
 
 def remove_state(state: str, resume_from: str) -> None:

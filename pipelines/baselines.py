@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from datum.methods import METHODS
 from pipelines.dag import Tasks
 from pipelines.form import DIFFUSION_FIELDS, form_fields, pipeline
 from pipelines.reproduction import train_baselines
@@ -23,7 +24,7 @@ def baselines(*, seeds: Sequence[int] = (1, 2, 3), cluster: Cluster | None = Non
         runs = []
         for seed in seeds:
             runs += train_baselines(tasks, seed, data, tasks.select(seed, data[1]))
-        tasks.report([("" if name == "one-image" else name, run) for name, run in runs])
+        tasks.report([("" if METHODS[name].target == "one-shot" else name, run) for name, run in runs])
 
     return pipeline(
         "datum-baselines",

@@ -11,6 +11,7 @@ from components.generation.component import generate, merge_shards
 from components.images import STAGES
 from components.personalization.component import personalize
 from components.reporting.component import report
+from datum.config import PAPER
 from pipelines.resources import Cluster
 
 MAX_SHARDS = 8
@@ -23,14 +24,14 @@ class Tasks:
     def __init__(self, parameters: SimpleNamespace, *, seeds: Sequence[int], cluster: Cluster | None) -> None:
         self._parameters, self._seeds, self._cluster = parameters, list(seeds), cluster
 
-    def check(self, *, method: Any = "daformer", variants: Sequence[str] = ()) -> Any:
+    def check(self, *, method: Any = PAPER.run.method, variants: Sequence[str] = ()) -> Any:
         """Refuses parameters that cannot work."""
         form = vars(self._parameters)
         caches = self._cluster is not None and self._cluster.caches
         names = [f"{stage}_image" for stage in STAGES] if caches else []
         # Not every pipeline has all of these.
-        defaults = {"encoder": "mit-b5", "named_one_shots": [], "base_model": "", "pretrained_encoder": ""}
-        defaults |= {"state": "", "reports": ""}
+        defaults = {"encoder": PAPER.run.encoder, "named_one_shots": []}
+        defaults |= dict.fromkeys(("base_model", "pretrained_encoder", "state", "reports"), "")
         return self._task(
             check_parameters,
             "check",

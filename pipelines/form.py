@@ -9,7 +9,7 @@ from typing import Any
 from kfp import dsl
 
 from components.images import IMAGES, STAGES
-from datum.config import DEMO
+from datum.config import DEMO, PAPER
 from datum.methods import BENCHMARKS, DRAWN_BENCHMARK, ENCODERS_IN_WORDS, MAIN_METHODS
 from datum.values import docstrings
 from pipelines.form_defaults import FormDefaults, form_values
@@ -33,7 +33,7 @@ RUN_FIELDS: Mapping[str, Field] = {
         [],
         "One photograph a seed, below leftImg8bit/train of the target. Empty draws them by the seed.",
     ),
-    "encoder": Field(str, "mit-b5", f"Encoder of the segmentation network: {ENCODERS_IN_WORDS}."),
+    "encoder": Field(str, PAPER.run.encoder, f"Encoder of the segmentation network: {ENCODERS_IN_WORDS}."),
     "pretrained_encoder": Field(
         str, "", "ImageNet weights of the encoder: an s3:// URI or a path. Empty starts from random weights."
     ),

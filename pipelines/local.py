@@ -6,7 +6,6 @@ so the same command run again does only what is missing.
 
 import contextlib
 import io
-import json
 import logging
 import os
 import re
@@ -25,6 +24,7 @@ from datum.config import WAYS_OF_WORKING, Settings, load_settings, to_dict
 from datum.datasets.convert import check_labels
 from datum.datasets.one_shot import one_shot_images, require_one_a_seed
 from datum.errors import InputError
+from datum.formats.report_figures import read_figures
 from datum.layouts import check_dataset
 from datum.methods import BENCHMARKS
 from datum.outputs import replacing, require_room
@@ -218,7 +218,7 @@ def _without_colors(text: str) -> str:
 
 
 def _show_result(report: Path) -> None:
-    from datum.reporting.report import SUMMARY, summary_table
+    from datum.reporting.report import summary_table
 
-    print(summary_table(json.loads((report / SUMMARY).read_text(encoding="utf-8"))))
+    print(summary_table(read_figures(report)))
     print(f"\n{report / 'report.html'}")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from datum.methods import METHODS
 from pipelines.dag import Tasks
 from pipelines.form import form_fields, pipeline
 from pipelines.resources import Cluster
@@ -55,7 +56,7 @@ def reproduction(
 
 def train_baselines(tasks: Tasks, seed: int, data: tuple[Any, Any], one_shot: Any) -> list[tuple[str, Any]]:
     """The runs of one seed without drawn images: on the source alone, and on the one-shot image alone."""
-    images: dict[str, dict[str, Any]] = {"source-only": {}, "one-image": {"one_shot": one_shot}}
+    images: dict[str, dict[str, Any]] = {"none": {}, "one-shot": {"one_shot": one_shot}}
     return [
         (
             baseline,
@@ -63,11 +64,12 @@ def train_baselines(tasks: Tasks, seed: int, data: tuple[Any, Any], one_shot: An
                 seed,
                 data=data,
                 one_shot=one_shot,
-                images=given,
+                images=images[method.target],
                 method=baseline,
                 name=f"seed {seed} · {baseline}",
                 run_name=f"{baseline}/seed-{seed}",
             ),
         )
-        for baseline, given in images.items()
+        for baseline, method in METHODS.items()
+        if method.target in images
     ]

@@ -4,20 +4,16 @@ It is read from the store itself: KFP's API gives no artifact in one piece. The 
 from the environment, as `datum.store` says; the endpoint of the settings is the one that pods see.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError, TemporaryFaultError
+from datum.formats.report_figures import REPORT_FIGURES, parse_figures, read_figures
 from datum.outputs import building, is_complete, require_room, sha256
 from datum.provenance import Provenance
 from datum.store import Store, get_folder, open_store
 from datum.telemetry import log
-
-SUMMARY = "report.json"
-"""File that is published last: where it is, all is."""
 
 
 def require_fetchable(settings: ClusterSettings, output: Path) -> None:
@@ -26,7 +22,7 @@ def require_fetchable(settings: ClusterSettings, output: Path) -> None:
     require_room(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"--output {output}: holds something already; name another folder, or remove it")
-    _open(settings, "").exists(SUMMARY)
+    _open(settings, "").exists(REPORT_FIGURES)
 
 
 def fetch_report(settings: ClusterSettings, run_id: str, output: Path) -> None:
@@ -39,14 +35,14 @@ def fetch_report(settings: ClusterSettings, run_id: str, output: Path) -> None:
     if is_complete(output, provenance):
         return
     store = _open(settings, run_id)
-    if not store.exists(SUMMARY):
+    if not store.exists(REPORT_FIGURES):
         raise InputError(
             f"run {run_id}: has no report at {settings.reports}/{run_id}; it is there when the run's task "
             "'report' has succeeded"
         )
     with building(output, provenance) as folder:
         get_folder(store, "", folder)
-        checkpoint = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["median_checkpoint"]
+        checkpoint = read_figures(folder)["median_checkpoint"]
         if sha256(folder / checkpoint["file"]) != checkpoint["sha256"]:
             raise TemporaryFaultError(f"{checkpoint['file']}: arrived with another SHA-256 than published")
 
@@ -63,10 +59,10 @@ def published_miou(settings: ClusterSettings, run_ids: Sequence[str]) -> dict[st
         store = _open(settings, "")
         for run_id in run_ids:
             try:
-                summary: dict[str, Any] = json.loads(store.read_bytes(f"{run_id}/{SUMMARY}"))
+                figures = parse_figures(store.read_bytes(f"{run_id}/{REPORT_FIGURES}"))
             except KeyError:
                 continue
-            found[run_id] = f"{summary['median_checkpoint']['miou']:.1f}"
+            found[run_id] = f"{figures['median_checkpoint']['miou']:.1f}"
     except (InputError, TemporaryFaultError) as error:
         log(f"mIoU is not shown: {error}")
     return found

@@ -15,6 +15,7 @@ from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch.nn import functional
 
 from datum.config import PersonalizationSettings, require_counts, to_dict
+from datum.device import choose_device
 from datum.diffusion.checkpoint import (
     checkpoint_folder,
     download_checkpoint,
@@ -234,7 +235,7 @@ def prompt_ids(pipeline: StableDiffusionPipeline, prompt: str) -> torch.Tensor:
 
 
 def _check(settings: PersonalizationSettings) -> None:
-    if settings.mixed_precision == "fp16" and not torch.cuda.is_available():
+    if settings.mixed_precision == "fp16" and choose_device().type != "cuda":
         raise InputError("personalization.mixed_precision=fp16: needs a GPU; on a CPU use no or bf16")
     require_counts("personalization", settings)
     if settings.crop > settings.short_side:

@@ -6,17 +6,15 @@ from pathlib import Path
 
 from datum.errors import InputError
 from datum.formats.metrics import METRICS
+from datum.formats.report_figures import REPORT_FIGURES, write_figures
 from datum.formats.run_folder import Run, read_runs, require_same
-from datum.outputs import building, is_complete, sha256, write_json
+from datum.outputs import building, is_complete, sha256
 from datum.provenance import Provenance
 from datum.reporting.median import median_run
 from datum.reporting.page import render_page
 from datum.reporting.summary import summarize, summary_table
 
 __all__ = ["report", "summary_table"]
-
-SUMMARY = "report.json"
-"""The report's figures, for machines."""
 
 
 def report(
@@ -49,9 +47,9 @@ def report(
     if is_complete(output, provenance, replaceable=True):
         return summary_table(summary)
     page = render_page(summary, ours, others)
-    with building(output, provenance, digests=[SUMMARY]) as folder:
+    with building(output, provenance, digests=[REPORT_FIGURES]) as folder:
         _copy_median_checkpoint(median_run(ours), folder / "median_checkpoint")
-        write_json(folder / SUMMARY, summary)
+        write_figures(folder, summary)
         (folder / "report.html").write_text(page, encoding="utf-8")
     return summary_table(summary)
 

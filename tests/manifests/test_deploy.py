@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from components.images import STAGES
+from datum import __version__
+
 ROOT = Path(__file__).parents[2]
 RECORDER = """#!{python}
 import os, pathlib, sys, urllib.request
@@ -20,8 +23,6 @@ words = [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]
 urllib.request.urlopen("{url}/record", data=" ".join(words).encode())
 sys.exit(int(os.environ.get("DOCTOR", 0)) if "doctor" in words else 0)
 """
-STAGES = ["adaptation", "evaluation", "generation", "personalization", "reporting"]
-
 Deploy = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -30,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
     """A copy of what the script reads, whose settings a test may change; as if images had been built."""
     shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
     (tmp_path / "build").mkdir()
-    images = {stage: f"datum-{stage}:0.1.0" for stage in STAGES}
+    images = {stage: f"datum-{stage}:{__version__}" for stage in STAGES}
     (tmp_path / "build/images.json").write_text(json.dumps(images, indent=2))
     return tmp_path
 
@@ -146,7 +147,7 @@ def test_a_missing_registry_is_told_before_anything_is_done(deploy: Deploy, api_
 def test_kind_gets_its_images_loaded_and_none_pushed(deploy: Deploy, api_server: Any) -> None:
     run = deploy("deploy", "kind")
     assert run.returncode == 0, run.stderr
-    loads = [f"kind load docker-image datum-{stage}:0.1.0 --name laptop" for stage in STAGES]
+    loads = [f"kind load docker-image datum-{stage}:{__version__} --name laptop" for stage in STAGES]
     assert _steps(api_server.writes)[1:-2] == ["make images OVERLAY=kind", *loads, "apply"]
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from components.images import STAGES
+
 KFP: dict[str, Any] = json.loads(Path(__file__).with_name("kfp_pods.json").read_text())
-STAGES = ("personalization", "generation", "adaptation", "evaluation", "reporting")
 
 Policy = Mapping[str, Any]
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from datum.labels import CLASSES
+from datum.layouts import CITYSCAPES, LAYOUTS
 from datum.streetscenes.drawing.domain import SOURCE_DOMAIN, TARGET_DOMAIN, Domain
 from datum.streetscenes.drawing.scene import draw_scene
 
@@ -21,8 +22,9 @@ def write_gta(root: Path, *, seeds: range, height: int, width: int, workers: int
 
     Labels are palette PNGs of label ids, like GTA's. Height and width in pixels.
     """
+    images, labels = root / LAYOUTS["gta"].images, root / LAYOUTS["gta"].labels
     jobs = [
-        (seed, root / "images" / f"{number:05d}.png", root / "labels" / f"{number:05d}.png")
+        (seed, images / f"{number:05d}.png", labels / f"{number:05d}.png")
         for number, seed in enumerate(seeds, start=1)
     ]
     colors = np.zeros((256, 3), dtype=np.uint8)
@@ -43,8 +45,8 @@ def write_cityscapes(
     for split, seeds in (("train", train_seeds), ("val", val_seeds)):
         for number, seed in enumerate(seeds):
             stem = f"{city}_{number:06d}_000019"
-            image = root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png"
-            label = root / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png"
+            image = root / CITYSCAPES.images / split / city / f"{stem}{CITYSCAPES.image_suffix}"
+            label = root / CITYSCAPES.labels / split / city / f"{stem}{CITYSCAPES.label_suffix}"
             jobs.append((seed, image, label))
     _write_all(jobs, TARGET_DOMAIN, height, width, palette=None, workers=workers)
 

@@ -8,6 +8,7 @@ import pytest
 from kubernetes import client as kubernetes
 
 from components.images import STAGES
+from datum import __version__
 from datum.cluster.doctor import doctor
 from datum.cluster.settings import ClusterSettings
 from tests.cluster.doctor.objects import (
@@ -29,7 +30,7 @@ from tests.conftest import ACCESS_KEY, SECRET_KEY
 def registry() -> Iterator[Registry]:
     """A registry that holds the five images, and lets everybody pull."""
     server = Registry()
-    server.manifests = {f"team/datum-{stage}/manifests/0.1.0" for stage in STAGES}
+    server.manifests = {f"team/datum-{stage}/manifests/{__version__}" for stage in STAGES}
     with serving(server):
         yield server
 

@@ -10,6 +10,7 @@ import pytest
 from kubernetes import client as kubernetes
 
 from components.images import STAGES
+from datum import __version__
 from tests.cluster.doctor.objects import (
     Doctor,
     a_node,
@@ -18,10 +19,10 @@ from tests.cluster.kubernetes_api import KubernetesApi, Registry
 
 
 def test_images_that_are_not_pushed_yet_are_a_warning(examine: Doctor, registry: Registry) -> None:
-    registry.manifests.remove("team/datum-adaptation/manifests/0.1.0")
+    registry.manifests.remove(f"team/datum-adaptation/manifests/{__version__}")
     row = examine()["images"]
     assert row.status == "warning"
-    assert row.found == f"not in the registry yet: {registry.host}/team/datum-adaptation:0.1.0"
+    assert row.found == f"not in the registry yet: {registry.host}/team/datum-adaptation:{__version__}"
     assert "make images push" in row.remedy
 
 
@@ -97,10 +98,11 @@ def test_a_registry_out_of_reach_is_a_problem(examine: Doctor) -> None:
 def test_without_a_registry_the_nodes_must_hold_the_images(examine: Doctor, cluster: KubernetesApi) -> None:
     row = examine(registry="")["images"]
     assert row.status == "warning"
-    assert all(f"datum-{stage}:0.1.0" in row.found for stage in STAGES)
+    assert all(f"datum-{stage}:{__version__}" in row.found for stage in STAGES)
     node = a_node("kind-control-plane", 0)
     node.status.images = [
-        kubernetes.V1ContainerImage(names=[f"docker.io/library/datum-{stage}:0.1.0"]) for stage in STAGES
+        kubernetes.V1ContainerImage(names=[f"docker.io/library/datum-{stage}:{__version__}"])
+        for stage in STAGES
     ]
     cluster.put(node)
     assert examine(registry="")["images"].found == "all 5 are on the nodes"
