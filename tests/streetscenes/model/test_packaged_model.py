@@ -40,7 +40,7 @@ def test_an_image_follows_its_seed_and_its_prompt(pipeline: StableDiffusionPipel
     assert cars.shape == (1, 3, 128, 128)
     assert not torch.equal(draw(pipeline, "a photo of cars", range(1, 2)), cars)
     assert not torch.equal(draw(pipeline, "a photo of traffic signs", range(1)), cars)
-    # A street is neither one colour nor noise: neighbors resemble each other, distant places do not.
+    # A street is neither one color nor noise: neighbors resemble each other, distant places do not.
     image = cars[0].float()
     assert image.std() > 15
     assert (image[:, :, 1:] - image[:, :, :-1]).abs().mean() < 0.5 * image.std()
