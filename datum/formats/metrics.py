@@ -20,7 +20,7 @@ METRICS = "metrics.json"
 
 
 def write_metrics(folder: Path, scores: Mapping[str, Any]) -> None:
-    """Writes `scores` (`datum.segmentation.iou.metrics`, and what they are of) into `folder`."""
+    """Writes `scores` (`datum.segmentation.iou.score`, and what they are of) into `folder`."""
     write_json(folder / METRICS, scores)
 
 

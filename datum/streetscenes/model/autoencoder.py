@@ -1,4 +1,4 @@
-"""TimedTraining the autoencoder: sharp, and in color.
+"""Training the autoencoder: sharp, and in color.
 
 A small AutoencoderKL that is trained with plain L1 falls into gray: most of a street is nearly gray, and the
 median of a doubtful color is no color. So errors are taken in an opponent color space, squared as well as

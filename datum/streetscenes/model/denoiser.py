@@ -1,4 +1,4 @@
-"""TimedTraining the UNet and the text encoder together, from scratch, on latents and captions."""
+"""Training the UNet and the text encoder together, from scratch, on latents and captions."""
 
 import torch
 from torch import Tensor, nn
