@@ -5,6 +5,9 @@ Components run in images that hold one stage's dependencies, so nothing heavy is
 
 import contextlib
 import os
+import signal
+import threading
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +18,12 @@ STATUS_FILE = "DATUM_TASK_STATUS_FILE"
 """Environment variable that names the file a failing task leaves its exit status in.
 
 kfp.local says only that a task failed; `datum run` sets this to end with the task's own status."""
+
+RUNNER = "DATUM_RUNNER"
+"""Environment variable with the process id of the `datum run` that a task belongs to and ends with."""
+
+STOP = "stop"
+"""File beside the status file that `datum run` makes when it is asked to stop."""
 
 SCRATCH = "DATUM_SCRATCH"
 """Environment variable that names the folder that data sets and models are fetched to; `/scratch`, which the
@@ -30,7 +39,7 @@ def task(artifact: str, workspace: str, name: str, store_endpoint: str = "") -> 
 
     On a cluster `workspace` is empty and the output is built at the artifact's own path. On one machine
     it is built at `<workspace>/<name>`, which stays the same from run to run, so that a run started again
-    finds what is finished; the artifact's path becomes a link to it.
+    finds what is finished; a file beside the artifact's path says where that is (see `located`).
 
     `store_endpoint` is the S3 endpoint that `s3://` URIs lead to, if the task reads or writes any.
     """
@@ -41,9 +50,22 @@ def task(artifact: str, workspace: str, name: str, store_endpoint: str = "") -> 
         output = Path(workspace) / name
         output.parent.mkdir(parents=True, exist_ok=True)
         yield output
-        link = Path(artifact)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(output.resolve())
+        place = _place_file(artifact)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(str(output.resolve()), encoding="utf-8")
+
+
+def located(artifact: str) -> Path:
+    """Where the content of an input artifact lies: at its own path, or where the `task` that made it says.
+
+    No link: not every disk has links, and a message names the user's own folder.
+    """
+    place = _place_file(artifact)
+    return Path(place.read_text(encoding="utf-8")) if place.exists() else Path(artifact)
+
+
+def _place_file(artifact: str) -> Path:
+    return Path(f"{artifact}.place")
 
 
 @contextlib.contextmanager
@@ -51,6 +73,9 @@ def failing_with_status(store_endpoint: str = "") -> Iterator[None]:
     """Ends a failing task with the exit status of `datum.errors`, kept in the status file if one is named."""
     if store_endpoint:
         os.environ["S3_ENDPOINT"] = store_endpoint
+    if runner := os.environ.get(RUNNER):
+        stop = Path(os.environ[STATUS_FILE]).with_name(STOP)
+        threading.Thread(target=_end_with, args=(int(runner), stop), daemon=True).start()
     try:
         with exit_status():
             yield
@@ -102,6 +127,26 @@ def remove_state(state: str, resume_from: str) -> None:
         store = open_store(place)
         for key in store.list():
             store.delete(key)
+
+
+def _end_with(runner: int, stop: Path) -> None:
+    """Ends this process with the process `runner`: as SIGTERM does where it asks for it, at once where it is
+    gone, so that the next run finds nobody at work."""
+    asked = False
+    while _is_running(runner):
+        if stop.exists() and not asked:
+            asked = True
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _keep_status(code: object) -> None:

@@ -13,10 +13,26 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from datum.errors import InputError
+from datum.errors import InputError, shortened
 from datum.methods import BENCHMARKS, ENCODERS, MAIN_METHODS
 from datum.prompts import PLURALS
-from datum.values import Least, OneOf, WayOfWorking, cast, docstrings, in_words, require_known, require_least
+from datum.values import (
+    Least,
+    Most,
+    NamesInput,
+    OneOf,
+    Switchable,
+    WayOfWorking,
+    docstrings,
+    in_words,
+    marked,
+    parse,
+    require_known,
+    require_range,
+)
+
+MOST_SEED = 2**53 - 1
+"""Largest seed: pipelines pass numbers as doubles, which hold no larger ones exactly."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +55,7 @@ class DatasetSettings:
 class PersonalizationSettings:
     """DreamBooth on the one-shot image. Defaults: DATUM's `dreambooth/train_dreambooth.py` and README."""
 
-    base_model: str = "CompVis/stable-diffusion-v1-4"
+    base_model: Annotated[str, NamesInput()] = "CompVis/stable-diffusion-v1-4"
     """Hub id or local folder of a StableDiffusionPipeline, or `streetscenes`: the small model shipped with
     the package."""
     instance_prompt: str = "a photo of a sks urban scene"
@@ -90,7 +106,7 @@ class GenerationSettings:
     """Weight of classifier-free guidance."""
     size: int = 512
     """Side of the drawn square image, in pixels."""
-    batch_size: int = 4
+    batch_size: Annotated[int, Switchable()] = 4
     """Images denoised together; a drawn image depends on its own seed alone, up to rounding."""
     precision: Literal["fp16", "bf16", "fp32"] = "fp16"
     """Arithmetic of the model. Half precision falls back to fp32 on a CPU, which has no fast half."""
@@ -160,7 +176,7 @@ class AdaptationSettings:
     """Weight of the ImageNet feature distance; it is off where the encoder has no pretrained weights."""
     feature_distance_min_ratio: float = 0.75
     """Share of a feature cell that one thing class must cover to count."""
-    pretrained_encoder: str = ""
+    pretrained_encoder: Annotated[str, NamesInput()] = ""
     """safetensors or .pth file with ImageNet weights of the encoder; empty starts from random weights."""
     drop_path_rate: float = 0.1
     """Stochastic depth of the MiT encoder."""
@@ -168,7 +184,7 @@ class AdaptationSettings:
     """Dropout of the decode head."""
     head_channels: int = 256
     """Width of the decode head, which takes most of the time at high resolution."""
-    validate_every: int = 2000
+    validate_every: Annotated[int, Switchable()] = 2000
     """Iterations between two validations (reference: a twentieth of the training)."""
     log_every: Annotated[int, WayOfWorking()] = 50
     """Iterations between two lines of training.jsonl (reference: 50)."""
@@ -187,7 +203,7 @@ class EvaluationSettings:
     scale: tuple[int, int] = (1024, 512)
     """Images are resized to fit within (width, height) pixels with their ratio kept; predictions are
     brought back to the label's size before the arg max."""
-    batch_size: int = 1
+    batch_size: Annotated[int, WayOfWorking()] = 1
     """Images per forward pass; only images of one size share a pass."""
 
 
@@ -195,7 +211,7 @@ class EvaluationSettings:
 class RunSettings:
     """What `datum run` runs."""
 
-    seeds: Annotated[tuple[int, ...], Least(0)] = (1, 2, 3)
+    seeds: Annotated[tuple[int, ...], Least(0), Most(MOST_SEED)] = (1, 2, 3)
     """Seeds; each has its own one-shot image (the paper reports three)."""
     shards: int = 1
     """Tasks that share the generation of one seed."""
@@ -278,20 +294,23 @@ PROFILES: Mapping[str, Settings] = types.MappingProxyType({"demo": DEMO, "paper"
 STAGES_WITH_SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
 """Sections of the settings, in the order of the stages."""
 
-WAYS_OF_WORKING = frozenset(
-    key
-    for stage in STAGES_WITH_SETTINGS
-    for key, kind in typing.get_type_hints(type(getattr(PAPER, stage)), include_extras=True).items()
-    if any(isinstance(mark, WayOfWorking) for mark in getattr(kind, "__metadata__", ()))
-)
-"""Settings that do not decide a result (see `WayOfWorking`)."""
+
+def without_influence() -> frozenset[str]:
+    """Names (`stage.key`) of the settings that another run into the same folder may change: they do not
+    decide a result, its stage compares them itself, or an input's content counts for them."""
+    return frozenset(
+        f"{stage}.{key}"
+        for stage in STAGES_WITH_SETTINGS
+        for key in marked(type(getattr(PAPER, stage)), WayOfWorking, Switchable, NamesInput)
+    )
 
 
 def load_settings(profile: str = "paper", overrides: Iterable[str] = ()) -> Settings:
-    """The settings of `profile` with `stage.key=value` overrides, each value in YAML's notation.
+    """The settings of `profile` with `stage.key=value` overrides: a text as it is written, a list in YAML's
+    notation.
 
-    Raises `InputError` for an unknown profile, stage or key, for a value of the wrong type and for
-    a number below 0, or below 1 where it counts something.
+    Raises `InputError` for an unknown profile, stage or key, for a value of the wrong type and for a number
+    that is not finite, below 0, or below 1 where it counts something.
     """
     if profile not in PROFILES:
         raise InputError(f"--profile {profile}: unknown profile, expected one of {', '.join(PROFILES)}")
@@ -323,7 +342,7 @@ def require_counts(stage: str, settings: Any) -> None:
     """Raises `InputError` for a number of one stage's settings that is too small, wherever it comes from."""
     for key, kind in typing.get_type_hints(type(settings), include_extras=True).items():
         value = getattr(settings, key)
-        require_least(f"{stage}.{key}={value}", value, kind)
+        require_range(f"{stage}.{key}={value}", value, kind)
 
 
 def _override(settings: Settings, override: str) -> Settings:
@@ -336,11 +355,10 @@ def _override(settings: Settings, override: str) -> Settings:
     kinds = typing.get_type_hints(type(section), include_extras=True)
     require_known(key, kinds, f"--set {override}", f"setting of {stage}")
     try:
-        value = yaml.safe_load(text) if text else ""
-        if kinds[key] is str and value is not None and not isinstance(value, (list, dict)):
-            value = str(value)
-        value = cast(value, kinds[key])
-    except (ValueError, TypeError, yaml.YAMLError):
-        raise InputError(f"--set {name}: found {text!r}, expected {in_words(kinds[key])}") from None
-    require_least(f"--set {name}={text}", value, kinds[key])
+        value = parse(text, kinds[key])
+    except (LookupError, ValueError, TypeError, RecursionError, yaml.YAMLError):
+        raise InputError(
+            f"--set {name}: found {shortened(text)!r}, expected {in_words(kinds[key])}"
+        ) from None
+    require_range(f"--set {name}={shortened(text)}", value, kinds[key])
     return dataclasses.replace(settings, **{stage: dataclasses.replace(section, **{key: value})})

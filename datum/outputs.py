@@ -2,33 +2,45 @@
 
 A stage builds its output in `<output>.partial` and renames it when it is whole, so that no reader ever
 sees half of one. The partial folder outlives a killed process: running the same command again finds it
-and resumes, and a command with other settings or inputs starts it anew.
+and resumes. One process at a time builds an output. Unfinished work of other settings or inputs is set aside.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from datum.disk import flush_folder, is_mount_point
 from datum.errors import InputError
+from datum.one_writer import locked, require_unlocked
 from datum.provenance import PROVENANCE, Provenance, read_provenance
-from datum.telemetry import log
+from datum.telemetry import duration, log
+
+_TEMPORARY = re.compile(r"\.datum-[0-9a-f]{8}(\..*)?")
+"""Names of files that are being written; a killed process may leave one."""
+
+_NO_MATTER = 60.0
+"""Seconds of work that are deleted, not set aside, where they cannot be gone on with."""
 
 
 def is_complete(output: Path, provenance: Provenance, *, replaceable: bool = False) -> bool:
     """Whether `output` is already the whole result of exactly this stage, settings and inputs; says so if it
     is.
 
-    Raises `InputError` where it holds anything else, so that nothing of the user's is overwritten, and where
-    no folder can be made there. With `replaceable`, for what is made in seconds, an older output of the same
-    stage is no obstacle: `building` replaces it.
+    Raises `InputError` where it holds anything else, so that nothing of the user's is overwritten, where no
+    folder can be made there, and where another process is building it. With `replaceable`, for what is made
+    in seconds, an older output of the same stage is no obstacle: `building` replaces it.
     """
     require_room(output)
+    require_unlocked(output.resolve())
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     if provenance.made(output):
@@ -36,65 +48,152 @@ def is_complete(output: Path, provenance: Provenance, *, replaceable: bool = Fal
         return True
     if replaceable and _is_of_stage(output, provenance):
         return False
+    different = provenance.differences(output)
+    what = f" ({different})" if different else ""
     raise InputError(
-        f"--output {output}: already holds something else than this command's output; "
+        f"--output {output}: already holds something else than this command's output{what}; "
         "remove it or name another folder"
     )
 
 
-def require_room(output: Path) -> None:
-    """Raises `InputError` where no folder can be made at or above `output`."""
-    parent = next(folder for folder in output.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
+def require_folder(output: Path) -> None:
+    """Raises `InputError` where files cannot be written into a folder `output`, which may be missing."""
+    place = output.resolve()
+    parent = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"--output {output}: {parent} is no folder that can be written to; name another")
 
 
+def require_room(output: Path) -> None:
+    """Raises `InputError` where no folder can be made at or above `output`, or none can take its place."""
+    place = output.resolve()
+    require_folder(place.parent)
+    if place.exists() and is_mount_point(place):
+        raise InputError(
+            f"--output {output}: is a mount point, which no folder can replace; name a folder in it"
+        )
+    if place in (Path.cwd(), *Path.cwd().parents):
+        raise InputError(
+            f"--output {output}: is the folder that this command runs in or one above it; name a folder in it"
+        )
+
+
 @contextlib.contextmanager
-def building(output: Path, provenance: Provenance, *, digests: Sequence[str] = ()) -> Iterator[Path]:
+def building(output: Path, provenance: Provenance) -> Iterator[Path]:
     """Yields the folder to build in; renames it to `output` when the block ends without an exception.
 
-    What an interrupted run of the same stage, settings and inputs left in the folder is still there. The
-    provenance records the SHA-256 of the files that match the patterns `digests`.
+    What an interrupted run of the same stage, settings and inputs left in the folder is still there, less
+    the files that a killed process was writing. The provenance records the SHA-256 of all files. `output` may
+    be a link to a folder, which stays. Raises `InputError` where another process builds the same output.
     """
-    partial = output.with_name(output.name + ".partial")
-    if partial.exists() and not provenance.made(partial):
+    place = output.resolve()
+    partial = place.with_name(place.name + ".partial")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with locked(place):
+        if place.exists() and provenance.made(place):
+            raise InputError(
+                f"--output {output}: was just completed by another process; run the command again"
+            )
+        started = _take_over(partial, provenance)
+        partial.mkdir(exist_ok=True)
+        write_json(partial / PROVENANCE, provenance.record(started=started))
+        yield partial
+        write_json(partial / PROVENANCE, provenance.record(started=started, outputs=digests_below(partial)))
+        flush_folder(partial)
+        if _is_of_stage(place, provenance):
+            shutil.rmtree(place)
+        partial.rename(place)
+
+
+def _take_over(partial: Path, provenance: Provenance) -> float | None:
+    """Prepares what an earlier process left in `partial`, if anything; when that work began (`time.time`)."""
+    if not partial.exists():
+        return None
+    if provenance.goes_on_from(partial):
+        for file in partial.rglob(".datum-*"):
+            if is_temporary(file):
+                file.unlink()
+        started = (read_provenance(partial) or {}).get("started")
+        return started if isinstance(started, float) else None
+    worked = seconds_of_work(partial)
+    if worked <= _NO_MATTER:
+        log(f"{partial}: {duration(worked)} of other unfinished work are deleted")
         shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    write_json(partial / PROVENANCE, provenance.record())
-    yield partial
-    files = sorted({file for pattern in digests for file in partial.glob(pattern)})
-    outputs = {file.relative_to(partial).as_posix(): sha256(file) for file in files}
-    write_json(partial / PROVENANCE, provenance.record(outputs))
-    if _is_of_stage(output, provenance):
-        shutil.rmtree(output)
-    elif output.exists():
-        output.rmdir()
-    partial.rename(output)
+        return None
+    number = next(n for n in range(1, 10_000) if not _aside(partial, n).exists())
+    partial.rename(_aside(partial, number))
+    different = provenance.differences(_aside(partial, number)) or "made by something else"
+    log(
+        f"{partial}: held unfinished work ({duration(worked)}) of other settings or inputs ({different}); "
+        f"it is set aside as {_aside(partial, number)}: remove it if you do not need it"
+    )
+    return None
+
+
+def _aside(partial: Path, number: int) -> Path:
+    return partial.with_name(f"{partial.name.removesuffix('.partial')}.set-aside-{number}")
+
+
+def seconds_of_work(folder: Path) -> float:
+    """Seconds between the first and the last change of the files in `folder`."""
+    times = [file.lstat().st_mtime for file in folder.rglob("*")]
+    started = (read_provenance(folder) or {}).get("started")
+    times += [started] if isinstance(started, float) else []
+    return max(times) - min(times) if times else 0.0
 
 
 @contextlib.contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `file`, renamed to `file` when the block ends without an exception."""
-    temporary = file.with_name(f".{file.stem}.{secrets.token_hex(4)}{file.suffix}")
+    """Yields a temporary path beside `file`, renamed to `file` when the block ends without an exception.
+
+    Its content is on the disk before it takes the name, so that a loss of power leaves the old or the new.
+    """
+    temporary = file.with_name(f".datum-{secrets.token_hex(4)}{file.suffix[-40:]}")
     # Not by tempfile, whose files only their owner may read.
     temporary.touch(exist_ok=False)
     try:
         yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def is_temporary(file: Path) -> bool:
+    """Whether `file` has the name of one that `replacing` is writing, or was when its process was killed."""
+    return _TEMPORARY.fullmatch(file.name) is not None
+
+
 def write_json(file: Path, content: Any) -> None:
-    """Writes `content` as indented JSON, whole or not at all."""
+    """Writes `content` as indented JSON, whole or not at all. A number that is not finite is a
+    `ValueError`."""
     with replacing(file) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def sha256(file: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digests_below(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below `folder` by its relative name, sorted; links and provenance are left out.
+
+    A file that has several names (hard links) is read once.
+    """
+    files: dict[str, Path] = {}
+    identities: dict[str, tuple[int, int]] = {}
+    for file in sorted(folder.rglob("*")):
+        status = file.lstat()
+        if stat.S_ISREG(status.st_mode) and file != folder / PROVENANCE and not is_temporary(file):
+            name = file.relative_to(folder).as_posix()
+            files[name], identities[name] = file, (status.st_dev, status.st_ino)
+    once = {identity: files[name] for name, identity in identities.items()}
+    with ThreadPoolExecutor() as pool:
+        by_identity = dict(zip(once, pool.map(sha256, once.values())))
+    return {name: by_identity[identity] for name, identity in identities.items()}
 
 
 def place(source: Path, destination: Path) -> None:

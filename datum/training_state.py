@@ -17,7 +17,7 @@ import torch
 
 from datum.outputs import sha256
 from datum.provenance import Provenance
-from datum.store import Store, open_store
+from datum.store import Store
 from datum.telemetry import log
 
 KEPT_STATES = 2
@@ -27,15 +27,8 @@ _RECORD = re.compile(r"state-(\d{9})\.json")
 
 
 def state_place(state_uri: str, provenance: Provenance) -> str:
-    """The folder below `state_uri` that belongs to what `provenance` describes alone.
-
-    Where there is nothing in it, and datum 0.1 left something in its own, that one is taken over.
-    """
-    place, earlier = (
-        f"{state_uri.rstrip('/')}/{provenance.stage}-{digest}"
-        for digest in (provenance.digest(), provenance.digest_of_0_1())
-    )
-    return earlier if not open_store(place).list() and open_store(earlier).list() else place
+    """The folder below `state_uri` that belongs to what `provenance` describes alone."""
+    return f"{state_uri.rstrip('/')}/{provenance.stage}-{provenance.digest()}"
 
 
 class TrainingState:

@@ -9,10 +9,13 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
+
+import yaml
 
 from datum.errors import InputError
 
@@ -35,13 +38,78 @@ class OneOf:
         object.__setattr__(self, "names", tuple(names))
 
 
+@dataclasses.dataclass(frozen=True)
+class Most:
+    """The largest value of a number. Without it a whole number is at most `MOST`."""
+
+    number: int
+
+
+MOST = 10**7
+"""Nothing that is counted in a setting (steps, images, pixels of a side) comes near it."""
+
+
 class WayOfWorking:
     """Marks a setting that does not decide the result (workers, intervals of logs and saved state): it is
     recorded, but another value is no reason to do finished work again."""
 
 
+class Switchable:
+    """Marks a setting that decides the result and may still change in mid-work: unfinished work goes on from
+    its saved state, a finished output is one of the value that it ended with."""
+
+
+class NamesInput:
+    """Marks a setting that names an input, whose content decides the result and not its name."""
+
+
+def marked(settings: type, *marks: type) -> frozenset[str]:
+    """Fields of a dataclass of settings that bear one of the `marks`."""
+    kinds = typing.get_type_hints(settings, include_extras=True)
+    return frozenset(
+        key
+        for key, kind in kinds.items()
+        if any(isinstance(mark, marks) for mark in getattr(kind, "__metadata__", ()))
+    )
+
+
+def parse(text: str, expected: Any) -> Any:
+    """What `text` means where the type `expected` is wanted: a text is taken as it is written, a list is one
+    of YAML's notation. ValueError, TypeError or a YAMLError where it does not fit."""
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin is Annotated:
+        return cast(parse(text, arguments[0]), expected)
+    if origin in (types.UnionType, typing.Union):
+        inner = next(a for a in arguments if a is not type(None))
+        return None if text.strip().lower() in ("", "null", "~", "none") else parse(text, inner)
+    if origin is tuple:
+        # The base loader makes texts of all scalars and runs nothing: `no` and 2020-01-01 stay what they are.
+        items = yaml.load(text, Loader=yaml.BaseLoader)
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise TypeError(text)
+        kinds = arguments[:1] * len(items) if arguments[-1] is Ellipsis else arguments
+        if len(kinds) != len(items):
+            raise ValueError(text)
+        return tuple(parse(item, kind) for item, kind in zip(items, kinds))
+    return cast(_SCALARS.get(expected, str)(text), expected)
+
+
+def _truth(text: str) -> bool:
+    return {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}[
+        text.strip().lower()
+    ]
+
+
+def _number(text: str) -> float:
+    # YAML's own spelling of what `require_range` refuses.
+    return float(text.strip().lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_SCALARS: Mapping[Any, Any] = {int: int, float: _number, bool: _truth}
+
+
 def cast(value: Any, expected: Any) -> Any:
-    """`value`, as YAML or JSON gives it, as the type `expected`; ValueError or TypeError where it does not
+    """`value`, as JSON gives it, as the type `expected`; ValueError or TypeError where it does not
     fit."""
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin is Annotated:
@@ -53,8 +121,6 @@ def cast(value: Any, expected: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         return None if value is None else cast(value, next(a for a in arguments if a is not type(None)))
     if origin is Literal:
-        # YAML reads a bare `no` as False.
-        value = "no" if value is False and "no" in arguments else value
         if value not in arguments:
             raise ValueError(value)
         return value
@@ -64,8 +130,7 @@ def cast(value: Any, expected: Any) -> Any:
         if not isinstance(value, dict):
             raise TypeError(value)
         return {key: cast(item, arguments[1]) for key, item in value.items()}
-    if expected is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        # YAML reads 1e-4 (no dot) as a string.
+    if expected is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if expected is Any or type(value) is expected:
         return value
@@ -110,14 +175,22 @@ _NOUNS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 _PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
-def require_least(where: str, value: Any, expected: Any) -> None:
-    """Raises `InputError`, which begins with `where`, for a number below what the type `expected` allows."""
+def require_range(where: str, value: Any, expected: Any) -> None:
+    """Raises `InputError`, which begins with `where`, for a number outside of what the type `expected`
+    allows: too small, too large, or not finite."""
     marks = expected.__metadata__ if typing.get_origin(expected) is Annotated else ()
     stated = next((mark.number for mark in marks if isinstance(mark, Least)), None)
+    most = next((mark.number for mark in marks if isinstance(mark, Most)), MOST)
     for number in value if isinstance(value, tuple) else (value,):
         least = int(type(number) is int) if stated is None else stated
-        if isinstance(number, (int, float)) and not isinstance(number, bool) and not number >= least:
+        if not isinstance(number, (int, float)) or isinstance(number, bool):
+            continue
+        if isinstance(number, float) and not math.isfinite(number):
+            raise InputError(f"{where}: expected a finite number")
+        if number < least:
             raise InputError(f"{where}: expected {least} or more")
+        if number > most:
+            raise InputError(f"{where}: expected {most} or less")
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "known:") -> str:

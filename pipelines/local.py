@@ -9,30 +9,36 @@ import io
 import logging
 import os
 import re
+import shlex
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 import yaml
 
 from components.check import check_settings, require_both
-from components.task import STATUS_FILE
-from datum.config import WAYS_OF_WORKING, Settings, load_settings, to_dict
+from components.task import RUNNER, STATUS_FILE, STOP
+from datum.config import Settings, load_settings, to_dict, without_influence
 from datum.datasets.convert import check_labels
 from datum.datasets.one_shot import one_shot_images, require_one_a_seed
-from datum.errors import InputError
+from datum.errors import InputError, one_line
 from datum.formats.report_figures import read_figures
 from datum.layouts import check_dataset
 from datum.methods import BENCHMARKS
-from datum.outputs import replacing, require_room
+from datum.one_writer import locked
+from datum.outputs import replacing, require_folder, sha256
 from datum.photographs import open_one_shot_image
+from datum.stopping import deferred
 from datum.telemetry import log
 
 DESCRIPTION = "run.yaml"
 """File in the output folder with all settings and inputs of the run that it holds."""
+
+_LARGEST_DESCRIPTION = 2**20
+"""Bytes; a run's description takes some 4 kB."""
 
 
 def run_locally(
@@ -54,12 +60,12 @@ def run_locally(
     settings = load_settings(profile, overrides)
     output = output.resolve()
     images = _check(settings, source, target, one_shots, output)
-    given = {"source": source, "target": target, **{f"one-shot {i}": file for i, file in enumerate(images)}}
-    inputs = {name: str(path.resolve()) for name, path in given.items() if path}
-    _keep_description(output / DESCRIPTION, to_dict(settings) | {"inputs": inputs})
+    named = {
+        "source": str(source.resolve()) if source else "",
+        "target": str(target.resolve()) if target else "",
+    }
     arguments = {
-        "source": inputs.get("source", ""),
-        "target": inputs.get("target", ""),
+        **named,
         "named_one_shots": [str(file.resolve()) for file in images],
         "benchmark": settings.run.benchmark,
         "method": settings.run.method,
@@ -68,16 +74,42 @@ def run_locally(
         "overrides": list(overrides),
         "workspace": str(output),
     }
-    with tempfile.TemporaryDirectory(prefix="datum-") as scratch:
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(output / "run"), tempfile.TemporaryDirectory(prefix="datum-") as scratch:
+        inputs = {
+            **named,
+            **{f"one-shot {number} sha256": sha256(file) for number, file in enumerate(images)},
+        }
+        _keep_description(output / DESCRIPTION, to_dict(settings) | {"inputs": inputs})
         status_file = Path(scratch) / "status"
-        os.environ[STATUS_FILE] = str(status_file)
         try:
-            _run_pipeline(settings, baselines, arguments, Path(scratch) / "pipeline")
+            with deferred(on_stop=status_file.with_name(STOP).touch), _task_environment(status_file):
+                _run_pipeline(settings, baselines, arguments, Path(scratch) / "pipeline")
         except RuntimeError as error:
             status = int(status_file.read_text()) if status_file.exists() else 1
-            log(f"datum: {_without_colors(str(error))}")
+            log(f"datum: {one_line(_without_colors(str(error)))}")
             sys.exit(status)
     _show_result(output / "report")
+
+
+@contextlib.contextmanager
+def _task_environment(status_file: Path) -> Iterator[None]:
+    """The environment of the tasks: what kfp's shell and the interpreter in it make of this process's own."""
+    own, interpreter = dict(os.environ), sys.executable
+    os.environ[STATUS_FILE] = str(status_file)
+    os.environ[RUNNER] = str(os.getpid())
+    # The shell keeps the program of each task there, and leaves it behind.
+    os.environ["TMPDIR"] = str(status_file.parent)
+    # A folder named `datum` where the command runs is not the package.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    # kfp puts it into the shell's command as it is.
+    sys.executable = shlex.quote(interpreter)
+    try:
+        yield
+    finally:
+        sys.executable = interpreter
+        os.environ.clear()
+        os.environ.update(own)
 
 
 def _check(
@@ -91,9 +123,7 @@ def _check(
     from pipelines.dag import MAX_SHARDS
     from pipelines.reproduction import MAX_SEEDS
 
-    require_room(output)
-    if output.exists() and not output.is_dir():
-        raise InputError(f"--output {output}: is a file, expected a folder or nothing; name another")
+    require_folder(output)
     require_both(source, target)
     seeds = settings.run.seeds
     if not 1 <= len(seeds) <= MAX_SEEDS or len(set(seeds)) != len(seeds):
@@ -124,17 +154,38 @@ def _keep_description(file: Path, description: Mapping[str, Mapping[str, object]
         with replacing(file) as temporary:
             temporary.write_text(yaml.safe_dump(description, sort_keys=False), encoding="utf-8")
         return
-    before, now = (_flat(found) for found in (yaml.safe_load(file.read_text(encoding="utf-8")), description))
+    before, now = _flat(_read_description(file)), _flat(description)
+    # Another place of the same data set is none of other content: the ingestion looks at that.
+    passed_over = without_influence() | {"inputs.source", "inputs.target"}
     changed = [
         f"{key} {before.get(key)} -> {now.get(key)}"
         for key in before | now
-        if before.get(key) != now.get(key) and key.partition(".")[2] not in WAYS_OF_WORKING
+        if before.get(key) != now.get(key) and key not in passed_over
     ]
     if changed:
         raise InputError(
             f"--output {file.parent}: holds a run with other settings ({'; '.join(changed)}); "
             "name another folder, or remove this one"
         )
+
+
+def _read_description(file: Path) -> dict[str, dict[str, object]]:
+    expected = f"expected the settings of the run in this folder; name another --output than {file.parent}"
+    try:
+        if file.stat().st_size > _LARGEST_DESCRIPTION:
+            raise InputError(f"{file}: is larger than any that this command writes, {expected}")
+        text = file.read_text(encoding="utf-8")
+        # Aliases could stand for more than the memory holds; this command writes none.
+        aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader))
+        description = None if aliases else yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        description = None
+    if not isinstance(description, dict) or not all(
+        isinstance(section, dict) and all(isinstance(key, str) for key in section)
+        for section in description.values()
+    ):
+        raise InputError(f"{file}: cannot be read, {expected}")
+    return description
 
 
 def _flat(description: Mapping[str, Mapping[str, object]]) -> dict[str, object]:

@@ -128,4 +128,42 @@ def test_the_profiles_themselves_hold_no_number_that_would_be_refused() -> None:
         for stage, section in to_dict(settings).items():
             for key, value in section.items():
                 if value is not None:
-                    load_settings("demo", [f"{stage}.{key}={json.dumps(value)}"])
+                    text = value if isinstance(value, str) else json.dumps(value)
+                    read = getattr(load_settings("demo", [f"{stage}.{key}={text}"]), stage)
+                    assert getattr(read, key) == getattr(getattr(settings, stage), key)
+
+
+@pytest.mark.parametrize(
+    "text", ["models/sd #2", "no", "1e3", "2020-01-01", "'a photo'", "a: b", "[x", "", " x ", "!!int 3", "*a"]
+)
+def test_a_text_is_taken_as_it_is_written(text: str) -> None:
+    assert load_settings("paper", [f"personalization.base_model={text}"]).personalization.base_model == text
+
+
+def test_the_texts_of_a_list_stay_texts() -> None:
+    given = "[no, 12, 1e3, 'a, b', ~]"
+    read = load_settings("paper", [f"generation.prompt_classes={given}"]).generation.prompt_classes
+    assert read == ("no", "12", "1e3", "a, b", "~")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "generation.count=!!int ''",
+        "personalization.train_text_encoder=!!bool x",
+        "generation.guidance_scale=.inf",
+        "generation.guidance_scale=1e999",
+        f"generation.count={10**400}",
+        f"generation.count={'9' * 5000}",
+        f"run.seeds=[{2**53}]",
+        "run.seeds=[1, [2]]",
+        "run.seeds=" + "[" * 1000,
+        "run.seeds=*a",
+        "run.seeds=[&a 1, *b]",
+        "evaluation.scale={a: 1}",
+    ],
+)
+def test_an_odd_value_is_refused_in_a_short_line(override: str) -> None:
+    with pytest.raises(InputError) as refused:
+        load_settings("paper", [override])
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 300

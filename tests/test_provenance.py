@@ -1,67 +1,93 @@
 """What decides a result, and what is only recorded."""
 
-import hashlib
-import json
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from datum.config import PAPER, to_dict
+from datum.config import PAPER
 from datum.outputs import write_json
-from datum.provenance import PROVENANCE, Provenance, read_provenance
-
-OF_0_1 = {
-    "stage": "adapt",
-    "datum_version": "0.1.0",
-    "method": "daformer",
-    "seed": 1,
-    "inputs": {"validation": None, "encoder": "0123"},
-    "settings": {"adaptation": to_dict(PAPER.adaptation), "evaluation": to_dict(PAPER.evaluation)},
-}
-"""A record as datum 0.1 wrote it."""
+from datum.provenance import PROVENANCE, Provenance, read_provenance, record_of
 
 
-def provenance(**changed: object) -> Provenance:
-    settings = to_dict(PAPER.adaptation) | changed
+def provenance(**changed: Any) -> Provenance:
+    inputs = {"encoder": "0123", "named": {"validation": changed.pop("validation", "/data")}}
     return Provenance(
         stage="adapt",
-        settings={"adaptation": settings, "evaluation": to_dict(PAPER.evaluation)},
-        inputs=OF_0_1["inputs"],  # type: ignore[arg-type]
+        settings={
+            "adaptation": dataclasses.replace(PAPER.adaptation, **changed),
+            "evaluation": PAPER.evaluation,
+        },
+        inputs=inputs,
         seed=1,
         arguments={"method": "daformer"},
     )
 
 
-@pytest.mark.parametrize("change", [{"workers": 0}, {"log_every": 7}, {"save_every": 7}])
-def test_a_way_of_working_is_recorded_and_not_compared(tmp_path: Path, change: dict[str, int]) -> None:
-    write_json(tmp_path / PROVENANCE, provenance().record())
+FINISHED: dict[str, str] = {}
+"""Digests of no files, which make a record one of finished work."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"workers": 0},
+        {"log_every": 7},
+        {"save_every": 7},
+        {"pretrained_encoder": "elsewhere/mit_b5.pth"},
+        {"validation": "/elsewhere"},
+    ],
+)
+def test_what_does_not_decide_the_result_is_recorded_and_not_compared(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    write_json(tmp_path / PROVENANCE, provenance().record(outputs=FINISHED))
     assert provenance(**change).made(tmp_path)
     assert provenance(**change).digest() == provenance().digest()
-    assert provenance(**change).record()["settings"]["adaptation"].items() >= change.items()
+    record = provenance(**change).record()
+    assert (record["settings"]["adaptation"] | record["inputs"]["named"]).items() >= change.items()
 
 
-@pytest.mark.parametrize("change", [{"iterations": 7}, {"validate_every": 7}, {"learning_rate": 1.0}])
-def test_what_decides_the_result_makes_another_one(tmp_path: Path, change: dict[str, float]) -> None:
+def test_unfinished_work_goes_on_with_another_interval_of_validation(tmp_path: Path) -> None:
     write_json(tmp_path / PROVENANCE, provenance().record())
-    assert provenance().made(tmp_path)
-    assert not provenance(**change).made(tmp_path)
-    assert provenance(**change).digest() != provenance().digest()
+    assert provenance(validate_every=7).goes_on_from(tmp_path)
+    assert provenance(validate_every=7).digest() == provenance().digest()
+    assert not provenance(validate_every=7).made(tmp_path)
 
 
-def test_what_datum_0_1_left_is_gone_on_with(tmp_path: Path) -> None:
-    write_json(tmp_path / PROVENANCE, OF_0_1)
+@pytest.mark.parametrize("change", [{"iterations": 7}, {"learning_rate": 1.0}, {"batch_size": 7}])
+def test_what_decides_the_result_makes_another_one(tmp_path: Path, change: dict[str, float]) -> None:
+    write_json(tmp_path / PROVENANCE, provenance().record(outputs=FINISHED))
     assert provenance().made(tmp_path)
-    digest = hashlib.sha256(json.dumps(OF_0_1, sort_keys=True).encode()).hexdigest()[:16]
-    assert provenance().digest_of_0_1() == digest
+    other = provenance(**change)
+    assert not other.made(tmp_path) and not other.goes_on_from(tmp_path)
+    assert other.digest() != provenance().digest()
+    [(key, value)] = change.items()
+    assert f"settings.adaptation.{key} " in other.differences(tmp_path) and str(value) in other.differences(
+        tmp_path
+    )
 
 
 def test_a_folder_without_a_readable_record_was_made_by_nothing(tmp_path: Path) -> None:
     assert not provenance().made(tmp_path)
-    for text in ("", "[1]", "{"):
+    for text in ("", "[1]", "{", "[" * 100_000):
         (tmp_path / PROVENANCE).write_text(text)
         assert read_provenance(tmp_path) is None and not provenance().made(tmp_path)
 
 
-def test_versions_are_recorded(tmp_path: Path) -> None:
-    record = provenance().record()
-    assert record["datum_version"] and record["versions"]["torch"]
+def test_code_machine_and_times_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATUM_IMAGE", "registry.example.org/datum/adaptation@sha256:01")
+    record = provenance().record(started=1.0, outputs={"a": "00"})
+    assert record["datum_version"] and record["versions"]["torch"] and record["device"]
+    assert record["image"] == "registry.example.org/datum/adaptation@sha256:01"
+    assert record["started"] == 1.0 < record["finished"] and record["outputs"] == {"a": "00"}
+    assert set(record) >= {"git_commit", "made_from"}
+
+
+def test_the_record_of_an_input_keeps_the_digests_that_are_asked_for(tmp_path: Path) -> None:
+    write_json(
+        tmp_path / PROVENANCE, provenance().record(outputs={"a.json": "00", "b/c.bin": "01", "d": "02"})
+    )
+    assert record_of(tmp_path, "a.json", "b/*")["outputs"] == {"a.json": "00", "b/c.bin": "01"}
+    assert record_of(tmp_path / "nowhere", "*") == {}

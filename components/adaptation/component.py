@@ -26,9 +26,7 @@ def adapt(
     one_shot: dsl.Input[dsl.Artifact] = None,
 ):
     """Trains to the generated images, to the one-shot image alone, or on the source alone."""
-    from pathlib import Path
-
-    from components.task import own_state, scratch, task
+    from components.task import located, own_state, scratch, task
     from datum.adaptation.adapt import adapt
     from datum.config import load_settings
     from datum.datasets.remote import fetch_validation
@@ -45,7 +43,7 @@ def adapt(
             method=method,
             encoder=encoder,
             source=fetch(source, scratch()),
-            target=Path(target.path) if target else None,
+            target=located(target.path) if target else None,
             validation=fetch_validation(validation, scratch()),
             output=output,
             settings=settings.adaptation,

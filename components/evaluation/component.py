@@ -26,9 +26,7 @@ def evaluate(
     generated: dsl.Input[dsl.Dataset] = None,
 ):
     """Tests the best and the last checkpoint, and gathers the run's folder for the report."""
-    from pathlib import Path
-
-    from components.task import scratch, task
+    from components.task import located, scratch, task
     from datum.config import load_settings
     from datum.datasets.remote import fetch_validation
     from datum.evaluation.seed_run import evaluate_seed_run
@@ -38,9 +36,9 @@ def evaluate(
     with task(run.path, workspace, run_name, store_endpoint) as output:
         miou = evaluate_seed_run(
             output=output,
-            segmentor=Path(segmentor.path),
-            one_shot=Path(one_shot.path),
-            generated=Path(generated.path) if generated else None,
+            segmentor=located(segmentor.path),
+            one_shot=located(one_shot.path),
+            generated=located(generated.path) if generated else None,
             dataset=fetch_validation(dataset, scratch()),
             settings=load_settings(profile, overrides).evaluation,
             description={

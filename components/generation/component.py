@@ -22,16 +22,14 @@ def generate(
     generated: dsl.Output[dsl.Dataset],
 ):
     """Draws one shard of the images with class prompts; `variant` overrides settings for an ablation."""
-    from pathlib import Path
-
-    from components.task import own_state, task
+    from components.task import located, own_state, task
     from datum.config import load_settings
     from datum.generation.generate import generate
 
     name = "generated" if shards == 1 else f"shards/{shard}-of-{shards}"
     with task(generated.path, workspace, f"{run_name}/{name}", store_endpoint) as output:
         generate(
-            model=Path(personalized.path),
+            model=located(personalized.path),
             output=output,
             settings=load_settings(profile, [*overrides, *variant]).generation,
             seed=seed,
@@ -55,11 +53,9 @@ def merge_shards(
     shard_8: dsl.Input[dsl.Dataset] = None,
 ):
     """Verifies the shards of one seed and brings them together in one folder."""
-    from pathlib import Path
-
-    from components.task import task
+    from components.task import located, task
     from datum.generation.shards import merge_shards
 
     given = [shard_1, shard_2, shard_3, shard_4, shard_5, shard_6, shard_7, shard_8]
     with task(generated.path, workspace, f"{run_name}/generated") as output:
-        merge_shards([Path(shard.path) for shard in given if shard], output)
+        merge_shards([located(shard.path) for shard in given if shard], output)

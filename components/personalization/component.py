@@ -19,9 +19,7 @@ def personalize(
     personalized: dsl.Output[dsl.Model],
 ):
     """Fine-tunes the base model on the one-shot image with DreamBooth."""
-    from pathlib import Path
-
-    from components.task import own_state, scratch, task
+    from components.task import located, own_state, scratch, task
     from datum.config import load_settings
     from datum.personalization.personalize import personalize
     from datum.transfer import fetch
@@ -31,7 +29,7 @@ def personalize(
             base_model = str(fetch(base_model, scratch()))
         chosen = [f"personalization.base_model={base_model}"] if base_model else []
         personalize(
-            image=Path(one_shot.path),
+            image=located(one_shot.path),
             output=output,
             settings=load_settings(profile, [*overrides, *chosen]).personalization,
             seed=seed,

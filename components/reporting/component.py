@@ -32,20 +32,21 @@ def report(
     """Reports on all runs; `baselines` names, run by run, the baseline that each belongs to, or nothing."""
     from pathlib import Path
 
-    from components.task import publish_report, remove_state, task
+    from components.task import located, publish_report, remove_state, task
     from datum.outputs import place
     from datum.reporting.report import report
 
     given = [run_1, run_2, run_3, run_4, run_5, run_6, run_7, run_8, run_9, run_10, run_11, run_12]
     groups: dict[str, list[Path]] = {}
     for name, run in zip(baselines, given):
-        groups.setdefault(name, []).append(Path(run.path).resolve())
+        groups.setdefault(name, []).append(located(run.path))
     folder = Path(page.path).with_name("report")
     with task(str(folder), workspace, "report", store_endpoint) as output:
         report(runs=groups.pop(""), output=output, baselines=groups)
         if not workspace:
             publish_report(output, reports)
             remove_state(state, resume_from)
-    place(folder / "report.html", Path(page.path))
-    place(folder / "report.json", Path(summary.path))
-    place(folder / "median_checkpoint", Path(median_checkpoint.path))
+    made = located(str(folder))
+    place(made / "report.html", Path(page.path))
+    place(made / "report.json", Path(summary.path))
+    place(made / "median_checkpoint", Path(median_checkpoint.path))

@@ -12,7 +12,7 @@ from datum.adaptation.inputs import check_train_ids, find_source, find_target
 from datum.adaptation.sampling import CropRules, TrainingSamples
 from datum.adaptation.self_training import REFERENCE_CROP
 from datum.adaptation.training import Training
-from datum.config import AdaptationSettings, EvaluationSettings, require_counts, to_dict
+from datum.config import AdaptationSettings, EvaluationSettings, require_counts
 from datum.device import choose_device
 from datum.formats.class_statistics import STATISTICS
 from datum.formats.generated import MANIFEST
@@ -66,7 +66,7 @@ def adapt(
     student = _build_student(encoder, settings, seed)
     provenance = Provenance(
         stage="adapt",
-        settings={"adaptation": to_dict(settings), "evaluation": to_dict(evaluation)},
+        settings={"adaptation": settings, "evaluation": evaluation},
         inputs=_inputs(source, target, target_images, validation, settings),
         seed=seed,
         arguments={
@@ -79,7 +79,7 @@ def adapt(
     if is_complete(output, provenance):
         return
     check_train_ids(source_images, validation_images)
-    with building(output, provenance, digests=["*.safetensors"]) as folder:
+    with building(output, provenance) as folder:
         config = yaml.safe_dump(provenance.record(), sort_keys=False)
         (folder / "config.yaml").write_text(config, encoding="utf-8")
         state = state_place(state_uri, provenance) if state_uri else folder / "state"

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from datum.config import DatasetSettings, to_dict
+from datum.config import DatasetSettings
 from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs
 from datum.errors import InputError
 from datum.layouts import check_dataset
@@ -62,7 +62,7 @@ def ingest_dataset(
         inputs = {"root": str(root.resolve()), "files_sha256": fingerprint(root, files)}
         provenance = Provenance(stage=stage, inputs=inputs)
     else:
-        provenance = Provenance(stage=stage, settings=to_dict(settings), seed=DRAWN_SEED)
+        provenance = Provenance(stage=stage, settings=settings, seed=DRAWN_SEED)
     if is_complete(output, provenance):
         return
     try:

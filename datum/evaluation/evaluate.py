@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from datum.config import EvaluationSettings, require_counts, to_dict
+from datum.config import EvaluationSettings, require_counts
 from datum.device import choose_device
 from datum.errors import InputError
-from datum.formats.metrics import METRICS, write_metrics
+from datum.formats.metrics import write_metrics
 from datum.labels import TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import Provenance
@@ -53,7 +53,7 @@ def evaluate(*, checkpoint: Path, dataset: Path, output: Path, settings: Evaluat
     checkpoint_sha256 = sha256(checkpoint)
     provenance = Provenance(
         stage="evaluate",
-        settings=to_dict(settings),
+        settings=settings,
         inputs={"checkpoint_sha256": checkpoint_sha256, "dataset": str(dataset.resolve())},
     )
     if is_complete(output, provenance):
@@ -63,7 +63,7 @@ def evaluate(*, checkpoint: Path, dataset: Path, output: Path, settings: Evaluat
     progress = Progress("check validation set", len(images), unit="images")
     for _ in check_validation_images(images):
         progress.advance()
-    with building(output, provenance, digests=[METRICS]) as folder:
+    with building(output, provenance) as folder:
         confusion = _predict(segmentor, images, folder, settings)
         about = {"images": len(images), "checkpoint": checkpoint.name, "checkpoint_sha256": checkpoint_sha256}
         write_metrics(folder, score(confusion) | about)

@@ -13,12 +13,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from datum.config import GenerationSettings, require_counts, to_dict
+from datum.config import GenerationSettings, require_counts
 from datum.diffusion.checkpoint import find_checkpoint, model_digest
 from datum.errors import InputError
 from datum.formats.generated import (
     IMAGES,
-    MANIFEST,
     GeneratedImage,
     append_image,
     surviving_images,
@@ -65,7 +64,7 @@ def generate(
     digest = model_digest(folder)
     provenance = Provenance(
         stage="generate",
-        settings=to_dict(settings),
+        settings=settings,
         inputs={"model_sha256": digest},
         seed=seed,
         arguments={"shard": list(shard)},
@@ -74,7 +73,7 @@ def generate(
         return
     painter = Painter(folder, settings, prompts)
     kept = KeptImages(open_store(state_place(state_uri, provenance))) if state_uri else None
-    with building(output, provenance, digests=[MANIFEST]) as partial:
+    with building(output, provenance) as partial:
         (partial / IMAGES).mkdir(exist_ok=True)
         if kept:
             kept.restore(partial)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from datum.errors import InputError
-from datum.formats.generated import IMAGES, MANIFEST, read_manifest, verify_images, write_manifest
+from datum.formats.generated import IMAGES, read_manifest, verify_images, write_manifest
 from datum.outputs import building, is_complete, link_or_copy
 from datum.provenance import Provenance, read_provenance
 
@@ -36,7 +36,7 @@ def merge_shards(shards: Sequence[Path], output: Path) -> None:
             f"merging shards into {output}: image {odd[0]} does not occur exactly once in the {len(shards)} "
             f"shards, expected images 0 to {count - 1}; generate the shards again"
         )
-    with building(output, whole, digests=[MANIFEST]) as partial:
+    with building(output, whole) as partial:
         shutil.rmtree(partial / IMAGES, ignore_errors=True)
         (partial / IMAGES).mkdir()
         for shard in shards:

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch.nn import functional
 
-from datum.config import PersonalizationSettings, require_counts, to_dict
+from datum.config import PersonalizationSettings, require_counts
 from datum.device import choose_device
 from datum.diffusion.checkpoint import (
     checkpoint_folder,
@@ -55,7 +55,7 @@ def personalize(
     photograph = open_one_shot_image(image)
     provenance = Provenance(
         stage="personalize",
-        settings=to_dict(settings),
+        settings=settings,
         inputs={"image": image.name, "image_sha256": sha256(image)},
         seed=seed,
     )
@@ -66,8 +66,7 @@ def personalize(
     _check_crop(settings.crop, pipeline.vae_scale_factor)
     ids = prompt_ids(pipeline, settings.instance_prompt)
     store = open_store(state_place(state_uri, provenance)) if state_uri else None
-    trained = ["checkpoint-*/unet/*.safetensors", "checkpoint-*/text_encoder/*.safetensors"]
-    with building(output, provenance, digests=trained) as partial:
+    with building(output, provenance) as partial:
         run = _Run(pipeline, settings, partial, store)
         run.train(resize_short_side(photograph, settings.short_side), ids, seed)
         run.remove_local_state()

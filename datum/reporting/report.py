@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datum.errors import InputError
 from datum.formats.metrics import METRICS
-from datum.formats.report_figures import REPORT_FIGURES, write_figures
+from datum.formats.report_figures import write_figures
 from datum.formats.run_folder import Run, read_runs, require_same
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import Provenance
@@ -47,7 +47,7 @@ def report(
     if is_complete(output, provenance, replaceable=True):
         return summary_table(summary)
     page = render_page(summary, ours, others)
-    with building(output, provenance, digests=[REPORT_FIGURES]) as folder:
+    with building(output, provenance) as folder:
         _copy_median_checkpoint(median_run(ours), folder / "median_checkpoint")
         write_figures(folder, summary)
         (folder / "report.html").write_text(page, encoding="utf-8")

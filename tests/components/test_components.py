@@ -16,7 +16,7 @@ from components.generation.component import generate, merge_shards
 from components.images import IMAGES, STAGES
 from components.personalization.component import personalize
 from components.reporting.component import report
-from components.task import RUN_ID, STATUS_FILE
+from components.task import RUN_ID, STATUS_FILE, located
 from datum.diffusion.base_model import base_model_path
 from datum.outputs import sha256
 from datum.store import FolderStore
@@ -163,7 +163,7 @@ def reported(
         **{**NO_STATE, "state": state},
         **{f"run_{number}": run for number, run in enumerate(runs.values(), start=1)},
     )
-    return Path(page.path), Path(summary.path), Path(median.path)
+    return located(page.path), located(summary.path), located(median.path)
 
 
 def test_every_stage_has_an_image_with_a_fixed_version() -> None:
@@ -174,23 +174,23 @@ def test_every_stage_has_an_image_with_a_fixed_version() -> None:
 
 
 def test_every_seed_gets_a_photograph_of_its_own(chain: Chain, one_shot: Any) -> None:
-    assert sha256(Path(one_shot.path)) != sha256(Path(select(chain, 1).path))
-    assert Path(one_shot.path).resolve() == chain.workspace / "seed-5" / "one_shot.png"
+    assert sha256(located(one_shot.path)) != sha256(located(select(chain, 1).path))
+    assert located(one_shot.path).resolve() == chain.workspace / "seed-5" / "one_shot.png"
 
 
 def test_shards_are_merged_where_an_undivided_generation_would_lie(chain: Chain, generated: Any) -> None:
-    assert Path(generated.path).resolve() == chain.workspace / "seed-5" / "generated"
-    lines = (Path(generated.path) / "manifest.jsonl").read_text().splitlines()
+    assert located(generated.path).resolve() == chain.workspace / "seed-5" / "generated"
+    lines = (located(generated.path) / "manifest.jsonl").read_text().splitlines()
     assert [json.loads(line)["index"] for line in lines] == [0, 1, 2, 3]
 
 
 def test_the_scores_are_logged_and_the_run_holds_what_the_report_reads(chain: Chain, run: Any) -> None:
     folder, metrics = run
     assert set(metrics.metadata) == {"miou_best", "miou_last"}
-    assert Path(folder.path).resolve() == chain.workspace / "seed-5"
-    about = json.loads((Path(folder.path) / "run.json").read_text())
+    assert located(folder.path).resolve() == chain.workspace / "seed-5"
+    about = json.loads((located(folder.path) / "run.json").read_text())
     assert (about["seed"], about["method"], about["data"]) == (5, "daformer", "Drawn street scenes")
-    names = {path.name for path in Path(folder.path).iterdir()}
+    names = {path.name for path in located(folder.path).iterdir()}
     assert {"one_shot.png", "generated", "segmentor", "evaluation", "evaluation_last"} <= names
 
 
@@ -200,7 +200,7 @@ def test_baselines_train_without_generated_images_and_are_reported_beside(
 ) -> None:
     images = {"one_shot": one_shot} if method == "one-image" else {}
     baseline, _ = chain.seed_run(f"{method}/seed-5", method, one_shot, images)
-    provenance = json.loads((Path(baseline.path) / "segmentor" / "provenance.json").read_text())
+    provenance = json.loads((located(baseline.path) / "segmentor" / "provenance.json").read_text())
     assert provenance["method"] == method
     assert ("target" in provenance["inputs"]) == (method == "one-image")
     workspace = str(chain.workspace / f"beside-{method}")

@@ -1,10 +1,13 @@
 """What a task leaves behind: its output's place, and its exit status."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from components.task import RUN_ID, STATUS_FILE, failing_with_status, own_state, task
+from components.task import RUN_ID, RUNNER, STATUS_FILE, STOP, failing_with_status, located, own_state, task
 from datum.errors import InputError, TemporaryFaultError
 
 
@@ -26,15 +29,15 @@ def test_in_a_workspace_the_output_keeps_its_place_and_the_artifact_leads_there(
         assert output.parent.is_dir()
         output.mkdir()
         (output / "manifest.jsonl").write_text("{}")
-    assert artifact.is_symlink()
-    assert (artifact / "manifest.jsonl").read_text() == "{}"
+    assert located(str(artifact)) == tmp_path / "workspace" / "seed-1" / "generated"
+    assert located(str(tmp_path / "of another kind")) == tmp_path / "of another kind"
 
 
 def test_an_artifact_of_a_failed_task_leads_nowhere(tmp_path: Path, status_file: Path) -> None:
     artifact = tmp_path / "scratch" / "artifact"
     with pytest.raises(SystemExit), task(str(artifact), str(tmp_path / "workspace"), "segmentor"):
         raise InputError("--source nowhere: no such folder")
-    assert not artifact.exists() and not artifact.is_symlink()
+    assert located(str(artifact)) == artifact and not artifact.exists()
 
 
 @pytest.mark.parametrize(
@@ -76,3 +79,24 @@ def test_state_is_kept_by_run_and_taken_over_from_the_run_that_is_named(
     assert own_state("s3://bucket/state/", "") == "s3://bucket/state/run-2"
     assert own_state("s3://bucket/state", "run-1") == "s3://bucket/state/run-1"
     assert own_state("", "run-1") is None
+
+
+def test_a_task_ends_with_the_run_that_it_belongs_to(tmp_path: Path) -> None:
+    task_of = (
+        "import time; from components.task import failing_with_status\n"
+        "with failing_with_status(): print('works', flush=True); time.sleep(60)"
+    )
+    for how, status in (("asked", 75), ("gone", 1)):
+        with subprocess.Popen(["sleep", "60"]) as runner:
+            environment = {**os.environ, RUNNER: str(runner.pid), STATUS_FILE: str(tmp_path / "status")}
+            command = [sys.executable, "-c", task_of]
+            with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout and process.stdout.readline() == "works\n"
+                if how == "asked":
+                    (tmp_path / STOP).touch()
+                    assert process.wait(10) == status
+                    assert (tmp_path / "status").read_text() == "75"
+                    (tmp_path / STOP).unlink()
+                runner.kill()
+                runner.wait()
+                assert process.wait(10) == status

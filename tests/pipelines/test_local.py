@@ -123,8 +123,33 @@ def _record(level: int, text: str) -> logging.LogRecord:
 
 def test_a_folder_with_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:
     file = tmp_path / "run" / "run.yaml"
-    first = {"adaptation": {"iterations": 5, "betas": [0.9, 0.999]}, "inputs": {"source": "/a"}}
+    first = {
+        "adaptation": {"iterations": 5, "workers": 4},
+        "inputs": {"source": "/a", "one-shot 0 sha256": "01"},
+    }
     _keep_description(file, first)
     _keep_description(file, first)
-    with pytest.raises(InputError, match=r"iterations 5 -> 6; inputs\.source /a -> None\)"):
-        _keep_description(file, {"adaptation": {"iterations": 6, "betas": [0.9, 0.999]}, "inputs": {}})
+    # Another place, and another way of working, of the same run.
+    moved = {"source": "/b", "one-shot 0 sha256": "01"}
+    _keep_description(file, {"adaptation": {"iterations": 5, "workers": 0}, "inputs": moved})
+    with pytest.raises(InputError, match=r"iterations 5 -> 6; inputs\.one-shot 0 sha256 01 -> None\)"):
+        _keep_description(file, {"adaptation": {"iterations": 6, "workers": 4}, "inputs": {}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1]",
+        "a: {1: 2}",
+        "a: [",
+        "a: !!python/object/apply:os.system [true]",
+        "[" * 1_000,
+        "x" * 2**21,
+        "a: &a [1, 1]\nb: &b [*a, *a]\nc: {d: [*b, *b]}",
+    ],
+)
+def test_a_description_that_was_edited_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"run\.yaml: (cannot be read|is larger)"):
+        _keep_description(tmp_path / "run.yaml", {})

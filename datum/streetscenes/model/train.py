@@ -92,7 +92,7 @@ CPU_PLAN = Plan(
 
 def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> None:
     """Writes the trained pipeline, its measurements and its sheets to `output`."""
-    provenance = Provenance(stage="base-model", settings=dataclasses.asdict(plan))
+    provenance = Provenance(stage="base-model", settings=plan)
     if is_complete(output, provenance):
         return
     torch.manual_seed(time.time_ns() % 2**31)

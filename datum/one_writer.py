@@ -1,0 +1,95 @@
+"""One writer at a time: a lock beside what is worked on, which the system takes back from a killed
+process."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from datum.errors import InputError
+from datum.telemetry import log
+
+_PATIENCE = 3.0
+"""Seconds that a lock is waited for: what a killed process leaves running ends by itself in that time."""
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock of `path`, the file `<path>.lock`, and removes it at the end.
+
+    A lock of the process, not of the open file: no child that outlives a killed process keeps it. Raises
+    `InputError` that says who holds it.
+    """
+    file = _lock_file(path)
+    stream = _acquire(file, path)
+    try:
+        yield
+    finally:
+        # First the name, then the lock: who waits for it looks whether the name is still that file's.
+        file.unlink(missing_ok=True)
+        stream.close()
+
+
+def require_unlocked(path: Path) -> None:
+    """Raises `InputError` where another process holds the lock of `path`."""
+    file = _lock_file(path)
+    if not file.exists():
+        return
+    with contextlib.suppress(FileNotFoundError), file.open("r+", encoding="utf-8") as stream:
+        ends = time.monotonic() + _PATIENCE
+        while not _is_free(stream):
+            if time.monotonic() > ends:
+                raise _taken(path, stream)
+            time.sleep(0.1)
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f"{path.name[:200]}.lock")
+
+
+def _acquire(file: Path, path: Path) -> IO[str]:
+    ends = time.monotonic() + _PATIENCE
+    while True:
+        stream = file.open("a+", encoding="utf-8")
+        if not _is_free(stream, keep=True):
+            if time.monotonic() > ends:
+                with stream:
+                    raise _taken(path, stream)
+        elif file.exists() and os.path.samestat(os.fstat(stream.fileno()), file.stat()):
+            stream.truncate(0)
+            stream.write(
+                f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S}"
+            )
+            stream.flush()
+            return stream
+        stream.close()
+        time.sleep(0.1)
+
+
+def _is_free(stream: IO[str], *, keep: bool = False) -> bool:
+    """Whether no other process holds the lock; with `keep` this one holds it then."""
+    kind = fcntl.LOCK_EX if keep else fcntl.LOCK_SH
+    try:
+        fcntl.lockf(stream, kind | fcntl.LOCK_NB)
+        if not keep:
+            fcntl.lockf(stream, fcntl.LOCK_UN)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            return False
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        if keep:
+            log(f"{stream.name}: this file system has no locks; start no second process with the same output")
+    return True
+
+
+def _taken(path: Path, stream: IO[str]) -> InputError:
+    stream.seek(0)
+    who = stream.read(200).strip() or "another process"
+    return InputError(f"{path}: {who} works on it; wait until it ends, or name another place")

@@ -1,0 +1,89 @@
+"""Stopping on SIGTERM, which a cluster sends before it takes a machine away, without losing work.
+
+A command ends at once with status 75, except where it is `deferred`: a training then asks after each step
+whether to stop, saves its state and raises `Stopped`. Whatever happens, the process ends before the signal
+that cannot be caught.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+GRACE = 25.0
+"""Seconds from SIGTERM to the end of the process at the latest. Kubernetes gives 30 by default."""
+
+_asked = threading.Event()
+_deferrals: list[Callable[[], None]] = []
+_handled = False
+
+
+class Stopped(BaseException):
+    """The process was asked to stop: exit status 75. Not an `Exception`: nothing may take it for an error."""
+
+
+def handle_stop_signal() -> None:
+    """From now on SIGTERM stops this process as the module says; its children keep the system's way.
+
+    Only the main thread can say so; in another one nothing changes.
+    """
+    global _handled
+    if _handled or threading.current_thread() is not threading.main_thread():
+        return
+    _handled = True
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    # The interpreter writes here at once, also while the main thread is in a long computation.
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_end_in_time, args=(reading,), daemon=True).start()
+    signal.signal(signal.SIGTERM, _on_signal)
+    os.register_at_fork(after_in_child=_leave_to_system)
+
+
+def stop_asked() -> bool:
+    """Whether the process was asked to stop."""
+    return _asked.is_set()
+
+
+@contextlib.contextmanager
+def deferred(on_stop: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """SIGTERM does not break the block off: it calls `on_stop`, and the block asks `stop_asked` and raises
+    `Stopped` itself, in seconds."""
+    _raise_if_asked()
+    _deferrals.append(on_stop)
+    try:
+        yield
+    finally:
+        _deferrals.pop()
+    _raise_if_asked()
+
+
+def _raise_if_asked() -> None:
+    if stop_asked():
+        raise Stopped("stopped")
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    again = stop_asked()
+    _asked.set()
+    for on_stop in _deferrals:
+        on_stop()
+    if not _deferrals and not again:
+        raise Stopped("stopped")
+
+
+def _end_in_time(signals: int) -> None:
+    while signal.SIGTERM not in os.read(signals, 1):
+        pass
+    time.sleep(GRACE)
+    print("datum: stopped; the same command goes on from what was saved before", file=sys.stderr, flush=True)
+    os._exit(75)
+
+
+def _leave_to_system() -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
