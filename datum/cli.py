@@ -14,7 +14,7 @@ from typing import Any
 from datum import __version__
 from datum.cluster.commands import add_cluster_commands
 from datum.command_parser import CommandParser, add_command
-from datum.config import PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
+from datum.config import MOST_SEED, PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
 from datum.errors import exit_status
 from datum.methods import BENCHMARKS, ENCODERS, METHODS, METHODS_IN_WORDS, DatasetName
 
@@ -249,7 +249,7 @@ def _base_model(command: CommandParser) -> None:
 
 
 def _seed_and_state(command: CommandParser) -> None:
-    command.add_number("--seed", 1, "seed of all random numbers", least=0)
+    command.add_number("--seed", 1, "seed of all random numbers", least=0, most=MOST_SEED)
     command.add_argument(
         "--state",
         dest="state_uri",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NoReturn
 
-from datum.errors import BAD_INPUT
+from datum.errors import BAD_INPUT, one_line, shortened
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -13,7 +13,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Wrong arguments are bad input like any other: one line, without the usage."""
-        self.exit(BAD_INPUT, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(BAD_INPUT, one_line(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
 
     def add_path(self, name: str, metavar: str, meaning: str, *, required: bool = False) -> None:
         self.add_argument(name, type=Path, required=required, metavar=metavar, help=meaning)
@@ -22,10 +22,12 @@ class CommandParser(argparse.ArgumentParser):
         self, name: str, default: int, meaning: str, *, least: int = 1, most: int | None = None
     ) -> None:
         def parse(text: str) -> int:
-            if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+            # Longer than any limit, and Python reads no number of thousands of digits.
+            fits = text.isdecimal() and len(text) < 20 and int(text) >= least
+            if not fits or (most is not None and int(text) > most):
                 upto = "" if most is None else f" to {most}"
                 raise argparse.ArgumentTypeError(
-                    f"found {text!r}, expected a whole number from {least}{upto}"
+                    f"found {shortened(text)!r}, expected a whole number from {least}{upto}"
                 )
             return int(text)
 
