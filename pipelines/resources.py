@@ -14,6 +14,7 @@ from kfp import kubernetes
 from components.images import IMAGES
 from components.task import RUN_ID
 from datum.config import Profile
+from datum.patience import PATIENCE
 from pipelines.form_defaults import FormDefaults
 
 HOUR = 3600
@@ -79,6 +80,8 @@ DEMO: Mapping[str, Needs] = {
 
 RETRIES = 3
 """Tries after the first. A task that kept state goes on from there; the others start anew."""
+TIME_TO_END = 600
+"""Seconds before a task's time-out at which it no longer waits for a fault to pass."""
 BACKOFF = {"backoff_duration": "60s", "backoff_factor": 2.0, "backoff_max_duration": "900s"}
 """One, two and four minutes: longer than a node's restart or a store's."""
 
@@ -113,6 +116,8 @@ class Cluster:
         memory = needs.memory or parameters.gpu_memory
         task.set_cpu_request(needs.cpu).set_memory_request(memory).set_memory_limit(memory)
         kubernetes.set_timeout(task, round(needs.hours * HOUR))
+        if kind != "check":  # A wrong endpoint is said in a minute.
+            task.set_env_variable(PATIENCE, str(round(needs.hours * HOUR - TIME_TO_END)))
         if self.sets_run_as_non_root:
             kubernetes.set_security_context(task, run_as_non_root=True)
         kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "datum")
