@@ -73,11 +73,11 @@ def failing_with_status(store_endpoint: str = "") -> Iterator[None]:
     """Ends a failing task with the exit status of `datum.errors`, kept in the status file if one is named."""
     if store_endpoint:
         os.environ["S3_ENDPOINT"] = store_endpoint
-    if runner := os.environ.get(RUNNER):
-        stop = Path(os.environ[STATUS_FILE]).with_name(STOP)
-        threading.Thread(target=_end_with, args=(int(runner), stop), daemon=True).start()
     try:
         with exit_status():
+            if runner := os.environ.get(RUNNER):
+                stop = Path(os.environ[STATUS_FILE]).with_name(STOP)
+                threading.Thread(target=_end_with, args=(int(runner), stop), daemon=True).start()
             yield
     except SystemExit as end:
         _keep_status(end.code)

@@ -5,7 +5,7 @@ import errno
 import sys
 from collections.abc import Iterator
 
-from datum.stopping import Stopped, handle_stop_signal
+from datum.stopping import Stopped, stoppable
 
 BAD_INPUT = 2
 """Exit status: the input is wrong; a retry does not help."""
@@ -133,8 +133,8 @@ def exit_status() -> Iterator[None]:
     Any other exception is a defect of ours and keeps its traceback (exit status 1).
     """
     try:
-        handle_stop_signal()
-        yield
+        with stoppable():
+            yield
     except KeyboardInterrupt:
         _end("interrupted; the same command goes on where this one was", INTERRUPTED)
     except Stopped as stopped:

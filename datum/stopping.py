@@ -8,7 +8,6 @@ that cannot be caught.
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,17 +19,30 @@ GRACE = 25.0
 _asked = threading.Event()
 _deferrals: list[Callable[[], None]] = []
 _handled = False
+_blocks = 0
 
 
 class Stopped(BaseException):
     """The process was asked to stop: exit status 75. Not an `Exception`: nothing may take it for an error."""
 
 
-def handle_stop_signal() -> None:
-    """From now on SIGTERM stops this process as the module says; its children keep the system's way.
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM raises `Stopped` in the block, and ends this process at once before and after it.
 
-    Only the main thread can say so; in another one nothing changes.
+    From now on; its children keep the system's way. Only the main thread can say so; in another one nothing
+    changes.
     """
+    global _blocks
+    _handle_signal()
+    _blocks += 1
+    try:
+        yield
+    finally:
+        _blocks -= 1
+
+
+def _handle_signal() -> None:
     global _handled
     if _handled or threading.current_thread() is not threading.main_thread():
         return
@@ -70,6 +82,8 @@ def _raise_if_asked() -> None:
 def _on_signal(number: int, frame: FrameType | None) -> None:
     again = stop_asked()
     _asked.set()
+    if not _blocks:
+        _end("stopped; the same command goes on from what is saved")
     for on_stop in _deferrals:
         on_stop()
     if not _deferrals and not again:
@@ -80,7 +94,12 @@ def _end_in_time(signals: int) -> None:
     while signal.SIGTERM not in os.read(signals, 1):
         pass
     time.sleep(GRACE)
-    print("datum: stopped; the same command goes on from what was saved before", file=sys.stderr, flush=True)
+    _end("stopped; the same command goes on from what was saved before")
+
+
+def _end(message: str) -> None:
+    # Not by print, which may be in the middle of another line of this thread.
+    os.write(2, f"datum: {message}\n".encode())
     os._exit(75)
 
 
