@@ -44,6 +44,7 @@ def _parser() -> CommandParser:
     _add_evaluate(commands)
     _add_report(commands)
     _add_run(commands)
+    _add_verify(commands)
     add_cluster_commands(commands)
     return parser
 
@@ -146,6 +147,13 @@ def _add_run(commands: Any) -> None:
     _output(command, "folder for everything; the report is DIR/report/report.html")
 
 
+def _add_verify(commands: Any) -> None:
+    summary = "verify finished outputs: every file, and the chain from the report to the photograph"
+    command = add_command(commands, "verify", _verify, summary)
+    meaning = "an output, a folder with some (of `datum run`), or a URI of a published report"
+    command.add_argument("place", metavar="DIR_OR_URI", help=meaning)
+
+
 def _convert(**options: Any) -> None:
     from datum.datasets.convert import convert
 
@@ -194,6 +202,12 @@ def _run(**options: Any) -> None:
 
     overrides = _overrides(options)
     run_locally(**options, overrides=overrides)
+
+
+def _verify(place: str) -> None:
+    from datum.verification import verify
+
+    print("\n".join([*verify(place), "verified"]))
 
 
 def _add_stage(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,27 +63,33 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
-    """The output of a run whose processes were all killed when the first images were to be drawn."""
+def stopped(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> tuple[Path, int, str]:
+    """(output, exit status, what was printed) of a run that was sent SIGTERM while the source was drawn."""
     output = tmp_path_factory.mktemp("e2e") / "output"
-    process = subprocess.Popen(
-        command(output),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env=environment,
-    )
-    assert process.stdout
-    printed = []
-    for line in process.stdout:
-        printed.append(line)
-        if "generate 1/2" in line:
-            break
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert "generate 1/2" in printed[-1], "".join(printed)
-    return output
+    return output, *signaled(command(output), environment, signal.SIGTERM, "ingest source")
+
+
+@pytest.fixture(scope="module")
+def killed(stopped: tuple[Path, int, str], environment: dict[str, str]) -> Path:
+    """The output of the same run, started again and killed when the first images were to be drawn."""
+    status, printed = signaled(command(stopped[0]), environment, signal.SIGKILL, "generate 1/2")
+    assert status == -signal.SIGKILL, printed
+    return stopped[0]
+
+
+def signaled(words: list[str], environment: dict[str, str], number: int, when: str) -> tuple[int, str]:
+    """(exit status, what was printed) of a process that alone got a signal `when` that was said."""
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
+        assert process.stdout
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if when in line:
+                process.send_signal(number)
+        assert any(when in line for line in printed), "".join(printed)
+        return process.wait(30), "".join(printed)
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +108,22 @@ def finished(
     return killed, printed
 
 
+def test_a_stopped_run_ends_with_75_and_one_line(stopped: tuple[Path, int, str]) -> None:
+    output, status, printed = stopped
+    assert status == 75, printed
+    assert "datum: stopped; the same command goes on from what is saved" in printed
+    assert "Traceback" not in printed
+    assert not (output / "run.lock").exists()
+
+
 def test_a_killed_run_goes_on_with_what_was_finished(
     finished: tuple[Path, str], personalized_before: dict[str, int]
 ) -> None:
     output, printed = finished
     assert personalized_before
     assert _times(output / "seed-7" / "personalized") == personalized_before
-    assert not list(output.rglob("*.partial"))
+    for debris in ("*.partial", "*.lock", ".datum-*", "state", "*.set-aside-*"):
+        assert not list(output.rglob(debris))
     assert "personalized: already complete" in printed
 
 
@@ -159,6 +175,43 @@ def test_run_again_it_changes_nothing(finished: tuple[Path, str], environment: d
     # The description of a seed's run is the one file that is written each time.
     assert {file for file in after if after[file] != before.get(file)} <= {"seed-7/run.json"}
     assert set(before) == set(after)
+
+
+def test_what_a_run_made_is_verified_and_what_was_changed_since_is_named(
+    finished: tuple[Path, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    output = finished[0]
+    cli.main(["verify", str(output)])
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == "verified"
+    stages = ("report", "evaluate", "adapt, seed 7", "generate, seed 7", "personalize, seed 7")
+    way = " <- ".join(stages) + r" <- photograph [0-9a-f]{12}…"
+    assert any(
+        re.match(rf"{way} \(at hand\) and base model .*streetscenes, at hand\)", line) for line in printed
+    )
+    cli.main(["verify", str(output / "report")])
+    assert any(re.match(way, line) for line in capsys.readouterr().out.splitlines())
+    for name in (
+        "datasets/source/labels/00001.png",
+        "seed-7/one_shot.png",
+        "seed-7/personalized/checkpoint-2/unet/config.json",
+        "seed-7/generated/images/im_3_p3.png",
+        "seed-7/segmentor/best.safetensors",
+        "seed-7/evaluation/metrics.json",
+        "seed-7/generated/provenance.json",
+        "report/median_checkpoint/config.yaml",
+    ):
+        copy = tmp_path / "copy"
+        shutil.copytree(output, copy, symlinks=True)
+        data = bytearray((copy / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (copy / name).write_bytes(data)
+        with pytest.raises(SystemExit) as end:
+            cli.main(["verify", str(copy)])
+        assert end.value.code == 2
+        said = capsys.readouterr().err
+        assert str(Path(name).parent) in said and said.count("\n") == 1
+        shutil.rmtree(copy)
 
 
 def test_a_run_ends_with_the_status_of_the_task_that_failed(
