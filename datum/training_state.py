@@ -12,14 +12,17 @@ import json
 import re
 import tempfile
 import threading
+import time
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import torch
 
+from datum.errors import TemporaryFaultError
 from datum.outputs import sha256
+from datum.patience import DEFAULT_PATIENCE, patience_ends, persevere
 from datum.provenance import Provenance
 from datum.store import Store
 from datum.telemetry import log
@@ -31,11 +34,16 @@ KEPT_STATES = 2
 _RECORD = re.compile(r"state-(\d{9})\.json")
 _FILE = re.compile(r"state-\d{9}(-[a-z_]+)?\.pt")
 
+_CHANGING = "changing"
+"""Name, in a record, of the part that every state has anew."""
+
 _LARGEST_RECORD = 2**16
 """Bytes of a record that is read; ours take a few hundred."""
 
+Result = TypeVar("Result")
+
 _STORING = 20.0
-"""Seconds that a training which fails or is stopped waits for its newest state to be stored."""
+"""Seconds that a training at its end waits for its newest state to be stored."""
 
 
 def state_place(state_uri: str, provenance: Provenance) -> str:
@@ -65,8 +73,8 @@ class TrainingState:
             ...
             states.wait()            # before `raise Stopped`: all that was saved is in the store
 
-    Leaving the block waits for the newest state, and raises where storing it failed; where the block fails
-    itself, its own error is raised.
+    Leaving the block waits for what is being stored, and for no longer than 20 s where the store is away: a
+    training that is finished needs its state no more, and one that failed says what it failed with.
 
     `scratch` is a folder with room for one state on its way to or from the store (12 GB for Stable
     Diffusion v1.4), of this training alone and made where it is missing; None takes the system's temporary
@@ -85,11 +93,8 @@ class TrainingState:
     def __enter__(self) -> "TrainingState":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.wait()
-        else:
-            self._idle(_STORING)
+    def __exit__(self, *_: object) -> None:
+        self._idle(_STORING)
 
     def save(self, step: int, state: Mapping[str, Any], *, seldom: Mapping[str, Any] | None = None) -> None:
         """Keeps `state` and `seldom` (nested dicts and lists of tensors, numbers and strings) as those of
@@ -159,16 +164,15 @@ class TrainingState:
 
     def _put(self, copy: _Copy) -> None:
         name = _name(copy.step)
-        parts = {}
+        files = {_CHANGING: self._put_file(f"{name}.pt", copy.changing, forget=True)}
         for part, value in copy.seldom.items():
             stored = self._stored_parts.get(part)
             if stored is None or stored[0] is not value:
                 self._stored_parts[part] = stored = value, self._put_file(f"{name}-{part}.pt", value)
-            parts[part] = stored[1]
-        changing = self._put_file(f"{name}.pt", copy.changing, forget=True)
-        record = {"step": copy.step, **changing, "parts": parts}
-        self._store.write_bytes(f"{name}.json", json.dumps(record).encode())
-        self._remove_old(copy.step)
+            files[part] = stored[1]
+        record = json.dumps({"step": copy.step, "files": files}).encode()
+        self._patiently(name, lambda: self._store.write_bytes(f"{name}.json", record))
+        self._patiently(name, lambda: self._remove_old(copy.step))
 
     def _put_file(self, key: str, value: Any, *, forget: bool = False) -> dict[str, Any]:
         with self._in_transit() as file:
@@ -178,12 +182,19 @@ class TrainingState:
             if forget:
                 # Where the store is away, its memory is not held while the file waits.
                 value.clear()
-            self._store.put(file, key)
+            self._patiently(key, lambda: self._store.put(file, key))
             found = {"key": key, "sha256": digesting.digest.hexdigest(), "bytes": file.stat().st_size}
-        sizes = {entry.key: entry.size for entry in self._store.entries(key)}
-        if sizes.get(key) != found["bytes"]:
-            raise OSError(f"training state {key}: the store holds {sizes.get(key)} bytes of {found['bytes']}")
+        stored = self._patiently(key, lambda: {entry.key: entry.size for entry in self._store.entries(key)})
+        if stored.get(key) != found["bytes"]:
+            raise TemporaryFaultError(
+                f"training state {key}: {stored.get(key)} of {found['bytes']} bytes arrived in the store"
+            )
         return found
+
+    def _patiently(self, what: str, attempt: Callable[[], Result]) -> Result:
+        """`attempt`, repeated while the store is away; the training goes on meanwhile."""
+        until = max(patience_ends(), time.monotonic() + DEFAULT_PATIENCE)
+        return persevere(f"training state {what}", attempt, until=until)
 
     def _remove_old(self, newest: int) -> None:
         """Removes all but the last two states up to `newest`; later ones were passed over when it was
@@ -210,24 +221,21 @@ class TrainingState:
                 if sha256(file) != found["sha256"]:
                     raise ValueError(f"{found['key']} has another digest than its record says")
                 value = read_torch_file(file)
-            if part:
+            if part == _CHANGING:
+                state |= value
+            else:
                 state[part] = value
                 self._stored_parts[part] = value, found
-            else:
-                state |= value
         return state
 
     def _record(self, step: int) -> dict[str, dict[str, Any]]:
-        """Part -> its file's key, digest and size; the part without a name is what always changes."""
+        """Part -> its file's key, digest and size."""
         name = _name(step)
         sizes = {entry.key: entry.size for entry in self._store.entries("state-")}
         if sizes.get(f"{name}.json", 0) > _LARGEST_RECORD:
             raise ValueError("its record is no record of ours")
-        record = json.loads(self._store.read_bytes(f"{name}.json"))
-        # datum 0.1 kept a state in one file, which its record did not name.
-        changing = {"key": f"{name}.pt"} | {key: record[key] for key in ("sha256", "bytes")}
-        files = {"": changing, **record.get("parts", {})}
-        for part, file in files.items():
+        files: dict[str, dict[str, Any]] = json.loads(self._store.read_bytes(f"{name}.json"))["files"]
+        for part, file in {_CHANGING: files[_CHANGING], **files}.items():
             if not _FILE.fullmatch(file["key"]) or sizes.get(file["key"]) != file["bytes"]:
                 raise ValueError(f"the file of its part {part!r} is not what its record says")
         return files
@@ -252,7 +260,7 @@ class TrainingState:
         return sorted(int(match.group(1)) for match in matches if match)
 
 
-_OF_DAMAGE = (KeyError, ValueError, TypeError, AttributeError, RuntimeError)
+_OF_DAMAGE = (LookupError, ValueError, TypeError, AttributeError, RuntimeError)
 """Errors that reading a damaged state ends with; RecursionError is a RuntimeError."""
 
 
