@@ -21,9 +21,9 @@ from datum.formats.training_log import TrainingLog
 from datum.methods import BENCHMARKS
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import Provenance
-from datum.segmentation.encoders.pretrained import load_pretrained
+from datum.segmentation.encoders.pretrained import Pretrained, load_pretrained
 from datum.segmentation.pretrained_file import RANDOM, pretrained_file
-from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
+from datum.segmentation.segmentor import Segmentor, SegmentorConfig, build_segmentor
 from datum.segmentation.validation import find_validation_images
 from datum.stopping import deferred
 from datum.store import open_store
@@ -51,16 +51,15 @@ def adapt(
     `provenance.json` to `output`.
 
     `method` is a name of `datum.methods.METHODS`, which says what `target` is to hold. Killed and started
-    again with the same arguments, it resumes from its last saved state and ends with the same weights, on a
-    CPU to the last bit. The state lives in the unfinished output, or in a folder of this training's own under
-    `state_uri`.
+    again with the same arguments, it resumes from its last saved state (in the unfinished output, or in a
+    folder of its own under `state_uri`) and ends with the same weights, on a CPU to the last bit.
 
-    Raises `InputError` before anything is written; see `datum.adaptation.inputs` for what is checked.
+    Raises `InputError` before anything is written (see `datum.adaptation.inputs`), and where it diverges.
     """
     require_counts("adaptation", settings)
-    pretrained = pretrained_file(encoder, settings.pretrained_encoder)
     config = _network(encoder, settings)
     activations = require_trainable(config, settings)
+    pretrained = pretrained_file(encoder, settings.pretrained_encoder)
     source_images = find_source(benchmark, source)
     target_images, street_scale = find_target(method, target)
     validation_images = find_validation_images(validation) if validation else []
@@ -71,9 +70,7 @@ def adapt(
         temperature=settings.rare_class_temperature,
         seed=seed,
     )
-    torch.manual_seed(seed)
-    student = build_segmentor(config)
-    weights = load_pretrained(student.encoder, encoder, pretrained) if pretrained else None
+    student, weights = _build_student(config, pretrained, seed)
     provenance = Provenance(
         stage="adapt",
         settings={"adaptation": settings, "evaluation": evaluation},
@@ -83,31 +80,25 @@ def adapt(
         },
         seed=seed,
         arguments={
-            "benchmark": benchmark,
-            "method": method,
-            "encoder": encoder,
+            **{"benchmark": benchmark, "method": method, "encoder": encoder},
             "best": "highest mIoU on the validation set" if validation else "copy of last: no validation set",
         },
     )
     if is_complete(output, provenance):
         return
     check_train_ids(source_images, validation_images)
-    place = choose_device(device)
-    log(
-        f"adapt: {weights or 'encoder: random weights'}; decode head: random weights (seed {seed}); "
-        f"{config.encoder}, {config.decode_head} head, on {place}"
-    )
-    best = bool(validation_images)
-    require_room_to_train(student, activations, settings, device=place, best=best)
+    where, best = choose_device(device), bool(validation_images)
+    log(f"adapt: {weights or 'encoder: random weights'}; decode head: random weights (seed {seed})")
+    require_room_to_train(student, activations, settings, device=where, best=best)
     with building(output, provenance) as folder, deferred():
         text = yaml.safe_dump(provenance.record(), sort_keys=False)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
-        state = state_place(state_uri, provenance) if state_uri else str(folder / "state")
         if not is_trained(folder, settings.iterations):
+            state = state_place(state_uri, provenance) if state_uri else str(folder / "state")
             require_room_to_save(student, folder, state, best=best)
             with TrainingState(open_store(state), scratch=folder / "state") as states:
                 training = Training(
-                    student=student.to(place),
+                    student=student.to(where),
                     settings=settings,
                     evaluation=evaluation,
                     validation=validation_images,
@@ -142,6 +133,14 @@ def _network(encoder: str, settings: AdaptationSettings) -> SegmentorConfig:
         drop_path_rate=settings.drop_path_rate,
         dropout=settings.dropout,
     )
+
+
+def _build_student(
+    config: SegmentorConfig, pretrained: Path | None, seed: int
+) -> tuple[Segmentor, Pretrained | None]:
+    torch.manual_seed(seed)
+    student = build_segmentor(config)
+    return student, load_pretrained(student.encoder, config.encoder, pretrained) if pretrained else None
 
 
 def _inputs(
