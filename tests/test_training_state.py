@@ -1,9 +1,11 @@
 """Training state survives crashes, damage and restarts."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import pickle
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -208,6 +210,62 @@ def test_a_store_that_refuses_ends_the_training_at_its_next_step(tmp_path: Path)
         states.wait()
     with pytest.raises(OSError):
         states.check()
+
+
+def test_a_full_disk_is_raised_as_one(tmp_path: Path) -> None:
+    """PyTorch's own error speaks of an unexpected position in the file."""
+    (tmp_path / "in-transit.pt").symlink_to("/dev/full")
+    states = TrainingState(FolderStore(tmp_path / "state"), scratch=tmp_path)
+    states.save(1, {"weights": torch.zeros(2**20)})
+    with pytest.raises(OSError) as raised:
+        states.wait()
+    assert raised.value.errno == errno.ENOSPC
+
+
+class AwayStore(FolderStore):
+    """A folder that is out of reach until told otherwise."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.back, self.tried = threading.Event(), threading.Event()
+
+    def put(self, file: Path, key: str) -> None:
+        self.tried.set()
+        if not self.back.is_set():
+            raise TemporaryFaultError("the store does not answer")
+        super().put(file, key)
+
+
+def test_a_training_goes_on_while_the_store_is_away_and_its_newest_state_is_stored_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = AwayStore(tmp_path)
+    states = TrainingState(store)
+    states.save(1, _state(1))
+    assert store.tried.wait(10)
+    for step in (2, 3, 4):
+        states.save(step, _state(step))
+        states.check()
+    assert store.list() == []
+    store.back.set()
+    states.wait()
+    # The first was on its way; of those that waited the newest has replaced the others.
+    assert [key for key in store.list() if key.endswith(".json")] == [
+        "state-000000001.json",
+        "state-000000004.json",
+    ]
+    assert "the store does not answer; try 1, again in" in capsys.readouterr().err
+
+
+def test_a_store_that_stays_away_ends_the_training_with_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datum.training_state.DEFAULT_PATIENCE", 0.0)
+    monkeypatch.setenv("DATUM_PATIENCE", "0")
+    states = TrainingState(AwayStore(tmp_path))
+    states.save(1, _state(1))
+    with pytest.raises(TemporaryFaultError, match="the store does not answer"):
+        states.wait()
 
 
 def test_an_error_of_the_training_is_not_hidden_by_one_of_the_store(tmp_path: Path) -> None:
