@@ -1,6 +1,7 @@
 """Checks of a run's parameters that cost nothing, made before any data is moved and any GPU is asked for."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from datum.config import Settings, load_settings
 from datum.datasets.one_shot import require_one_a_seed
@@ -8,6 +9,7 @@ from datum.diffusion.base_model import base_model_path
 from datum.errors import InputError
 from datum.methods import DRAWN_BENCHMARK
 from datum.prompts import build_prompts
+from datum.segmentation.pretrained_file import pretrained_file
 from datum.store import open_store
 
 
@@ -24,6 +26,7 @@ def check_parameters(
     source: str,
     target: str,
     base_model: str,
+    pretrained_encoder: str,
     inputs: Sequence[str],
     places: Sequence[str],
     images: Sequence[str],
@@ -37,7 +40,11 @@ def check_parameters(
     chosen = [f"run.benchmark={benchmark}", f"run.method={method}", f"run.encoder={encoder}"]
     if base_model and not base_model.startswith("s3://"):
         chosen.append(f"personalization.base_model={base_model}")
+    if pretrained_encoder:
+        chosen.append(f"adaptation.pretrained_encoder={pretrained_encoder}")
     settings = load_settings(profile, [*overrides, *chosen])
+    if seeds:
+        check_pretrained_encoder(settings)
     check_settings(settings, check_base_model=not base_model.startswith("s3://"))
     for variant in variants:
         check_settings(load_settings(profile, [*overrides, *chosen, variant]), check_base_model=False)
@@ -77,6 +84,20 @@ def check_settings(settings: Settings, *, check_base_model: bool = True) -> None
             f"({training.checkpoint_every}) up to it"
         )
     build_prompts(settings.generation.prompt_template, settings.generation.prompt_classes)
+
+
+def check_pretrained_encoder(settings: Settings) -> None:
+    """Raises `InputError` where a training would not start from what was meant: no weights are named, the
+    file is missing, or it does not fit the encoder. The last is looked at where the packages of adaptation
+    are, and not for the URI of a store, which is fetched by the task."""
+    encoder, named = settings.run.encoder, settings.adaptation.pretrained_encoder
+    if named.startswith("s3://"):
+        return
+    file = pretrained_file(encoder, named)
+    if file and find_spec("mmseg"):
+        from datum.segmentation.encoders.pretrained import check_pretrained
+
+        check_pretrained(encoder, file)
 
 
 def require_both(source: object, target: object) -> None:

@@ -177,7 +177,8 @@ class AdaptationSettings:
     feature_distance_min_ratio: float = 0.75
     """Share of a feature cell that one thing class must cover to count."""
     pretrained_encoder: Annotated[str, NamesInput()] = ""
-    """safetensors or .pth file with ImageNet weights of the encoder; empty starts from random weights."""
+    """safetensors or .pth file with ImageNet weights of the encoder, or `random` for random weights; must be
+    given."""
     drop_path_rate: float = 0.1
     """Stochastic depth of the MiT encoder."""
     dropout: float = 0.1
@@ -269,6 +270,7 @@ DEMO = Settings(
         target_scale=(512, 128),
         learning_rate=2e-3,
         head_learning_rate_factor=1.0,
+        pretrained_encoder="random",
         head_channels=32,
         warmup_iterations=30,
         ema_alpha=0.99,

@@ -31,7 +31,11 @@ METHODS: Mapping[str, Method] = {
     "daformer": Method(title="DATUM + DAFormer", target="generated"),
     "one-image": Method(title="one-image", target="one-shot"),
 }
-"""Source labels alone; self-training on the drawn images; the same on the one-shot image alone."""
+"""Source labels alone; self-training on the drawn images; the same on the one-shot image alone.
+
+Source-only is ours: it samples rare classes, jitters colors and keeps the feature distance, so that methods
+differ in the target alone. DAFormer's source-only does none of these: its figures do not compare.
+"""
 
 METHODS_IN_WORDS = "source-only, self-training on the generated images, or on the one-shot image alone"
 

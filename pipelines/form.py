@@ -35,7 +35,10 @@ RUN_FIELDS: Mapping[str, Field] = {
     ),
     "encoder": Field(str, PAPER.run.encoder, f"Encoder of the segmentation network: {ENCODERS_IN_WORDS}."),
     "pretrained_encoder": Field(
-        str, "", "ImageNet weights of the encoder: an s3:// URI or a path. Empty starts from random weights."
+        str,
+        "",
+        "ImageNet weights of the encoder: an s3:// URI, a path, or `random` for random weights. Empty takes "
+        "adaptation.pretrained_encoder.",
     ),
     "title": Field(str, "", "What the data are, for the report, where they are not the benchmark's own."),
     "method": Field(str, MAIN_METHODS[0], "Training method on the drawn images."),

@@ -35,7 +35,8 @@ def adapt(
     target = generated or one_shot
     with task(segmentor.path, workspace, f"{run_name}/segmentor", store_endpoint) as output:
         if pretrained_encoder:
-            pretrained = fetch(pretrained_encoder, scratch())
+            random = pretrained_encoder == "random"
+            pretrained = pretrained_encoder if random else fetch(pretrained_encoder, scratch())
             overrides = [*overrides, f"adaptation.pretrained_encoder={pretrained}"]
         settings = load_settings(profile, overrides)
         adapt(

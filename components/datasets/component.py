@@ -44,7 +44,8 @@ def check_parameters(
             source=source,
             target=target,
             base_model=base_model,
-            inputs=[pretrained_encoder],
+            pretrained_encoder=pretrained_encoder,
+            inputs=[] if pretrained_encoder == "random" else [pretrained_encoder],
             places=[] if workspace else [datasets, state, reports],
             images=images,
         )

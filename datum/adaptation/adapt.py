@@ -9,9 +9,10 @@ import torch
 import yaml
 
 from datum.adaptation.inputs import check_train_ids, find_source, find_target
+from datum.adaptation.requirements import require_room_to_save, require_room_to_train, require_trainable
 from datum.adaptation.sampling import CropRules, TrainingSamples
 from datum.adaptation.self_training import REFERENCE_CROP
-from datum.adaptation.training import Training
+from datum.adaptation.training import Training, is_trained
 from datum.config import AdaptationSettings, EvaluationSettings, require_counts
 from datum.device import choose_device
 from datum.formats.class_statistics import STATISTICS
@@ -20,9 +21,13 @@ from datum.formats.training_log import TrainingLog
 from datum.methods import BENCHMARKS
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import Provenance
+from datum.segmentation.encoders.pretrained import Pretrained, load_pretrained
+from datum.segmentation.pretrained_file import RANDOM, pretrained_file
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig, build_segmentor
 from datum.segmentation.validation import find_validation_images
+from datum.stopping import deferred
 from datum.store import open_store
+from datum.telemetry import log
 from datum.training_state import TrainingState, state_place
 
 
@@ -46,13 +51,15 @@ def adapt(
     `provenance.json` to `output`.
 
     `method` is a name of `datum.methods.METHODS`, which says what `target` is to hold. Killed and started
-    again with the same arguments, it resumes from its last saved state and ends with the same weights, on a
-    CPU to the last bit. The state lives in the unfinished output, or in a folder of this training's own under
-    `state_uri`.
+    again with the same arguments, it resumes from its last saved state (in the unfinished output, or in a
+    folder of its own under `state_uri`) and ends with the same weights, on a CPU to the last bit.
 
-    Raises `InputError` before anything is written; see `datum.adaptation.inputs` for what is checked.
+    Raises `InputError` before anything is written (see `datum.adaptation.inputs`), and where it diverges.
     """
     require_counts("adaptation", settings)
+    config = _network(encoder, settings)
+    activations = require_trainable(config, settings)
+    pretrained = pretrained_file(encoder, settings.pretrained_encoder)
     source_images = find_source(benchmark, source)
     target_images, street_scale = find_target(method, target)
     validation_images = find_validation_images(validation) if validation else []
@@ -63,37 +70,44 @@ def adapt(
         temperature=settings.rare_class_temperature,
         seed=seed,
     )
-    student = _build_student(encoder, settings, seed)
+    student, weights = _build_student(config, pretrained, seed)
     provenance = Provenance(
         stage="adapt",
         settings={"adaptation": settings, "evaluation": evaluation},
-        inputs=_inputs(source, target, target_images, validation, settings),
+        inputs={
+            **_inputs(source, target, target_images, validation),
+            "pretrained_encoder": weights.sha256 if weights else RANDOM,
+        },
         seed=seed,
         arguments={
-            "benchmark": benchmark,
-            "method": method,
-            "encoder": encoder,
+            **{"benchmark": benchmark, "method": method, "encoder": encoder},
             "best": "highest mIoU on the validation set" if validation else "copy of last: no validation set",
         },
     )
     if is_complete(output, provenance):
         return
     check_train_ids(source_images, validation_images)
-    with building(output, provenance) as folder:
-        config = yaml.safe_dump(provenance.record(), sort_keys=False)
-        (folder / "config.yaml").write_text(config, encoding="utf-8")
-        state = state_place(state_uri, provenance) if state_uri else folder / "state"
-        training = Training(
-            student=student.to(choose_device(device)),
-            settings=settings,
-            evaluation=evaluation,
-            validation=validation_images,
-            seed=seed,
-            state=TrainingState(open_store(state), scratch=folder / "state"),
-            training_log=TrainingLog(folder),
-        )
-        training.run(samples)
-        training.write(folder)
+    where, best = choose_device(device), bool(validation_images)
+    log(f"adapt: {weights or 'encoder: random weights'}; decode head: random weights (seed {seed})")
+    require_room_to_train(student, activations, settings, device=where, best=best)
+    with building(output, provenance) as folder, deferred():
+        text = yaml.safe_dump(provenance.record(), sort_keys=False)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        if not is_trained(folder, settings.iterations):
+            state = state_place(state_uri, provenance) if state_uri else str(folder / "state")
+            require_room_to_save(student, folder, state, best=best)
+            with TrainingState(open_store(state), scratch=folder / "state") as states:
+                training = Training(
+                    student=student.to(where),
+                    settings=settings,
+                    evaluation=evaluation,
+                    validation=validation_images,
+                    seed=seed,
+                    state=states,
+                    training_log=TrainingLog(folder),
+                )
+                training.run(samples)
+                training.write(folder)
         shutil.rmtree(folder / "state", ignore_errors=True)
 
 
@@ -112,15 +126,21 @@ def _crop_rules(
     )
 
 
-def _build_student(encoder: str, settings: AdaptationSettings, seed: int) -> Segmentor:
-    torch.manual_seed(seed)
-    config = SegmentorConfig(
+def _network(encoder: str, settings: AdaptationSettings) -> SegmentorConfig:
+    return SegmentorConfig(
         encoder=encoder,
         head_channels=settings.head_channels,
         drop_path_rate=settings.drop_path_rate,
         dropout=settings.dropout,
     )
-    return build_segmentor(config, Path(settings.pretrained_encoder) if settings.pretrained_encoder else None)
+
+
+def _build_student(
+    config: SegmentorConfig, pretrained: Path | None, seed: int
+) -> tuple[Segmentor, Pretrained | None]:
+    torch.manual_seed(seed)
+    student = build_segmentor(config)
+    return student, load_pretrained(student.encoder, config.encoder, pretrained) if pretrained else None
 
 
 def _inputs(
@@ -128,7 +148,6 @@ def _inputs(
     target: Path | None,
     target_images: Sequence[Path],
     validation: Path | None,
-    settings: AdaptationSettings,
 ) -> dict[str, Any]:
     inputs: dict[str, Any] = {
         "source": {"path": str(source), STATISTICS: sha256(source / STATISTICS)},
@@ -140,6 +159,4 @@ def _inputs(
         # The digest alone, where there is one: a task's inputs have another path when the run goes on.
         known = {named.name: sha256(named)} if named.is_file() else {"path": str(target)}
         inputs["target"] = {"images": len(target_images), **known}
-    if settings.pretrained_encoder:
-        inputs["pretrained_encoder"] = sha256(Path(settings.pretrained_encoder))
     return inputs

@@ -18,7 +18,9 @@ class FeatureDistance:
     """Distance to the features of the encoder as it was when this was made."""
 
     def __init__(self, segmentor: Segmentor, min_ratio: float) -> None:
-        self._encoder: nn.Module = copy.deepcopy(segmentor.encoder).requires_grad_(False).eval()
+        self._encoder: nn.Module = copy.deepcopy(segmentor.encoder).requires_grad_(False)
+        # Not chained: mmseg's ResNet returns nothing from it.
+        self._encoder.eval()
         self._min_ratio = min_ratio
 
     def __call__(self, images: Tensor, labels: Tensor, features: Tensor) -> Tensor:

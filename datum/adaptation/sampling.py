@@ -1,21 +1,24 @@
 """The training samples: which images, which crops. Each is a pure function of (seed, index), so that a
 resumed training sees exactly what an uninterrupted one would have seen."""
 
+import contextlib
 import dataclasses
 import functools
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from datum.adaptation.inputs import SourceImage, class_totals
-from datum.errors import InputError
+from datum.errors import InputError, TemporaryFaultError, explained
 from datum.label_files import read_label
-from datum.labels import IGNORE
+from datum.labels import CLASSES, IGNORE
 from datum.photographs import read_image
 from datum.segmentation.preprocess import (
     fitted_size,
@@ -23,12 +26,16 @@ from datum.segmentation.preprocess import (
     resize_label,
     to_tensor,
 )
+from datum.telemetry import log
 
 REDRAWS = 10
 """How often a crop that breaks a rule is drawn again (reference: `RandomCrop`, `UDADataset`)."""
 
 CACHE_BYTES = 128 * 2**20
 """Memory for decoded and resized images in each process; a small data set is decoded once."""
+
+PREFETCHED = 2
+"""Batches that each loading process holds ready."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +97,12 @@ class TrainingSamples(Dataset[tuple[Tensor, ...]]):
         }
         # A class that no image holds enough of cannot be sampled; the others share its probability.
         self._candidates = {train_id: images for train_id, images in candidates.items() if images}
+        passed_over = [c.name for c in CLASSES if c.train_id in candidates.keys() - self._candidates.keys()]
+        if self._candidates and passed_over:
+            log(
+                f"rare class sampling: no image has more than {rules.rare_min_pixels:.0f} pixels "
+                f"(adaptation.rare_class_min_pixels) of {', '.join(passed_over)}; no crop is drawn for them"
+            )
         if not self._candidates:
             raise InputError(
                 f"adaptation.rare_class_min_pixels: no class has more than {rules.rare_min_pixels:.0f} "
@@ -183,17 +196,65 @@ def _padded_label(label: np.ndarray, size: int) -> Tensor:
 def batches(
     samples: TrainingSamples, *, first: int, last: int, batch_size: int, workers: int, device: torch.device
 ) -> Iterator[Batch]:
-    """Batches of the iterations `first` (included) to `last` (excluded), on `device`."""
+    """Batches of the iterations `first` (included) to `last` (excluded), on `device`.
+
+    Raises what went wrong in a loading process as it was raised there. See `telling_of_dead_processes` too.
+    """
+    numbers = range(first * batch_size, last * batch_size)
     loader = DataLoader(
-        samples,
-        sampler=range(first * batch_size, last * batch_size),
-        batch_size=batch_size,
+        _Batches(samples),
+        batch_size=None,
+        sampler=[numbers[i : i + batch_size] for i in range(0, len(numbers), batch_size)],
         num_workers=workers,
+        prefetch_factor=PREFETCHED if workers else None,
         pin_memory=device.type == "cuda",
+        worker_init_fn=_leave_stopping_to_training,
     )
-    for source, labels, *target in loader:
+    for loaded in loader:
+        if isinstance(loaded, Exception):
+            raise loaded
+        source, labels, *target = loaded
         yield Batch(
             source=source.to(device, non_blocking=True),
             labels=labels.to(device, non_blocking=True),
             target=target[0].to(device, non_blocking=True) if target else None,
         )
+
+
+class _Batches(Dataset[Any]):
+    """The samples of a batch, stacked. An error is handed over as it is: PyTorch would raise one of the same
+    type whose message is the traceback in the loading process."""
+
+    def __init__(self, samples: TrainingSamples) -> None:
+        self._samples = samples
+
+    def __getitem__(self, indices: Sequence[int]) -> Any:
+        try:
+            return default_collate([self._samples[index] for index in indices])
+        except Exception as error:
+            if get_worker_info() is None or explained(error) is None:
+                raise
+            return explained(error)
+
+
+def _leave_stopping_to_training(worker: int) -> None:
+    """A stop of the whole process group is for the training to take: it loads until its state is saved."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def telling_of_dead_processes() -> Iterator[None]:
+    """Raises `TemporaryFaultError` where a loading process dies while the block runs: PyTorch raises an error
+    of its own wherever the training is at that moment."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise TemporaryFaultError(
+            f"adaptation.workers: a loading process died ({reason}); where it happens again, set "
+            "adaptation.workers=0, or give the machine more memory and /dev/shm more room (docker: "
+            "--shm-size)"
+        ) from error

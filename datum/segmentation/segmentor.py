@@ -2,19 +2,25 @@
 
 import dataclasses
 import json
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from datum.errors import InputError
 from datum.labels import CLASSES
+from datum.methods import DECODE_HEADS, ENCODERS
 from datum.outputs import replacing
-from datum.segmentation.encoders import build_encoder, encoder_channels, load_pretrained
+from datum.segmentation.encoders import build_encoder, encoder_channels
+from datum.segmentation.encoders.pretrained import load_pretrained
 from datum.segmentation.heads import build_head
+from datum.segmentation.unweighted import unweighted
+from datum.values import cast, in_words
 
 METADATA_KEY = "datum_segmentor"
 """Key in the safetensors header whose value is JSON: `config` and `metadata`. One key only, because the
@@ -89,26 +95,82 @@ def save_segmentor(file: Path, segmentor: Segmentor, metadata: Mapping[str, Any]
 def load_segmentor(file: Path) -> Segmentor:
     """The network of a file that `save_segmentor` wrote, on the CPU and in evaluation mode.
 
-    Raises `InputError` where the file is missing or not such a file.
+    Raises `InputError` where the file is missing or not such a file, where its config and its tensors do not
+    belong together, and for a weight that is not finite. Nothing is built that is larger than the file.
     """
-    header = read_header(file)
-    segmentor = build_segmentor(SegmentorConfig(**header["config"]))
-    segmentor.load_state_dict(safetensors.torch.load_file(file))
+    config = _config_in(file, read_header(file))
+    try:
+        expected = unweighted(lambda: Segmentor(config)).state_dict()
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise _unusable(file, f"no network can be built from its config ({reason})") from error
+    with safetensors.safe_open(file, framework="pt") as opened:
+        _require_tensors(file, expected, opened)
+        state = {key: opened.get_tensor(key) for key in expected}
+    for key, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise _unusable(file, f"{key} holds values that are not finite")
+    segmentor = build_segmentor(config)
+    segmentor.load_state_dict(state)
     return segmentor.eval()
 
 
 def read_header(file: Path) -> dict[str, Any]:
-    """`config` and `metadata` of a network's file. Raises `InputError` as `load_segmentor` does."""
+    """`config` and `metadata` of a network's file, both JSON objects. Raises `InputError` as
+    `load_segmentor` does for what is no file of ours."""
     if not file.is_file():
         raise InputError(f"{file}: no such file, expected a network written by `datum adapt`")
     try:
         with safetensors.safe_open(file, framework="pt") as opened:
-            text = (opened.metadata() or {}).get(METADATA_KEY)
-    except (safetensors.SafetensorError, OSError):
-        text = None
-    if text is None:
-        raise InputError(
-            f"{file}: not a segmentation network of ours, expected last.safetensors or best.safetensors from "
-            "the output of `datum adapt`"
-        )
-    return json.loads(text)
+            header = json.loads((opened.metadata() or {})[METADATA_KEY])
+        if isinstance(header["config"], dict) and isinstance(header["metadata"], dict):
+            return header
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError):
+        pass
+    raise InputError(
+        f"{file}: not a segmentation network of ours, expected last.safetensors or best.safetensors from "
+        "the output of `datum adapt`"
+    )
+
+
+def _config_in(file: Path, header: Mapping[str, Any]) -> SegmentorConfig:
+    found = dict(header["config"])
+    kinds = typing.get_type_hints(SegmentorConfig)
+    for key, value in found.items():
+        if key not in kinds:
+            raise _unusable(file, f"its config has an unknown {key!a:.80}")
+        try:
+            found[key] = cast(value, kinds[key])
+        except (TypeError, ValueError, OverflowError):
+            raise _unusable(file, f"its config has {key} {value!a:.80}, not {in_words(kinds[key])}") from None
+    if "encoder" not in found:
+        raise _unusable(file, "its config names no encoder")
+    config = SegmentorConfig(**found)
+    for key, names in (("encoder", ENCODERS), ("decode_head", DECODE_HEADS)):
+        if found.get(key, config.decode_head) not in names:
+            raise _unusable(file, f"its {key} {found[key]!a:.80} is none of {', '.join(names)}")
+    if config.head_channels < 1 or not all(0 <= rate < 1 for rate in (config.drop_path_rate, config.dropout)):
+        raise _unusable(file, "its config has a width below 1 or a rate outside of 0 to 1")
+    return config
+
+
+def _require_tensors(file: Path, expected: Mapping[str, Tensor], opened: Any) -> None:
+    """Raises `InputError` where the opened safetensors file does not hold exactly `expected`."""
+    found = set(opened.keys())
+    for names, what in ((expected.keys() - found, "lacks"), (found - expected.keys(), "has a foreign")):
+        if names:
+            raise _unusable(file, f"it {what} tensor {min(names)!a:.80}")
+    for key, tensor in expected.items():
+        stored = opened.get_slice(key)
+        kind = "I64" if tensor.dtype == torch.int64 else "F32"
+        if list(tensor.shape) != stored.get_shape() or stored.get_dtype() != kind:
+            raise _unusable(
+                file,
+                f"{key} is {stored.get_dtype()} {stored.get_shape()}, expected {kind} {list(tensor.shape)}",
+            )
+
+
+def _unusable(file: Path, problem: str) -> InputError:
+    return InputError(
+        f"{file}: {problem}; name last.safetensors or best.safetensors as `datum adapt` wrote it"
+    )

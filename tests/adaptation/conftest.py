@@ -38,6 +38,7 @@ def settings() -> AdaptationSettings:
         learning_rate=1e-3,
         head_learning_rate_factor=1.0,
         warmup_iterations=1,
+        pretrained_encoder="random",
         head_channels=16,
         rare_class_min_pixels=300,
         validate_every=3,

@@ -25,6 +25,7 @@ def check(**changes: Any) -> None:
         "source": "s3://data/gta",
         "target": "s3://data/cityscapes",
         "base_model": "",
+        "pretrained_encoder": "s3://data/mit_b5.pth",
         "inputs": [],
         "places": [],
         "images": [DIGEST],
@@ -34,7 +35,8 @@ def check(**changes: Any) -> None:
 
 def test_the_defaults_of_both_profiles_are_accepted() -> None:
     check()
-    check(profile="demo", encoder="resnet-18-half", source="", target="")
+    check(profile="demo", encoder="resnet-18-half", source="", target="", pretrained_encoder="")
+    check(profile="paper", seeds=[], pretrained_encoder="")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,8 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
             "drawn street scenes have GTA's layout",
         ),
         ({"base_model": "no such model"}, "no such folder"),
+        ({"pretrained_encoder": ""}, "pretrained_encoder: not given, expected a .pth"),
+        ({"pretrained_encoder": "missing.pth"}, "pretrained_encoder missing.pth: no such file"),
         (
             {"images": [DIGEST, "r/datum-generation:latest"]},
             "image r/datum-generation:latest: expected name@",

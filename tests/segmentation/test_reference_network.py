@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from datum.segmentation.encoders import build_encoder, load_pretrained
+from datum.segmentation.encoders import build_encoder
 from datum.segmentation.encoders.mit import from_segformer
+from datum.segmentation.encoders.pretrained import load_pretrained
 from datum.segmentation.inference import predict_train_ids
 from datum.segmentation.preprocess import fitted_size, resize_image, to_tensor
 from tests.segmentation.reference import (

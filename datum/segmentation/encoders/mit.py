@@ -90,7 +90,8 @@ def build(name: str, drop_path_rate: float) -> nn.Module:
 
 
 def in_our_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Weights under mmseg's names, also where they come under SegFormer's."""
+    """Weights under mmseg's names, also where they come under SegFormer's, without the classifier's."""
+    state = {key: value for key, value in state.items() if not key.startswith("head.")}
     return from_segformer(state) if any(key.startswith("patch_embed1.") for key in state) else state
 
 
@@ -110,11 +111,14 @@ def _fused(attention: EfficientMultiheadAttention) -> FusedAttention:
 
 def from_segformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """SegFormer's MiT weights under mmseg's names: query, key and value in one matrix, the MLP's linear
-    layers as 1x1 convolutions. The classifier is left out."""
+    layers as 1x1 convolutions. Other names stay as they are."""
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():
         match = re.fullmatch(r"(patch_embed|block|norm)(\d)\.(.+)", key)
-        if not match or ".attn.kv." in key:
+        if not match:
+            renamed[key] = value
+            continue
+        if ".attn.kv." in key and key.replace(".kv.", ".q.") in state:
             continue
         kind, stage, rest = match[1], int(match[2]) - 1, match[3]
         if kind == "patch_embed":

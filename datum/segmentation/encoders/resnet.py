@@ -27,5 +27,23 @@ def build(name: str, drop_path_rate: float) -> nn.Module:
 
 
 def in_our_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Weights under mmseg's names, which are torchvision's."""
-    return state
+    """Weights under mmseg's names, which are torchvision's, without the classifier's."""
+    return {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
+
+
+def resnet_of(state: Mapping[str, Tensor]) -> str:
+    """The ResNet whose weights these are, told by its blocks, also one that is not in `RESNETS`; empty for
+    none."""
+    stages = [{key.split(".")[1] for key in state if key.startswith(f"layer{n}.")} for n in (1, 2, 3, 4)]
+    bottleneck = "layer1.0.conv3.weight" in state
+    return _BY_BLOCKS.get((bottleneck, tuple(map(len, stages))), "")
+
+
+_BY_BLOCKS: Mapping[tuple[bool, tuple[int, ...]], str] = {
+    (False, (2, 2, 2, 2)): "a ResNet-18 of another width",
+    (False, (3, 4, 6, 3)): "resnet-34",
+    (True, (3, 4, 6, 3)): "resnet-50",
+    (True, (3, 4, 23, 3)): "resnet-101",
+    (True, (3, 8, 36, 3)): "resnet-152",
+}
+"""(bottleneck blocks, blocks in each of the four stages) -> its name (He et al. 2016, table 1)."""

@@ -1,0 +1,143 @@
+"""What a training needs: crops that its network can train on, memory and disk. All is said, and checked
+before anything is written."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from datum.adaptation.mixing import gaussian_blur
+from datum.adaptation.sampling import CACHE_BYTES, PREFETCHED
+from datum.config import AdaptationSettings
+from datum.errors import InputError
+from datum.room import require_disk, require_memory, size_in_words
+from datum.segmentation.segmentor import Segmentor, SegmentorConfig
+from datum.segmentation.unweighted import unweighted
+from datum.store import local_path
+from datum.telemetry import log
+from datum.training_state import KEPT_STATES
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where loading processes hand batches over."""
+
+_PROCESS = 100 * 10**6
+"""Bytes that a loading process takes beside its images."""
+
+
+def require_trainable(config: SegmentorConfig, settings: AdaptationSettings) -> int:
+    """Tries one step's forward pass without memory; the bytes that it keeps for the backward pass.
+
+    Raises `InputError` for a crop and a batch size that the network cannot be trained on: maps smaller than a
+    kernel, batch norm over a single value, a map whose cells do not cover the crop.
+    """
+    crop, batch_size = settings.crop, settings.batch_size
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    network = unweighted(lambda: Segmentor(config)).train()
+    try:
+        images = torch.empty(batch_size, 3, crop, crop, device="meta")
+        gaussian_blur(images[0], 1.0)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            features = network.encode(images)
+            network.decode(features)
+        side = features[-1].shape[-1]
+        if crop // (crop // side) != side:
+            raise ValueError(f"{side} cells of {crop // side} pixels do not make {crop}")
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(
+            f"adaptation.crop={crop} and adaptation.batch_size={batch_size}: {config.encoder} cannot be "
+            f"trained on them ({reason}); take a crop that is a multiple of 32, from 64 to the images' size, "
+            "or larger batches"
+        ) from error
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def require_room_to_train(
+    student: Segmentor, activations: int, settings: AdaptationSettings, *, device: torch.device, best: bool
+) -> None:
+    """Says what the training needs of the memory of the device and of the machine, and raises
+    `TemporaryFaultError` or `InputError` where that is not there.
+
+    `activations` is what `require_trainable` counted; `best`, whether a copy of the best network is kept.
+    """
+    weights, encoder = _bytes_of(student), _bytes_of(student.encoder)
+    # Student, its gradients, its teacher, and AdamW's two moments.
+    on_device = 5 * weights + activations // (2 if settings.mixed_precision == "bf16" else 1)
+    if settings.feature_distance_weight > 0:
+        on_device += encoder
+    batch = _batch_bytes(settings)
+    # Each process keeps its latest images of the source and of the target.
+    loaders = max(1, settings.workers) * 2 * CACHE_BYTES + settings.workers * _PROCESS
+    on_machine = loaders + (1 + PREFETCHED * settings.workers) * batch
+    # A state on its way to the store: student, teacher and moments.
+    on_machine += 4 * weights + best * weights
+    if device.type != "cuda":
+        require_memory(on_device + on_machine, "adapt")
+    else:
+        require_memory(on_machine, "adapt")
+        _require_gpu_memory(on_device, device)
+    if settings.workers:
+        _require_shared_memory(PREFETCHED * settings.workers * batch, settings.workers)
+
+
+def require_room_to_save(student: Segmentor, output: Path, state: str, *, best: bool) -> None:
+    """Says what the training writes to disks, and raises `TemporaryFaultError` where that is not there.
+
+    `state` is the path or URI of the place of its state.
+    """
+    weights = _bytes_of(student)
+    saved = (4 + best) * weights
+    scratch, networks = saved, 2 * weights
+    folder = local_path(state)
+    # Two states are kept while the next is written.
+    kept = (KEPT_STATES + 1) * saved
+    if folder is not None and folder.is_relative_to(output):
+        require_disk(output, _still(networks + scratch + kept, folder), "adapt")
+        return
+    require_disk(output, networks + scratch, "adapt")
+    if folder is not None:
+        require_disk(folder, _still(kept, folder), "adapt's state")
+
+
+def _still(needed: int, folder: Path) -> int:
+    """`needed` less what an earlier process left in `folder`, which counts for it."""
+    files = folder.rglob("*") if folder.is_dir() else ()
+    return max(0, needed - sum(file.lstat().st_size for file in files))
+
+
+def _bytes_of(network: torch.nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in network.state_dict().values())
+
+
+def _batch_bytes(settings: AdaptationSettings) -> int:
+    """Source and target images as float32 and labels as int64."""
+    return settings.batch_size * settings.crop**2 * (2 * 3 * 4 + 8)
+
+
+def _require_shared_memory(needed: int, workers: int) -> None:
+    if not SHARED_MEMORY.is_dir():
+        return
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if needed > free:
+        raise InputError(
+            f"{SHARED_MEMORY}: {size_in_words(free)} are free, expected {size_in_words(needed)} for "
+            f"adaptation.workers={workers}; set adaptation.workers=0, or give it more room (docker: "
+            "--shm-size)"
+        )
+
+
+def _require_gpu_memory(needed: int, device: torch.device) -> None:
+    free, _ = torch.cuda.mem_get_info(device)
+    log(f"adapt: needs {size_in_words(needed)} of the GPU's memory, {size_in_words(free)} are free")
+    if needed > free:
+        raise InputError(
+            f"memory of the GPU: {size_in_words(free)} are free, expected {size_in_words(needed)}; end other "
+            "programs on it, lower adaptation.crop or adaptation.batch_size, or set "
+            "adaptation.mixed_precision=bf16"
+        )
