@@ -1,8 +1,8 @@
 """JSON from files that other programs, or people, may have changed: an object, or a line that says what is
 wrong.
 
-Stricter than Python's own reader: no NaN and no infinity, no number that another program would read as one, no
-key twice, and no text that cannot be written again.
+Stricter than Python's own reader: no NaN and no infinity, no number that another program would read as one,
+no key twice, and no text that cannot be written again.
 """
 
 import json
