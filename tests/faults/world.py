@@ -1,6 +1,6 @@
 """What the faults happen to: every stage as a real process, on input that one can make in a minute.
 
-A stage's place is a folder of its own with nothing but the output (and, of convert, the data set that it writes
+A stage's place is a folder of its own with nothing but the output (of convert, the data set that it writes
 into), so that whatever else is found there afterwards is debris.
 """
 
@@ -59,7 +59,8 @@ from datum.datasets.working_copy import ingest_dataset
 from datum.errors import exit_status
 if __name__ == "__main__":
     with exit_status():
-        settings = load_settings("demo", ["datasets.height=64", "datasets.width=64", "datasets.source_scenes=24"])
+        sizes = ["datasets.height=64", "datasets.width=64", "datasets.source_scenes=24"]
+        settings = load_settings("demo", sizes)
         ingest_dataset("gta", None, Path(sys.argv[1]), settings=settings.datasets, workers=2)
 """
 """What the task that ingests the source runs."""
@@ -148,8 +149,10 @@ def snapshot(place: Path) -> dict[str, str]:
     return found
 
 
-_TIMES = ("seconds", "time", "times", "started", "finished", "ended", "written", "created", "process")
-_TIMED = {"provenance.json", "training.jsonl", "report.html"}
+_TIMES = ("seconds", "started", "finished", "git_commit")
+"""Keys of JSON that say when, or at which state of the working tree."""
+_TIMED = ("provenance.json", "training.jsonl", "report.html")
+"""Files that hold some."""
 
 
 def _without_times(path: Path) -> bytes:
@@ -169,7 +172,7 @@ def _untimed(content: object) -> object:
         return {
             key: _untimed(value)
             for key, value in content.items()
-            if key not in _TIMES and not key.endswith(("training.jsonl", "provenance.json"))
+            if key not in _TIMES and not key.endswith(_TIMED)
         }
     return [_untimed(item) for item in content] if isinstance(content, list) else content
 
