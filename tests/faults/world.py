@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -151,8 +152,9 @@ def snapshot(place: Path) -> dict[str, str]:
 
 _TIMES = ("seconds", "started", "finished", "git_commit")
 """Keys of JSON that say when, or at which state of the working tree."""
-_TIMED = ("provenance.json", "training.jsonl", "report.html")
+_TIMED = ("provenance.json", "training.jsonl", "report.html", "config.yaml")
 """Files that hold some."""
+_TIME = re.compile(f"({'|'.join(_TIMES)}):".encode())
 
 
 def _without_times(path: Path) -> bytes:
@@ -162,6 +164,8 @@ def _without_times(path: Path) -> bytes:
     if path.suffix == ".html":
         # The page says when it was written, and shows provenance.
         return b""
+    if path.suffix == ".yaml":
+        return b"".join(line for line in content.splitlines(keepends=True) if not _TIME.match(line))
     lines = [content] if path.suffix == ".json" else content.splitlines()
     return "\n".join(json.dumps(_untimed(json.loads(line)), sort_keys=True) for line in lines).encode()
 
@@ -323,6 +327,8 @@ STAGES = ("convert", "ingest", "personalize", "generate", "adapt", "adapt-worker
 
 def fetch_stage(world: World, endpoint: str, access_key: str, secret_key: str) -> Stage:
     """submit's fetch of a report that lies in the bucket `reports` of the store at `endpoint`."""
+    from minio import Minio
+
     from datum.store import open_store
 
     environment = {
@@ -331,6 +337,8 @@ def fetch_stage(world: World, endpoint: str, access_key: str, secret_key: str) -
         "AWS_SECRET_ACCESS_KEY": secret_key,
     }
     os.environ.update(environment)
+    host = endpoint.removeprefix("http://")
+    Minio(host, access_key=access_key, secret_key=secret_key, secure=False).make_bucket("reports")
     report = world.make(world.stage("report"))
     store = open_store("s3://reports/run")
     # The figures come last, as the report task publishes them.
