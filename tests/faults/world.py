@@ -66,6 +66,14 @@ if __name__ == "__main__":
 """
 """What the task that ingests the source runs."""
 
+PUBLISH = """
+import sys
+from pathlib import Path
+from components.task import publish_report
+publish_report(Path(sys.argv[1]), sys.argv[2])
+"""
+"""What the task `report` does at its end."""
+
 FETCH = """
 import sys
 from pathlib import Path
@@ -329,21 +337,17 @@ def fetch_stage(world: World, endpoint: str, access_key: str, secret_key: str) -
     """submit's fetch of a report that lies in the bucket `reports` of the store at `endpoint`."""
     from minio import Minio
 
-    from datum.store import open_store
-
+    host = endpoint.removeprefix("http://")
+    Minio(host, access_key=access_key, secret_key=secret_key, secure=False).make_bucket("reports")
     environment = {
         "S3_ENDPOINT": endpoint,
         "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": secret_key,
+        "DATUM_RUN_ID": "run",
     }
-    os.environ.update(environment)
-    host = endpoint.removeprefix("http://")
-    Minio(host, access_key=access_key, secret_key=secret_key, secure=False).make_bucket("reports")
     report = world.make(world.stage("report"))
-    store = open_store("s3://reports/run")
-    # The figures come last, as the report task publishes them.
-    for file in sorted(report.rglob("*.*"), key=lambda file: file.name == "report.json"):
-        store.put(file, file.relative_to(report).as_posix())
+    publish = [sys.executable, "-c", PUBLISH, str(report), "s3://reports"]
+    subprocess.run(publish, env=clean_environment() | environment, check=True)
     place = world.folder / "places" / "fetch"
     words = (sys.executable, "-c", FETCH, "s3://reports", str(place / "out"))
     return Stage(name="fetch", words=words, place=place, environment=environment)
