@@ -5,8 +5,10 @@ BIN := .venv/bin
 DEMO ?= demo
 OVERLAY ?= default
 SETTINGS := manifests/overlays/$(OVERLAY)/settings.env
-REGISTRY ?= $(shell sed -n 's/^REGISTRY=//p' $(SETTINGS))
-TAG ?= $(shell sed -n 's/^TAG=//p' $(SETTINGS))
+# No value holds a `!`: the line above make's own says what is wrong with the file.
+sound = $(if $(findstring !,$1),$(error $(SETTINGS) is refused),$1)
+REGISTRY ?= $(call sound,$(shell manifests/setting.sh $(SETTINGS) REGISTRY || echo !))
+TAG ?= $(call sound,$(shell manifests/setting.sh $(SETTINGS) TAG || echo !))
 ENGINE ?=
 PLATFORM_BASE ?=
 STAGES ?=

@@ -5,6 +5,7 @@ whether to stop, saves its state and raises `Stopped`. Whatever happens, the pro
 that cannot be caught.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -47,6 +48,9 @@ def _handle_signal() -> None:
     if _handled or threading.current_thread() is not threading.main_thread():
         return
     _handled = True
+    # At its end the interpreter gives signals back to the system while it still frees memory: what is
+    # finished would look killed.
+    atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     # The interpreter writes here at once, also while the main thread is in a long computation.

@@ -13,7 +13,7 @@ folder=manifests/overlays/$overlay
 settings=$folder/settings.env
 
 setting() { # KEY: its value in settings.env
-  sed -n "s/^$1=//p" "$settings"
+  manifests/setting.sh "$settings" "$1"
 }
 
 random() { # COUNT of bytes: twice as many hexadecimal digits, in base64 as a Secret holds them
@@ -35,7 +35,16 @@ read_keys() { # NAMESPACE NAME: both keys in base64, or nothing where there is n
 }
 
 store_namespace() { # where the minio overlay's store is: the second label of its host
-  setting STORE_ENDPOINT | cut -d . -f 2
+  local endpoint host
+  endpoint=$(setting STORE_ENDPOINT)
+  host=${endpoint#*://}
+  host=${host%%[:/]*}
+  if [[ $host != *.* ]]; then
+    echo "$settings: found STORE_ENDPOINT=$endpoint, expected http://SERVICE.NAMESPACE.svc:PORT" >&2
+    exit 2
+  fi
+  host=${host#*.}
+  echo "${host%%.*}"
 }
 
 share_store_keys() { # the tasks and the store have one pair of keys: the one that is there, or a random one
@@ -75,7 +84,9 @@ build_images() { # the Makefile takes registry and tag from the same settings
 }
 
 deploy() {
-  if [[ -z ${SKIP_IMAGES:-} && $overlay != kind && -z $(setting REGISTRY) ]]; then
+  local registry store
+  registry=$(setting REGISTRY)
+  if [[ -z ${SKIP_IMAGES:-} && $overlay != kind && -z $registry ]]; then
     echo "deploy: $settings: REGISTRY is empty, expected a registry that the cluster pulls from;" \
       "set it, or deploy with SKIP_IMAGES=1 where the nodes hold the images" >&2
     exit 2
@@ -89,19 +100,22 @@ deploy() {
   fi
   kubectl apply --server-side --field-manager=datum --kustomize "$folder"
   if [[ $overlay == minio ]]; then
-    kubectl -n "$(store_namespace)" wait job/datum-bucket --for=condition=complete --timeout=10m
+    store=$(store_namespace)
+    kubectl -n "$store" wait job/datum-bucket --for=condition=complete --timeout=10m
   fi
   "$datum" upload --settings "$settings"
   "$datum" schedule --settings "$settings" --apply
 }
 
 undeploy() { # leaves namespaces, secrets, volume claims and buckets: the data
+  local namespace
+  namespace=$(setting NAMESPACE)
   "$datum" schedule --settings "$settings" --remove-all
   "$datum" upload --settings "$settings" --remove
   kubectl delete --kustomize "$folder" --selector app.kubernetes.io/part-of=datum --ignore-not-found
   if [[ $overlay == minio ]]; then
     # The ConfigMap is KFP's; its key `providers` is ours.
-    kubectl -n "$(setting NAMESPACE)" patch configmap kfp-launcher --type merge --patch '{"data": {"providers": null}}'
+    kubectl -n "$namespace" patch configmap kfp-launcher --type merge --patch '{"data": {"providers": null}}'
   fi
 }
 
@@ -130,6 +144,7 @@ deploy | undeploy)
       "$(basename -a manifests/overlays/*/ | paste -sd ' ')" >&2
     exit 2
   fi
+  setting NAMESPACE >/dev/null # refuses a file that `datum`, make and kustomize would read differently
   ;;
 kfp) ;;
 *)

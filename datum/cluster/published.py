@@ -59,7 +59,8 @@ def published_miou(settings: ClusterSettings, run_ids: Sequence[str]) -> dict[st
         store = _open(settings, "")
         for run_id in run_ids:
             try:
-                figures = parse_figures(store.read_bytes(f"{run_id}/{REPORT_FIGURES}"))
+                name = f"{run_id}/{REPORT_FIGURES}"
+                figures = parse_figures(f"{settings.reports}/{name}", store.read_bytes(name))
             except KeyError:
                 continue
             found[run_id] = f"{figures['median_checkpoint']['miou']:.1f}"

@@ -1,13 +1,17 @@
 """Settings of an installation on a cluster: one `settings.env` an overlay.
 
 The file is read by kustomize (which puts namespace and names into the manifests), by the Makefile and by the
-`datum` command, so that each value stands in one place. Lines are `KEY=VALUE`; `#` starts a comment line. A
-value that is neither text nor one of a few names is JSON. The fields of a run's form are inherited.
+`datum` command, so that each value stands in one place. Lines are `KEY=VALUE`, the key in capitals, each
+once, and end as Unix or Windows ends them; `#` starts a comment line. A value that is neither text nor one of
+a few names is JSON. What the four would read differently (blanks or quotes around a value) is refused, here
+and in `manifests/setting.sh`. The fields of a run's form are inherited.
 """
 
 import dataclasses
 import json
+import re
 import typing
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +24,9 @@ from pipelines.form_defaults import FormDefaults
 
 PIPELINES = ("reproduction", "ingest", "ablation", "baselines")
 """Pipelines that can be uploaded and submitted."""
+
+_READ_BY_SHELLS = ("NAMESPACE", "STORE_ENDPOINT", "STORE_SECRET", "REGISTRY", "TAG")
+"""Keys that the Makefile and deploy.sh read too, by `manifests/setting.sh`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,18 +67,44 @@ def load_cluster_settings(file: Path | None = None, overrides: Iterable[str] = (
     """
     values: dict[str, Any] = {}
     if file:
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise InputError(
-                f"--settings {file}: cannot be read ({error.strerror}); name an overlay's settings.env"
-            ) from None
-        for number, line in enumerate(lines, start=1):
-            if line.strip() and not line.lstrip().startswith("#"):
-                values |= _setting(line, f"{file}:{number}")
+        for number, line in enumerate(_lines(file), start=1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            where = f"{file}:{number}"
+            setting = _setting(line, where)
+            _require_one_meaning(line, where)
+            if values.keys() & setting.keys():
+                raise InputError(f"{where}: found {line.partition('=')[0]} twice, expected each key once")
+            values |= setting
     for override in overrides:
         values |= _setting(override, f"--set {override}")
     return ClusterSettings(**values)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        # Some editors begin a file with a byte order mark. Lines end where kustomize ends them.
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"--settings {file}: cannot be read ({error.strerror}); name an overlay's settings.env"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"--settings {file}: is not UTF-8 text; save it as UTF-8") from None
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def _require_one_meaning(line: str, where: str) -> None:
+    """Raises `InputError` for a line that kustomize, make and deploy.sh would read otherwise than `datum`."""
+    key, _, text = line.partition("=")
+    if not re.fullmatch("[A-Z_]+", key):
+        raise InputError(f"{where}: found the key {key!r}, expected capitals without blanks around them")
+    if text != text.strip() or any(unicodedata.category(character) == "Cc" for character in text):
+        raise InputError(f"{where}: found {key}={text!r}, expected a value without blanks around it")
+    if text.startswith(("'", '"')):
+        raise InputError(f"{where}: found {key}={text}, expected a value without quotes around it")
+    if key in _READ_BY_SHELLS and not re.fullmatch(r"[][A-Za-z0-9._:/@-]*", text):
+        raise InputError(f"{where}: found {key}={text}, expected letters, digits and . _ : / @ - alone")
 
 
 def _setting(line: str, where: str) -> dict[str, Any]:
@@ -88,6 +121,7 @@ def _setting(line: str, where: str) -> dict[str, Any]:
         value = cast(text if is_text else json.loads(text), kind)
         if isinstance(value, int) and value < 0:
             raise ValueError(text)
-    except (ValueError, TypeError):
-        raise InputError(f"{where}: found {text!r}, expected {in_words(kind)}") from None
+    except (ValueError, TypeError, RecursionError):
+        found = repr(text) if len(text) <= 200 else f"{text[:200]!r}…"
+        raise InputError(f"{where}: found {found}, expected {in_words(kind)}") from None
     return {key.lower(): value}

@@ -6,6 +6,7 @@
 Percentages from 0 to 100, null where no class, or not the class, occurs.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from datum.outputs import write_json
 
 METRICS = "metrics.json"
 """Name of the file in the output of `datum evaluate`."""
+MIOU_CLASSES = ("19", "16", "13")
+"""Numbers of classes that there is a mean over."""
 
 
 def write_metrics(folder: Path, scores: Mapping[str, Any]) -> None:
@@ -28,16 +31,11 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """The scores in `folder`; raises `InputError` where they are missing or are none."""
     file = folder / METRICS
     scores = read_json(file)
-    complete = (
-        {"19", "16", "13"} <= set(scores.get("miou") or ())
-        and set(scores.get("iou") or ()) == set(CLASS_NAMES)
-        and all(_is_score(value) for value in (*scores["miou"].values(), *scores["iou"].values()))
-        and _is_score(scores.get("pixel_accuracy"))
-        and isinstance(scores.get("images"), int)
-        and isinstance(scores.get("checkpoint_sha256"), str)
-    )
-    if not complete:
-        raise InputError(f"{file}: is not a metrics.json of `datum evaluate`; evaluate the checkpoint again")
+    problem = _problem(scores)
+    if problem:
+        raise InputError(
+            f"{file}: is not a metrics.json of `datum evaluate` ({problem}); evaluate the checkpoint again"
+        )
     return scores
 
 
@@ -47,5 +45,42 @@ def times_19_over_16(over_19: float | None) -> float | None:
     return None if over_19 is None else over_19 * 19 / 16
 
 
+def _problem(scores: Mapping[str, Any]) -> str | None:
+    """What is wrong with the scores; None where nothing is."""
+    for key, names in (("miou", MIOU_CLASSES), ("iou", CLASS_NAMES)):
+        table = scores.get(key)
+        if not isinstance(table, dict) or set(table) != set(names):
+            return f"{key}: expected a percentage for each of {len(names)} keys, {names[0]} to {names[-1]}"
+        for name, value in table.items():
+            if not _is_score(value):
+                return f"{key} of {name}: found {_shown(value)}, expected 0 to 100 or null"
+    if not _is_score(scores.get("pixel_accuracy")):
+        return f"pixel_accuracy: found {_shown(scores.get('pixel_accuracy'))}, expected 0 to 100 or null"
+    if not _is_count(scores.get("images")) or not scores["images"]:
+        return f"images: found {_shown(scores.get('images'))}, expected a whole number from 1"
+    digest = scores.get("checkpoint_sha256")
+    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        return f"checkpoint_sha256: found {_shown(digest)}, expected 64 hexadecimal digits"
+    rows = scores.get("confusion_matrix")
+    sides = len(CLASS_NAMES)
+    if not (
+        isinstance(rows, list)
+        and len(rows) == sides
+        and all(isinstance(row, list) and len(row) == sides and all(map(_is_count, row)) for row in rows)
+    ):
+        return f"confusion_matrix: expected {sides} rows of {sides} counts of pixels"
+    return None
+
+
 def _is_score(value: Any) -> bool:
-    return value is None or (isinstance(value, (int, float)) and 0 <= value <= 100)
+    return value is None or (type(value) in (int, float) and 0 <= value <= 100)
+
+
+def _is_count(value: Any) -> bool:
+    # Below 2^53, where sums of counts are exact.
+    return type(value) is int and 0 <= value < 1 << 53
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

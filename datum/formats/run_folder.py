@@ -19,7 +19,7 @@ from typing import Any
 
 from datum.errors import InputError
 from datum.formats.generated import Drawing, read_drawings
-from datum.formats.json_files import read_json, require_file
+from datum.formats.json_files import read_json, read_text, require_file
 from datum.formats.metrics import METRICS, read_metrics
 from datum.formats.training_log import read_training_log
 from datum.methods import METHODS
@@ -115,8 +115,8 @@ def _read_run(option: str, folder: Path, *, baseline: bool) -> Run:
         raise InputError(f"{option} {folder}: no such folder, expected the folder of one seed's run")
     description = _read_description(folder / DESCRIPTION)
     hashes = {n: sha256(require_file(folder / "segmentor" / f"{n}.safetensors")) for n in CHECKPOINTS}
-    for name in ("config.yaml", "provenance.json"):
-        require_file(folder / "segmentor" / name)
+    read_text(folder / "segmentor" / "config.yaml")
+    read_json(folder / "segmentor" / "provenance.json")
     if not baseline:
         require_file(folder / "one_shot.png")
     method = METHODS.get(description["method"])
@@ -140,6 +140,8 @@ def _read_description(file: Path) -> dict[str, Any]:
             raise InputError(
                 f"{file}: found {key} {description.get(key)!r}, expected a value of type {kind.__name__}"
             )
+    if description["seed"] < 0:
+        raise InputError(f"{file}: found seed {description['seed']}, expected 0 or more")
     return {key: description[key] for key in DESCRIPTION_KEYS}
 
 

@@ -11,6 +11,8 @@ from datum.outputs import replacing
 
 TRAINING_LOG = "training.jsonl"
 """Name of the file in the outputs of `datum personalize` and `datum adapt`."""
+LARGEST = 1e15
+"""No figure of a training that got anywhere is larger; a sum of a chart's points stays finite."""
 
 
 class TrainingLog:
@@ -40,12 +42,18 @@ def read_training_log(folder: Path) -> list[dict[str, Any]]:
     file = folder / TRAINING_LOG
     lines = read_json_lines(file)
     for number, line in enumerate(lines, start=1):
-        if "iteration" not in line or not all(isinstance(value, (int, float)) for value in line.values()):
+        iteration = line.get("iteration")
+        if type(iteration) is not int or iteration < 0 or not all(map(_is_figure, line.values())):
             raise InputError(
                 f"{file}, line {number}: expected an iteration and other numbers; run `datum adapt` again"
             )
     return lines
 
 
+def _is_figure(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= LARGEST
+
+
 def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record) + "\n"
+    # A training that diverges is refused where it does; should one pass, its log still says no such thing.
+    return json.dumps(record, allow_nan=False) + "\n"

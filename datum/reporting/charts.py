@@ -138,13 +138,17 @@ def score_bar(mean: float, low: float, high: float, marks: Sequence[tuple[str, f
 
 def ticks(low: float, high: float, count: int) -> list[float]:
     """About `count` round numbers, at least two, from at or below `low` to at or above `high`."""
-    span = (high - low) or max(abs(high), 1.0)
+    span = high - low
+    if span <= 1e-9 * max(abs(low), abs(high), 1.0):
+        # Nearer to each other than a chart can tell.
+        span = max(abs(high), 1.0)
     rough = span / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
     first = math.floor(low / step + 1e-9)
     last = max(math.ceil(high / step - 1e-9), first + 1)
-    return [round(index * step, 10) for index in range(first, last + 1)]
+    digits = 10 - min(0, math.floor(math.log10(step)))
+    return [round(index * step, digits) for index in range(first, last + 1)]
 
 
 def number(value: float) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from markupsafe import Markup
 
 from datum import __version__
 from datum.formats.generated import Drawing
+from datum.formats.json_files import read_text
 from datum.formats.run_folder import Run
 from datum.labels import CLASSES
 from datum.methods import BENCHMARKS
@@ -29,6 +29,8 @@ ONE_SHOT_WIDTH, GENERATED_WIDTH, EXAMPLE_WIDTH = 640, 224, 448
 LOSSES = ("source", "mixed", "feature_distance")
 VALIDATION = ("miou",)
 """Keys of `training.jsonl`, beside `iteration`."""
+LONGEST_DETAIL = 20_000
+"""Characters that are shown of a file of settings or provenance."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,15 +157,24 @@ def _class_rows(methods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def shown_drawings(run: Run, seeds: int) -> list[Drawing]:
+    """The generated images of one of `seeds` runs that the page shows: a few of each prompt."""
+    return _of_each_prompt(run.generated, min(GENERATED_EACH, max(1, GENERATED_IN_ALL // seeds)))
+
+
+def shown_examples(run: Run) -> dict[str, Path]:
+    """The examples of the median run that the page shows, as `Run.examples` gives them."""
+    return dict(list(run.examples().items())[:4])
+
+
 def _seed_pictures(run: Run, position: int, seeds: int) -> SeedPictures:
-    chosen = _of_each_prompt(run.generated, min(GENERATED_EACH, max(1, GENERATED_IN_ALL // seeds)))
     return SeedPictures(
         seed=run.seed,
         style=style_of(position),
         one_shot=photograph(run.folder / "one_shot.png", ONE_SHOT_WIDTH),
         drawings=[
             ShownDrawing(picture=photograph(image.file, GENERATED_WIDTH), prompt=image.prompt)
-            for image in chosen
+            for image in shown_drawings(run, seeds)
         ],
         drawn_in_all=len(run.generated),
     )
@@ -193,7 +204,7 @@ def _examples(median: Run, methods: Mapping[str, Sequence[Run]]) -> list[Example
                 if name in examples
             ],
         )
-        for name, start in list(median.examples().items())[:4]
+        for name, start in shown_examples(median).items()
     ]
 
 
@@ -208,8 +219,7 @@ def _series(run: Run, keys: Sequence[str]) -> list[tuple[float, float]]:
         for line in run.training
         if keys[0] in line
     )
-    # A training that diverged logs NaN, which has no place on a chart.
-    return sorted(point for point in points if math.isfinite(point[1]))
+    return sorted(points)
 
 
 def _details(run: Run) -> list[tuple[str, str]]:
@@ -221,8 +231,4 @@ def _details(run: Run) -> list[tuple[str, str]]:
         ("Evaluation: provenance", "evaluation/provenance.json"),
     )
     present = ((title, run.folder / name) for title, name in files)
-    return [
-        (title, file.read_text(encoding="utf-8", errors="replace")[:20_000])
-        for title, file in present
-        if file.is_file()
-    ]
+    return [(title, read_text(file)[:LONGEST_DETAIL]) for title, file in present if file.is_file()]

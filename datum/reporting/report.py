@@ -1,20 +1,34 @@
 """The report over the seeds of a method, beside its baselines."""
 
+import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from datum.errors import InputError
 from datum.formats.metrics import METRICS
 from datum.formats.report_figures import write_figures
-from datum.formats.run_folder import Run, read_runs, require_same
+from datum.formats.run_folder import EVALUATIONS, Run, read_runs, require_same
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import Provenance
 from datum.reporting.median import median_run
-from datum.reporting.page import render_page
+from datum.reporting.page import render_page, shown_drawings, shown_examples
 from datum.reporting.summary import summarize, summary_table
+from datum.segmentation.iou import score
 
 __all__ = ["report", "summary_table"]
+
+_FILES_READ = (
+    "run.json",
+    "one_shot.png",
+    "segmentor/config.yaml",
+    "segmentor/training.jsonl",
+    "generated/manifest.jsonl",
+    *(f"{evaluation}/{METRICS}" for evaluation in EVALUATIONS.values()),
+)
+"""Files of a run's folder, beside checkpoints and pictures, that decide what the report says."""
 
 
 def report(
@@ -32,6 +46,7 @@ def report(
     Raises `InputError`, before anything is written, for a run with a missing or broken part and for runs
     that cannot be compared.
     """
+    _require_text(baselines or {})
     ours = read_runs("--run", runs, baseline=False)
     others = {
         name: read_runs(f"--baseline {name}", folders, baseline=True)
@@ -40,7 +55,10 @@ def report(
     for name, group in others.items():
         for key in ("benchmark", "encoder", "profile", "data"):
             require_same(f"--baseline {name}", group[0], ours[0], key)
-    _require_one_validation_set([*ours, *(run for group in others.values() for run in group)])
+    every = [*ours, *(run for group in others.values() for run in group)]
+    _require_one_validation_set(every)
+    for run in every:
+        _require_consistent_scores(run)
     summary = summarize(ours, others)
     inputs = {"runs": _digests(ours), "baselines": {name: _digests(group) for name, group in others.items()}}
     provenance = Provenance(stage="report", inputs=inputs)
@@ -50,7 +68,8 @@ def report(
     with building(output, provenance) as folder:
         _copy_median_checkpoint(median_run(ours), folder / "median_checkpoint")
         write_figures(folder, summary)
-        (folder / "report.html").write_text(page, encoding="utf-8")
+        # A file's name may be no text.
+        (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
     return summary_table(summary)
 
 
@@ -66,16 +85,57 @@ def _require_one_validation_set(runs: Sequence[Run]) -> None:
                 )
 
 
+def _require_text(names: Iterable[str]) -> None:
+    for name in names:
+        if not name.isprintable():
+            raise InputError(f"--baseline: found the name {name!r}, expected one of printable characters")
+
+
+def _require_consistent_scores(run: Run) -> None:
+    """Raises `InputError` where scores are not those of the confusion matrix beside them."""
+    for name, scores in run.scores.items():
+        again = score(np.array(scores["confusion_matrix"], dtype=np.int64))
+        said = [*scores["miou"].items(), *scores["iou"].items(), ("pixels", scores["pixel_accuracy"])]
+        counted = {**again["miou"], **again["iou"], "pixels": again["pixel_accuracy"]}
+        for key, value in said:
+            if not _equal(value, counted[key]):
+                raise InputError(
+                    f"{run.folder}: {METRICS} of the {name} checkpoint says {value} for {key}, expected "
+                    f"{counted[key]} by its confusion matrix; evaluate the checkpoint again"
+                )
+
+
+def _equal(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=0, abs_tol=1e-6)
+
+
 def _digests(runs: Sequence[Run]) -> list[dict[str, object]]:
+    median = median_run(runs)
     return [
         {
             "seed": run.seed,
             "method": run.method,
             "checkpoints": {name: scores["checkpoint_sha256"] for name, scores in run.scores.items()},
             "metrics_sha256": sha256(run.folder / "evaluation" / METRICS),
+            "files": {
+                file.relative_to(run.folder).as_posix(): sha256(file)
+                for file in _files_read(run, len(runs), examples=run is median)
+            },
         }
         for run in runs
     ]
+
+
+def _files_read(run: Run, seeds: int, *, examples: bool) -> list[Path]:
+    """The files beside the checkpoints that decide what the report on one of `seeds` runs says and shows."""
+    files = [run.folder / name for name in _FILES_READ]
+    files += [drawing.file for drawing in shown_drawings(run, seeds)]
+    if examples:
+        parts = ("image", "label", "prediction")
+        files += [Path(f"{start}_{part}.png") for start in shown_examples(run).values() for part in parts]
+    return sorted(file for file in files if file.is_file())
 
 
 def _copy_median_checkpoint(run: Run, folder: Path) -> None:
@@ -89,3 +149,9 @@ def _copy_median_checkpoint(run: Run, folder: Path) -> None:
     }
     for name, file in files.items():
         shutil.copyfile(file, folder / name)
+    expected = run.scores[run.reported]["checkpoint_sha256"]
+    if (found := sha256(folder / run.checkpoint.name)) != expected:
+        raise InputError(
+            f"{run.checkpoint}: changed while it was copied, found SHA-256 {found[:12]}…, expected "
+            f"{expected[:12]}…; let nothing write to a run that is reported, and run the command again"
+        )

@@ -86,7 +86,8 @@ def _seed(run: Run, classes: str) -> dict[str, Any]:
     scores = run.scores[run.reported]
     return {
         "seed": run.seed,
-        "folder": run.folder.name,
+        # A name that is no text is one that no file of ours can hold.
+        "folder": run.folder.name.encode("utf-8", errors="replace").decode("utf-8"),
         "checkpoint": run.reported,
         "checkpoint_sha256": scores["checkpoint_sha256"],
         "miou_headline": headline_miou(scores, classes),

@@ -57,7 +57,8 @@ def test_miou_comes_from_the_published_report(uploaded: Cluster, s3_bucket: str)
     for run in uploaded.api.runs.values():
         show_nodes(run, "SUCCEEDED", [])
     published = next(iter(uploaded.api.runs))
-    report = {"median_checkpoint": {"miou": 58.249}}
+    checkpoint = {"file": "median_checkpoint/last.safetensors", "sha256": "0" * 64, "miou": 58.249}
+    report = {"median_checkpoint": checkpoint}
     open_store(f"s3://{s3_bucket}/r/{published}").write_bytes("report.json", json.dumps(report).encode())
     ended = uploaded.datum("runs", "--set", f"reports=s3://{s3_bucket}/r")
     silent, of_published = ended.out.splitlines()[1:]

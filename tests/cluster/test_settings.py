@@ -21,14 +21,14 @@ def test_nothing_given_means_the_defaults() -> None:
     assert load_cluster_settings() == ClusterSettings()
 
 
-def test_a_file_sets_fields_of_every_type_in_upper_or_lower_case(tmp_path: Path) -> None:
+def test_a_file_sets_fields_of_every_type(tmp_path: Path) -> None:
     file = write(
         tmp_path,
         "# a comment",
         "",
         "  # another",
         "NAMESPACE=alice",
-        "kfp_host=http://localhost:8888",
+        "KFP_HOST=http://localhost:8888",
         "GPU_COUNT=0",
         "PROFILE=demo",
         "SCHEDULE=",
