@@ -9,11 +9,12 @@ from datum.errors import TemporaryFaultError
 from datum.telemetry import duration, log
 
 PATIENCE = "DATUM_PATIENCE"
-"""Environment variable: seconds from the start of the process after which a fault is no longer waited out.
-The pipelines set it to the task's own time-out, less what it takes to end."""
+"""Environment variable: seconds from the start of the process after which no fault is waited out. The pipelines
+set it to the task's own time-out, less what it takes to end."""
 
 DEFAULT_PATIENCE = 60.0
-"""Seconds where it is not set: a person who looks on can start the command again."""
+"""Seconds that each fault is waited out where it is not set: a person who looks on can start the command
+again."""
 
 LONGEST_PAUSE = 60.0
 """Seconds between two tries at most; the first pause is one second, each further one twice as long."""
@@ -46,9 +47,8 @@ def persevere(what: str, attempt: Callable[[], Result], *, until: float | None =
 
 
 def patience_ends() -> float:
-    """When (of `time.monotonic`) this process stops waiting for faults to pass."""
+    """When (of `time.monotonic`) this process stops waiting for a fault that it meets now to pass."""
     try:
-        patience = float(os.environ.get(PATIENCE, DEFAULT_PATIENCE))
-    except ValueError:
-        patience = DEFAULT_PATIENCE
-    return _started + patience
+        return _started + float(os.environ[PATIENCE])
+    except (KeyError, ValueError):
+        return time.monotonic() + DEFAULT_PATIENCE

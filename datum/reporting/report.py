@@ -12,7 +12,7 @@ from datum.formats.metrics import METRICS
 from datum.formats.report_figures import write_figures
 from datum.formats.run_folder import EVALUATIONS, Run, read_runs, require_same
 from datum.outputs import building, is_complete, sha256
-from datum.provenance import Provenance
+from datum.provenance import Provenance, record_of
 from datum.reporting.median import median_run
 from datum.reporting.page import render_page, shown_drawings, shown_examples
 from datum.reporting.summary import summarize, summary_table
@@ -61,7 +61,8 @@ def report(
         _require_consistent_scores(run)
     summary = summarize(ours, others)
     inputs = {"runs": _digests(ours), "baselines": {name: _digests(group) for name, group in others.items()}}
-    provenance = Provenance(stage="report", inputs=inputs)
+    evaluations = [record_of(run.folder / EVALUATIONS["best"], METRICS) for run in every]
+    provenance = Provenance(stage="report", inputs=inputs, made_from={"evaluations": evaluations})
     if is_complete(output, provenance, replaceable=True):
         return summary_table(summary)
     page = render_page(summary, ours, others)
