@@ -4,7 +4,6 @@ Nothing heavy is imported before a sub-command needs it, so that `datum --help` 
 """
 
 import argparse
-import os
 import re
 import typing
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from datum.command_parser import CommandParser, add_command
 from datum.config import MOST_SEED, PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
 from datum.errors import exit_status
 from datum.methods import BENCHMARKS, ENCODERS, METHODS, METHODS_IN_WORDS, DatasetName
+from datum.processors import processors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,7 +55,7 @@ def _add_convert(commands: Any) -> None:
     )
     command.add_argument("dataset", choices=typing.get_args(DatasetName), help="layout and label space")
     command.add_argument("root", type=Path, metavar="ROOT", help="folder of the data set")
-    command.add_number("--workers", os.cpu_count() or 1, "processes")
+    command.add_number("--workers", processors(), "processes")
 
 
 def _add_personalize(commands: Any) -> None:

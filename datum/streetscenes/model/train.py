@@ -20,6 +20,7 @@ from transformers import CLIPTokenizer
 
 from datum.device import choose_device
 from datum.outputs import building, is_complete, replacing, write_json
+from datum.processors import processors
 from datum.provenance import Provenance
 from datum.streetscenes.benchmark.card import write_readme
 from datum.streetscenes.benchmark.judge import train_segmentation
@@ -100,7 +101,7 @@ def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> N
     started = time.monotonic()
     work.mkdir(parents=True, exist_ok=True)
     tokenizer = write_tokenizer(work / "tokenizer")
-    files = draw_scenes(work / "scenes", count=plan.scenes, workers=os.cpu_count() or 1)
+    files = draw_scenes(work / "scenes", count=plan.scenes, workers=processors())
     images, labels, captions = _load(files, tokenizer, runtime.device)
     log(f"scenes: {len(images)} on {runtime.device} after {time.monotonic() - started:.0f} s")
 
