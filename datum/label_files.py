@@ -3,21 +3,33 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from datum.errors import InputError
-from datum.photographs import UNREADABLE, image_header, open_image, unreadable
+from datum.photographs import decode, image_header, read_image_bytes, require_whole, unreadable
+
+_BITS, _COLOR_TYPE = 24, 25
+"""Where a PNG's header tells bits a channel and color type."""
+_GRAY = 0
 
 
 def read_label(file: Path) -> np.ndarray:
-    """Ids, uint8[height, width], of a single-channel 8-bit PNG, with a palette or without.
+    """Ids, uint8[height, width], of a single-channel 8-bit PNG or of a PNG with a palette.
 
     Raises `InputError` for an unreadable file or any other kind of image.
     """
-    with open_image(file) as image:
-        if image.mode not in ("L", "P"):
+    return decode_label(file, read_image_bytes(file))
+
+
+def decode_label(file: Path, data: bytes) -> np.ndarray:
+    """`read_label` of `data`, the bytes of `file`."""
+    _require_png(file, data)
+    with decode(file, data, ["PNG"]) as image:
+        # Pillow stretches gray levels of fewer bits to 255; the indices of a palette stay as they are.
+        stretched = data[_COLOR_TYPE] == _GRAY and data[_BITS] < 8
+        if image.mode not in ("L", "P") or stretched or getattr(image, "is_animated", False):
+            found = f"{data[_BITS]} bits a pixel" if stretched else f"an image of mode {image.mode}"
             raise InputError(
-                f"{file}: found an image of mode {image.mode}, expected label ids in one 8-bit channel; "
+                f"{file}: found {found}, expected label ids in one 8-bit channel; "
                 "take the data set's label ids, not its color labels"
             )
         return np.asarray(image)
@@ -27,17 +39,16 @@ def read_synthia_label(file: Path) -> np.ndarray:
     """Label ids, uint16 or uint8[height, width], from the first channel (red) of a SYNTHIA label PNG.
 
     The other channels number the instances. Pillow would cut the 16 bits to the upper eight, in which
-    every id is 0, so OpenCV decodes; it draws what it can of a damaged file and says nothing, so Pillow
-    verifies all checksums first. Raises `InputError` for an unreadable file or any other kind of image.
+    every id is 0, so OpenCV decodes; it draws what it can of a damaged file and says nothing, so all
+    checksums are verified first. Raises `InputError` for an unreadable file or any other kind of image.
     """
     import cv2
 
-    try:
-        with Image.open(file) as image:
-            image.verify()
-    except UNREADABLE as error:
-        raise unreadable(file, error) from None
-    pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    data = read_image_bytes(file)
+    _require_png(file, data)
+    image_header(file)
+    require_whole(file, data)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise unreadable(file, "OpenCV cannot decode it")
     if pixels.ndim != 3 or pixels.shape[2] != 3:
@@ -56,8 +67,22 @@ def require_same_size(image: Path, label: Path) -> tuple[int, int]:
     """
     size, label_size = image_header(image)[0], image_header(label)[0]
     if size != label_size:
-        raise InputError(
-            f"{label}: found {label_size[0]}x{label_size[1]} pixels, expected {size[0]}x{size[1]}, the size "
-            f"of its image {image}; bring both to one size or remove the two files"
-        )
+        raise sizes_differ(image, size, label, label_size)
     return size
+
+
+def sizes_differ(image: Path, size: tuple[int, int], label: Path, found: tuple[int, int]) -> InputError:
+    """The error that says that a label has another size, (width, height), than its image."""
+    return InputError(
+        f"{label}: found {found[0]}x{found[1]} pixels, expected {size[0]}x{size[1]}, the size "
+        f"of its image {image}; bring both to one size or remove the two files"
+    )
+
+
+def _require_png(file: Path, data: bytes) -> None:
+    """Raises `InputError` for the bytes of a JPEG: its pixels are near the ids, not the ids."""
+    if data.startswith(b"\xff\xd8"):
+        raise InputError(
+            f"{file}: found a JPEG, expected label ids in a PNG: a JPEG changes ids where they meet; take "
+            "the label as downloaded"
+        )

@@ -3,21 +3,15 @@
 import base64
 import dataclasses
 import io
-import struct
-import warnings
-import zlib
 from pathlib import Path
 
 from PIL import Image
 
 from datum.errors import InputError
+from datum.formats.json_files import require_file
+from datum.photographs import open_image
 
 JPEG_QUALITY = 80
-MAX_PIXELS = 1 << 27
-"""Most pixels of a picture: 400 MB while it is decoded. A photograph of 108 megapixels is within."""
-
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
-"""What Pillow raises for a file that is no image, is cut short or has a wrong checksum."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,22 +39,12 @@ def label_map(file: Path, width: int) -> Picture:
 
 
 def _open(file: Path) -> Image.Image:
-    if not file.is_file():
-        raise InputError(f"{file}: missing; run the stage that writes it again")
+    require_file(file)
     try:
-        with warnings.catch_warnings():
-            # The size is judged below, and in words of ours.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            # These formats alone: for some others Pillow starts a program on the file's content.
-            with Image.open(file, formats=("PNG", "JPEG")) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ValueError(f"{image.width}x{image.height} pixels, expected at most {MAX_PIXELS}")
-                return image.convert("RGB")
-    except (*_DAMAGED, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{file}: cannot be decoded ({reason}); run the stage that writes it again"
-        ) from None
+        return open_image(file).convert("RGB")
+    except InputError as error:
+        reason = str(error).removeprefix(f"{file}: ")
+        raise InputError(f"{file}: cannot be decoded: {reason}; run the stage that writes it again") from None
 
 
 def _fitted(image: Image.Image, width: int, resampling: Image.Resampling) -> Image.Image:
