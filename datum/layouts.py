@@ -1,22 +1,26 @@
 """The data sets: where their files lie, and what their labels hold; finding them names what is missing.
 
+This is the one rule of what a data set is, which conversion, ingestion, training and evaluation share.
 Folders and names are those of the data sets' own downloads, as DATUM and DAFormer expect them:
 
 * GTA: `images/00001.png`, `labels/00001.png`;
 * SYNTHIA (RAND_CITYSCAPES): `RGB/0000000.png`, `GT/LABELS/0000000.png`;
 * Cityscapes: `leftImg8bit/<split>/<city>/<frame>_leftImg8bit.png`,
   `gtFine/<split>/<city>/<frame>_gtFine_labelIds.png`, splits `train`, `val` and `test`.
+
+Files of other names are passed over, and so is all that is hidden or that systems leave beside files
+(`datum.folders`); names that count have to be whole names on every system and in every store.
 """
 
 import dataclasses
-import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from datum import labels
 from datum.errors import InputError
+from datum.folders import files_below, is_passed_over, looks_like_an_image, printable, require_portable
 from datum.label_files import read_label, read_synthia_label
 from datum.methods import DatasetName
 
@@ -37,6 +41,8 @@ class Layout:
     """What a label's name adds to the same frame."""
     train_id_suffix: str = "_labelTrainIds.png"
     """What the converted label's name adds to the same frame."""
+    companions: tuple[str, ...] = ()
+    """What the names of further files of the data set, which nothing here reads, end in."""
     frame_ends_in_digit: bool = True
     """Whether only names whose frame ends in a digit count (DAFormer's rule for GTA and SYNTHIA, which
     keeps converted labels apart from those still to be converted)."""
@@ -54,7 +60,10 @@ class Layout:
 
         Raises `InputError` for a file that cannot be read and for ids outside the data set's space.
         """
-        label_ids = self.read_label(file)
+        return self.require_ids(file, self.read_label(file))
+
+    def require_ids(self, file: Path, label_ids: np.ndarray) -> np.ndarray:
+        """`label_ids`, what `file` holds; raises `InputError` for ids outside the data set's space."""
         largest = int(label_ids.max())
         if largest > self.largest_id:
             raise InputError(
@@ -87,6 +96,7 @@ LAYOUTS: dict[DatasetName, Layout] = {
         image_suffix="_leftImg8bit.png",
         label_suffix="_gtFine_labelIds.png",
         train_id_suffix="_gtFine_labelTrainIds.png",
+        companions=("_gtFine_color.png", "_gtFine_instanceIds.png", "_gtFine_instanceTrainIds.png"),
         frame_ends_in_digit=False,
         splits=("train", "val", "test"),
         largest_id=labels.CITYSCAPES_MAX_LABEL_ID,
@@ -126,6 +136,9 @@ class Listing:
     def __str__(self) -> str:
         return self.uri
 
+
+EVALUATED = "val"
+"""The split of a target that networks are evaluated on."""
 
 Root = Path | Listing
 """Where a data set lies: all functions below take either, and name files below it in what they raise."""
@@ -182,15 +195,45 @@ def check_dataset(dataset: DatasetName, root: Root) -> tuple[list[str], list[Pai
     """
     divided = bool(LAYOUTS[dataset].splits)
     images = find_train_images(root) if divided else []
-    pairs = find_pairs(dataset, root, split="val" if divided else None)
+    pairs = find_pairs(dataset, root, split=EVALUATED if divided else None)
     return images + [file for pair in pairs for file in (pair.image, pair.label)], pairs
+
+
+def describe_passed_over(dataset: DatasetName, root: Root, pairs: Iterable[Pair]) -> str:
+    """A line on the files beside those of `pairs` that their owner may take for a part of the data set:
+    `00003.PNG`, `00001 copy.png`; empty where there are none."""
+    layout = layout_of(dataset)
+    splits = {pair.split for pair in pairs}
+    found: list[str] = []
+    for folder, suffixes in (
+        (layout.images, [layout.image_suffix]),
+        (layout.labels, [layout.label_suffix, layout.train_id_suffix, *layout.companions]),
+    ):
+        for place in (_join(folder, split) for split in sorted(splits)):
+            # A converted label has no digit at its frame's end where labels have one.
+            found += [
+                _join(place, name)
+                for name in sorted(_files_below(root, place) or ())
+                if looks_like_an_image(name)
+                and not _counts(layout, name, suffixes[0])
+                and not any(name.endswith(suffix) for suffix in suffixes[1:])
+            ]
+    if not found:
+        return ""
+    files = "1 file is" if len(found) == 1 else f"{len(found)} files are"
+    expected = " and ".join(
+        f"{folder}/{_pattern(layout, suffix)}"
+        for folder, suffix in ((layout.images, layout.image_suffix), (layout.labels, layout.label_suffix))
+    )
+    return f"{root}: {files} passed over, such as {printable(found[0])}: {layout.title}'s are {expected}"
 
 
 def _layout_at(dataset: str, root: Root) -> Layout:
     """The layout of `dataset`; raises `InputError` for an unknown one and for a `root` that is no folder."""
     layout = layout_of(dataset)
     if isinstance(root, Path) and not root.is_dir():
-        raise InputError(f"{root}: no such folder; {_expected(layout)}")
+        found = "is a file" if root.exists() else "no such folder"
+        raise InputError(f"{root}: {found}; {_expected(layout)}")
     return layout
 
 
@@ -210,7 +253,21 @@ def _pairs_of_split(layout: Layout, root: Root, split: str) -> list[Pair]:
             f"{_join(root, present)}: its {what} is missing, expected {_join(root, missing)}{rest}; "
             "complete the data set or remove the file"
         )
+    if split == EVALUATED:
+        _require_unique_names(root, images, image_frames)
     return sorted((_pair(layout, split, frame) for frame in label_frames), key=lambda pair: pair.label)
+
+
+def _require_unique_names(root: Root, folder: str, frames: Iterable[str]) -> None:
+    """Raises `InputError` where two frames have one name: predictions of all cities lie in one folder."""
+    named: dict[str, str] = {}
+    for frame in sorted(frames):
+        other = named.setdefault(frame.rpartition("/")[2].casefold(), frame)
+        if other != frame:
+            raise InputError(
+                f"{_join(root, folder, frame)}: has the same name as {_join(root, folder, other)}; rename "
+                "one of them and its label"
+            )
 
 
 def _pair(layout: Layout, split: str, frame: str) -> Pair:
@@ -224,35 +281,41 @@ def _pair(layout: Layout, split: str, frame: str) -> Pair:
 
 
 def _frames(layout: Layout, root: Root, folder: str, suffix: str) -> set[str]:
-    """Frames that have a file in `folder`, at any depth; hidden files are passed over."""
+    """Frames that have a file in `folder`, at any depth."""
     files = _files_below(root, folder)
     if files is None:
         raise InputError(f"{_join(root, folder)}: no such folder; {_expected(layout)}")
-    frames = {
-        name.removesuffix(suffix)
-        for name in files
-        if name.endswith(suffix)
-        and not name.rpartition("/")[2].startswith(".")
-        and (name.removesuffix(suffix)[-1:].isdigit() or not layout.frame_ends_in_digit)
-    }
-    if not frames:
-        digit = "<digit>" if layout.frame_ends_in_digit else ""
+    counted = [name for name in files if _counts(layout, name, suffix)]
+    if not counted:
         raise InputError(
-            f"{_join(root, folder)}: found no file named *{digit}{suffix}, expected at least one; "
+            f"{_join(root, folder)}: found no file named {_pattern(layout, suffix)}, expected at least one; "
             f"{_expected(layout)}"
         )
-    return frames
+    require_portable(_join(root, folder), counted)
+    return {name.removesuffix(suffix) for name in counted}
+
+
+def _counts(layout: Layout, name: str, suffix: str) -> bool:
+    frame = name.removesuffix(suffix)
+    return (
+        name.endswith(suffix)
+        and not frame.endswith("/")
+        and frame != ""
+        and (frame[-1].isdigit() or not layout.frame_ends_in_digit)
+    )
+
+
+def _pattern(layout: Layout, suffix: str) -> str:
+    return f"*{'<digit>' if layout.frame_ends_in_digit else ''}{suffix}"
 
 
 def _files_below(root: Root, folder: str) -> list[str] | None:
-    """Files in `folder` at any depth, through symbolic links, relative to it; None where it is missing."""
+    """Files in `folder` at any depth, relative to it, less what is hidden; None where it is missing."""
     if isinstance(root, Listing):
         below = f"{folder}/"
-        return [name.removeprefix(below) for name in root.names if name.startswith(below)] or None
-    if not (root / folder).is_dir():
-        return None
-    files = (Path(top, name) for top, _, names in os.walk(root / folder, followlinks=True) for name in names)
-    return [file.relative_to(root / folder).as_posix() for file in files if file.is_file()]
+        names = [name.removeprefix(below) for name in root.names if name.startswith(below)]
+        return [name for name in names if not is_passed_over(name)] if names else None
+    return files_below(root / folder) if (root / folder).is_dir() else None
 
 
 def _expected(layout: Layout) -> str:
