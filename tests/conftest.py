@@ -96,6 +96,12 @@ def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None
     raise RuntimeError(f"SeaweedFS did not start: {log.read_text()[-2000:]}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What was read of files is kept in the user's cache folder, which no test touches."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The S3 endpoint of a SeaweedFS server that all tests of a process share."""

@@ -1,26 +1,22 @@
 """`datum adapt`: trains the segmentation network for the new place."""
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 
-from datum.adaptation.inputs import check_train_ids, find_source, find_target
+from datum.adaptation.inputs import find_source, find_target, input_digests
 from datum.adaptation.requirements import require_room_to_save, require_room_to_train, require_trainable
 from datum.adaptation.sampling import CropRules, TrainingSamples
 from datum.adaptation.self_training import REFERENCE_CROP
 from datum.adaptation.training import Training, is_trained
 from datum.config import AdaptationSettings, EvaluationSettings, require_counts
 from datum.device import choose_device
-from datum.formats.class_statistics import STATISTICS
-from datum.formats.generated import MANIFEST
 from datum.formats.training_log import TrainingLog
 from datum.methods import BENCHMARKS
-from datum.outputs import building, is_complete, sha256
-from datum.provenance import Provenance
+from datum.outputs import building, is_complete
+from datum.provenance import NAMED, Provenance
 from datum.segmentation.encoders.pretrained import Pretrained, load_pretrained
 from datum.segmentation.pretrained_file import RANDOM, pretrained_file
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig, build_segmentor
@@ -63,6 +59,7 @@ def adapt(
     source_images = find_source(benchmark, source)
     target_images, street_scale = find_target(method, target)
     validation_images = find_validation_images(validation) if validation else []
+    digests = input_digests(source, source_images, target_images, validation, validation_images)
     samples = TrainingSamples(
         source=source_images,
         target=target_images,
@@ -71,12 +68,14 @@ def adapt(
         seed=seed,
     )
     student, weights = _build_student(config, pretrained, seed)
+    named = {"source": source, "target": target, "validation": validation}
     provenance = Provenance(
         stage="adapt",
         settings={"adaptation": settings, "evaluation": evaluation},
         inputs={
-            **_inputs(source, target, target_images, validation),
+            **digests,
             "pretrained_encoder": weights.sha256 if weights else RANDOM,
+            NAMED: {name: str(path) for name, path in named.items() if path},
         },
         seed=seed,
         arguments={
@@ -86,7 +85,6 @@ def adapt(
     )
     if is_complete(output, provenance):
         return
-    check_train_ids(source_images, validation_images)
     where, best = choose_device(device), bool(validation_images)
     log(f"adapt: {weights or 'encoder: random weights'}; decode head: random weights (seed {seed})")
     require_room_to_train(student, activations, settings, device=where, best=best)
@@ -141,22 +139,3 @@ def _build_student(
     torch.manual_seed(seed)
     student = build_segmentor(config)
     return student, load_pretrained(student.encoder, config.encoder, pretrained) if pretrained else None
-
-
-def _inputs(
-    source: Path,
-    target: Path | None,
-    target_images: Sequence[Path],
-    validation: Path | None,
-) -> dict[str, Any]:
-    inputs: dict[str, Any] = {
-        "source": {"path": str(source), STATISTICS: sha256(source / STATISTICS)},
-        "validation": str(validation) if validation else None,
-    }
-    if target_images:
-        manifest = Path(str(target)) / MANIFEST
-        named = target_images[0] if len(target_images) == 1 else manifest
-        # The digest alone, where there is one: a task's inputs have another path when the run goes on.
-        known = {named.name: sha256(named)} if named.is_file() else {"path": str(target)}
-        inputs["target"] = {"images": len(target_images), **known}
-    return inputs

@@ -1,23 +1,27 @@
 """What adaptation trains on: found, paired and checked before anything is written."""
 
 import dataclasses
-import itertools
+import functools
+import json
+import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
+from datum.contents import Checked, digest_of_set, read_digests
 from datum.errors import InputError
+from datum.folders import images_below
 from datum.formats.class_statistics import read_statistics
-from datum.label_files import read_label, require_same_size
+from datum.formats.generated import IMAGES, MANIFEST
+from datum.formats.json_files import read_json_lines
+from datum.label_files import decode_label, sizes_differ
 from datum.labels import CLASSES, IGNORE
 from datum.layouts import TRAIN_IMAGES, find_frames, layout_of
 from datum.methods import BENCHMARKS, METHODS, STREET_SCALE
-from datum.photographs import image_header
-from datum.segmentation.validation import ValidationImage, load_label
-from datum.telemetry import Progress
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-"""Endings of target images."""
+from datum.photographs import PHOTOGRAPH_MODES, image_header, require_photograph
+from datum.segmentation.validation import ValidationImage, digest_validation_images
+from datum.telemetry import log
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,8 +38,8 @@ class SourceImage:
 def find_source(benchmark: str, root: Path) -> list[SourceImage]:
     """All labeled images of a converted source data set.
 
-    Raises `InputError` for an unknown benchmark, a missing folder, a data set that was not converted, an
-    image without its label, sizes that differ and a truncated file.
+    Raises `InputError` for an unknown benchmark, a missing folder, a data set that was not converted and an
+    image without its label. What the files hold is looked at by `input_digests`.
     """
     if benchmark not in BENCHMARKS:
         raise InputError(f"--benchmark {benchmark}: unknown, expected one of {', '.join(BENCHMARKS)}")
@@ -51,7 +55,6 @@ def find_source(benchmark: str, root: Path) -> list[SourceImage]:
             raise InputError(
                 f"{image}: no converted label {label}, expected one for every image; add it and {remedy}"
             )
-        require_same_size(image, label)
         found.append(SourceImage(image=image, label=label, class_pixels=statistics[below]))
     return found
 
@@ -61,10 +64,11 @@ def find_target(method: str, folder: Path | None) -> tuple[list[Path], tuple[int
 
     `daformer` takes an output of `datum generate`, a folder of images, or a Cityscapes root; `one-image`
     takes one file or a folder with one image; `source-only` takes none. Generated images and folders of
-    images stay as they are (DATUM); real street images get `STREET_SCALE`.
+    images stay as they are (DATUM); real street images get `STREET_SCALE`. Of generated images those count
+    that their manifest lists.
 
     Raises `InputError` for an unknown method, a missing or empty folder, an image that is not RGB and a
-    truncated file.
+    truncated file. What else the files hold is looked at by `input_digests`.
     """
     if method not in METHODS:
         raise InputError(f"--method {method}: unknown, expected one of {', '.join(METHODS)}")
@@ -75,8 +79,10 @@ def find_target(method: str, folder: Path | None) -> tuple[list[Path], tuple[int
         raise InputError(f"--target: missing, expected a folder of target images for --method {method}")
     if not folder.exists():
         raise InputError(f"--target {folder}: no such file or folder")
-    inner = [folder / part for part in ("images", TRAIN_IMAGES) if (folder / part).is_dir()]
-    images = [folder] if folder.is_file() else _images_below(inner[0] if inner else folder)
+    inner = [folder / part for part in (IMAGES, TRAIN_IMAGES) if (folder / part).is_dir()]
+    images = images_below(inner[0] if inner else folder) if folder.is_dir() else [folder]
+    if (folder / MANIFEST).is_file():
+        images = _listed(folder, images)
     if not images:
         raise InputError(f"--target {folder}: holds no image, expected .png or .jpg files")
     if kind == "one-shot" and len(images) != 1:
@@ -91,19 +97,42 @@ def find_target(method: str, folder: Path | None) -> tuple[list[Path], tuple[int
     return images, STREET_SCALE if street else None
 
 
-def check_train_ids(source: Sequence[SourceImage], validation: Sequence[ValidationImage]) -> None:
-    """Reads every label; raises `InputError` for a damaged one and for ids outside the label space.
+def input_digests(
+    root: Path,
+    source: Sequence[SourceImage],
+    target: Sequence[Path],
+    validation_root: Path | None,
+    validation: Sequence[ValidationImage],
+) -> dict[str, str]:
+    """SHA-256 of what the training is made of, by names below their folders and by contents: `source` and,
+    where there are any, `target` and `validation`. One target image has its own, whatever its name is.
 
-    An id that is none would be found when its image is drawn, hours into the training.
+    Reads every file that has changed since it was last read. Raises `InputError` for one that is damaged or
+    of the wrong kind, for labels with other ids or sizes than they should have, and where the statistics are
+    not those of the labels: drawn hours into the training, each would end it.
     """
-    progress = Progress("check labels", len(source) + len(validation), unit="labels")
-    with ThreadPoolExecutor() as pool:
-        checks = (
-            pool.map(lambda entry: _check_train_ids(entry.label), source),
-            pool.map(lambda entry: load_label(entry.label), validation),
+    counted = {str(entry.label.relative_to(root)): json.dumps(entry.class_pixels) for entry in source}
+    digests = {
+        "source": digest_of_set(
+            read_digests(
+                "check source",
+                root,
+                [
+                    Checked(
+                        names=tuple(file.relative_to(root).as_posix() for file in (entry.image, entry.label)),
+                        check=functools.partial(_check_source_image, entry),
+                    )
+                    for entry in source
+                ],
+                given=digest_of_set(counted),
+            )
         )
-        for _ in itertools.chain(*checks):
-            progress.advance()
+    }
+    if target:
+        digests["target"] = _target_digest(target)
+    if validation_root:
+        digests["validation"] = digest_validation_images(validation_root, validation)
+    return digests
 
 
 def class_totals(source: Sequence[SourceImage]) -> dict[int, int]:
@@ -112,15 +141,72 @@ def class_totals(source: Sequence[SourceImage]) -> dict[int, int]:
     return {train_id: pixels for train_id, pixels in totals.items() if pixels > 0}
 
 
-def _check_train_ids(label: Path) -> None:
-    ids = read_label(label)
-    unknown = ids[(ids >= len(CLASSES)) & (ids != IGNORE)]
-    if unknown.size:
+def _target_digest(images: Sequence[Path]) -> str:
+    folder = Path(os.path.commonpath([image.parent for image in images]))
+    names = [image.relative_to(folder).as_posix() for image in images]
+    digests = read_digests(
+        "check target",
+        folder,
+        [
+            Checked(names=(name,), check=functools.partial(_check_target_image, image))
+            for name, image in zip(names, images)
+        ],
+    )
+    if (folder.parent / MANIFEST).is_file():
+        drawn = _drawn(folder.parent)
+        for name, digest in digests.items():
+            if drawn.get(name) not in (None, digest):
+                raise InputError(f"{folder / name}: is not the image of {MANIFEST}; generate it again")
+    return digests[names[0]] if len(images) == 1 else digest_of_set(digests)
+
+
+def _listed(folder: Path, images: Sequence[Path]) -> list[Path]:
+    """The images of an output of `datum generate`; others that lie in its folder are passed over."""
+    listed = sorted(folder / IMAGES / name for name in _drawn(folder))
+    for image in listed:
+        if not image.is_file():
+            raise InputError(
+                f"{image}: is missing, but {folder / MANIFEST} names it; generate it again, or remove the "
+                "manifest to train on the images that are there"
+            )
+    if others := sorted(set(images) - set(listed)):
+        log(
+            f"{folder}: {len(others)} images are passed over that {MANIFEST} does not list, such as "
+            f"{others[0].name}"
+        )
+    return listed
+
+
+def _drawn(folder: Path) -> dict[str, str | None]:
+    """Name of each image that the manifest of `folder` lists -> the SHA-256 that it was drawn with."""
+    drawn = {}
+    for number, line in enumerate(read_json_lines(folder / MANIFEST), start=1):
+        file, digest = line.get("file"), line.get("sha256")
+        if not isinstance(file, str) or not Path(file).name:
+            raise InputError(f"{folder / MANIFEST}, line {number}: has no file; run `datum generate` again")
+        # Only the base name counts: a manifest cannot point outside its own folder.
+        drawn[Path(file).name] = digest if isinstance(digest, str) else None
+    return drawn
+
+
+def _check_source_image(entry: SourceImage, contents: Sequence[bytes]) -> None:
+    size = require_photograph(entry.image, contents[0], PHOTOGRAPH_MODES)
+    ids = decode_label(entry.label, contents[1])
+    if size != ids.shape[::-1]:
+        raise sizes_differ(entry.image, size, entry.label, ids.shape[::-1])
+    counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)
+    if unknown := [i for i in np.flatnonzero(counts).tolist() if i >= len(CLASSES) and i != IGNORE]:
         raise InputError(
-            f"{label}: found id {unknown[0]}, expected train ids 0 to {len(CLASSES) - 1} and {IGNORE}; "
+            f"{entry.label}: found id {unknown[0]}, expected train ids 0 to {len(CLASSES) - 1} and {IGNORE}; "
             "convert the data set again"
+        )
+    found = {c.train_id: int(counts[c.train_id]) for c in CLASSES if counts[c.train_id]}
+    if found != {train_id: pixels for train_id, pixels in entry.class_pixels.items() if pixels}:
+        raise InputError(
+            f"{entry.label}: holds other classes than the statistics of its data set say; convert the data "
+            "set again"
         )
 
 
-def _images_below(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+def _check_target_image(file: Path, contents: Sequence[bytes]) -> None:
+    require_photograph(file, contents[0], ("RGB",))

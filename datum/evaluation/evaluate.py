@@ -14,20 +14,23 @@ from datum.config import EvaluationSettings, require_counts
 from datum.device import choose_device
 from datum.errors import InputError
 from datum.formats.metrics import write_metrics
-from datum.labels import TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
+from datum.labels import IGNORE, TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
 from datum.outputs import building, is_complete, sha256
-from datum.provenance import Provenance
+from datum.provenance import NAMED, Provenance
+from datum.room import require_disk
+from datum.segmentation.inference import NotFiniteError
 from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, score
 from datum.segmentation.segmentor import Segmentor, load_segmentor
 from datum.segmentation.validation import (
     WORKERS,
     Loaded,
     ValidationImage,
-    check_validation_images,
+    digest_validation_images,
     find_validation_images,
+    load_label,
     predict_all,
 )
-from datum.telemetry import Progress
+from datum.telemetry import Progress, log
 
 EXAMPLES = 4
 """Images kept in `examples/` with label and prediction in color, for the report."""
@@ -36,37 +39,59 @@ EXAMPLES = 4
 def evaluate(*, checkpoint: Path, dataset: Path, output: Path, settings: EvaluationSettings) -> None:
     """Predicts every validation image of `dataset` with `checkpoint` and writes the scores to `output`.
 
-    `output` holds `metrics.json` (`datum.formats.metrics`),
-    `predictions/label_ids/<city>_<sequence>_<frame>.png` (Cityscapes label ids: the folder that
-    `CITYSCAPES_RESULTS` names to cityscapesScripts), `predictions/color/` (the same in the Cityscapes
-    palette) and `examples/` (`<name>_image.png`, `<name>_label.png`, `<name>_prediction.png`, spread evenly
-    over the set).
+    `output` holds `metrics.json` (`datum.formats.metrics`), `predictions/label_ids/<name>.png` (Cityscapes
+    label ids: the folder that `CITYSCAPES_RESULTS` names to cityscapesScripts), `predictions/color/` (the
+    same in the Cityscapes palette) and `examples/` (`<name>_image.png`, `<name>_label.png`,
+    `<name>_prediction.png`, spread evenly over the set).
 
     Raises `InputError`, before anything is written, where the checkpoint or any file of the validation set
-    is missing, broken or of the wrong kind.
+    is missing, broken or of the wrong kind, and where no pixel is labeled; and where the network's output is
+    not finite.
     """
     require_counts("evaluation", settings)
     if not checkpoint.is_file():
-        raise InputError(
-            f"--checkpoint {checkpoint}: no such file, expected a .safetensors file of `datum adapt`"
-        )
+        found = "is a folder" if checkpoint.is_dir() else "no such file"
+        raise InputError(f"--checkpoint {checkpoint}: {found}, expected a .safetensors file of `datum adapt`")
+    images = find_validation_images(dataset)
     checkpoint_sha256 = sha256(checkpoint)
     provenance = Provenance(
         stage="evaluate",
         settings=settings,
-        inputs={"checkpoint_sha256": checkpoint_sha256, "dataset": str(dataset.resolve())},
+        inputs={
+            "checkpoint_sha256": checkpoint_sha256,
+            "dataset_sha256": digest_validation_images(dataset, images),
+            NAMED: {"checkpoint": str(checkpoint), "dataset": str(dataset)},
+        },
     )
     if is_complete(output, provenance):
         return
-    images = find_validation_images(dataset)
+    if not any((load_label(image.label) != IGNORE).any() for image in images):
+        raise InputError(
+            f"--dataset {dataset}: no pixel of its {len(images)} labels is of one of the {CLASS_COUNT} "
+            "classes, expected labels to score against; take a data set with labels"
+        )
+    _say_where_names_are_not_cityscapes(dataset, images)
     segmentor = load_segmentor(checkpoint).to(choose_device())
-    progress = Progress("check validation set", len(images), unit="images")
-    for _ in check_validation_images(images):
-        progress.advance()
+    # Predictions take about as much as their labels, and in color twice as much.
+    needed = 3 * sum(image.label.stat().st_size for image in images)
+    require_disk(output, needed, "the predictions")
     with building(output, provenance) as folder:
-        confusion = _predict(segmentor, images, folder, settings)
+        try:
+            confusion = _predict(segmentor, images, folder, settings)
+        except NotFiniteError as error:
+            shutil.rmtree(folder)
+            raise InputError(f"--checkpoint {checkpoint}: {error}") from None
         about = {"images": len(images), "checkpoint": checkpoint.name, "checkpoint_sha256": checkpoint_sha256}
         write_metrics(folder, score(confusion) | about)
+
+
+def _say_where_names_are_not_cityscapes(dataset: Path, images: Sequence[ValidationImage]) -> None:
+    others = [image.name for image in images if len(image.name.split("_")) != 3]
+    if others:
+        log(
+            f"{dataset}: {len(others)} names are not <city>_<sequence>_<frame>, such as {others[0]}; they "
+            "are scored here, but cityscapesScripts cannot read them"
+        )
 
 
 def _predict(

@@ -8,8 +8,11 @@ labels folder, as DAFormer's own rare class sampling does.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from datum.errors import InputError
+from datum.labels import CLASSES
+from datum.photographs import LARGEST_PIXELS
 
 STATISTICS = "sample_class_stats.json"
 """List with one object a label: pixels of every train id that occurs, and `file`."""
@@ -17,6 +20,8 @@ STATISTICS = "sample_class_stats.json"
 STATISTICS_FILES = (STATISTICS, "sample_class_stats_dict.json", "samples_with_class.json")
 """All files of a conversion: the list, the same as an object from file to pixels by train id, and an object
 from train id to a list of (file, pixels)."""
+
+_TRAIN_IDS = {str(c.train_id): c.train_id for c in CLASSES}
 
 
 def statistics_texts(counts: Mapping[str, Mapping[int, int]]) -> tuple[str, ...]:
@@ -35,19 +40,41 @@ def read_statistics(root: Path, labels: str, remedy: str) -> dict[str, dict[int,
     Raises `InputError` for a file that is missing or is none of these; `remedy` is what to do then.
     """
     file = root / STATISTICS
+    if not file.exists():
+        raise InputError(f"{root}: {STATISTICS} is missing, expected a converted data set; {remedy}")
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
-        return {
-            str(entry["file"]).replace("\\", "/").rpartition(f"{labels}/")[2]: {
-                int(key): int(pixels) for key, pixels in entry.items() if key != "file"
-            }
-            for entry in entries
-        }
-    except FileNotFoundError:
+        if not isinstance(entries, list):
+            raise ValueError(f"found {type(entries).__name__}, expected a list")
+        counts: dict[str, dict[int, int]] = {}
+        for number, entry in enumerate(entries, start=1):
+            try:
+                name, pixels = _counts(entry, labels)
+            except ValueError as error:
+                raise ValueError(f"entry {number}: {error}") from None
+            if name in counts:
+                raise ValueError(f"entry {number}: names {name}, as an earlier one does")
+            counts[name] = pixels
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(
-            f"{root}: {STATISTICS} is missing, expected a converted data set; {remedy}"
+            f"{file}: not the list of class counts that `datum convert` writes "
+            f"({' '.join(str(error).split())[:200]}); {remedy} again"
         ) from None
-    except (ValueError, TypeError, KeyError):
-        raise InputError(
-            f"{file}: not the list of class counts that `datum convert` writes; {remedy} again"
-        ) from None
+    return counts
+
+
+def _counts(entry: Any, labels: str) -> tuple[str, dict[int, int]]:
+    """(path below the labels folder, pixels by train id) of one entry; ValueError where it is none."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
+        raise ValueError("found no object with the name of a file")
+    name = entry["file"].replace("\\", "/").rpartition(f"{labels}/")[2]
+    pixels: dict[int, int] = {}
+    for key, count in entry.items():
+        if key == "file":
+            continue
+        if key not in _TRAIN_IDS:
+            raise ValueError(f"found {key[:40]!r}, expected train ids from 0 to {len(CLASSES) - 1}")
+        if type(count) is not int or not 0 < count <= LARGEST_PIXELS:
+            raise ValueError(f"found {str(count)[:40]} pixels of class {key}, expected a number of pixels")
+        pixels[_TRAIN_IDS[key]] = count
+    return name, pixels

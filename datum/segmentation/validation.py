@@ -4,6 +4,7 @@ Training validates on them and evaluation scores them: both read ahead while the
 """
 
 import dataclasses
+import functools
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from datum.config import EvaluationSettings
-from datum.errors import InputError
-from datum.label_files import require_same_size
-from datum.layouts import CITYSCAPES, Pair, find_pairs
-from datum.photographs import read_image
+from datum.contents import Checked, digest_of_set, read_digests
+from datum.label_files import decode_label, require_same_size, sizes_differ
+from datum.layouts import CITYSCAPES, EVALUATED, Pair, find_pairs
+from datum.photographs import PHOTOGRAPH_MODES, read_image, require_photograph
 from datum.segmentation.inference import predict_train_ids
 from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, miou
 from datum.segmentation.segmentor import Segmentor
@@ -35,7 +36,7 @@ class ValidationImage:
     """An image file and the file of its label."""
 
     name: str
-    """`<city>_<sequence>_<frame>`, what cityscapesScripts knows the image by."""
+    """What the files of its predictions are called: `<city>_<sequence>_<frame>` in Cityscapes."""
     image: Path
     label: Path
     size: tuple[int, int]
@@ -56,18 +57,10 @@ class Loaded:
 def find_validation_images(root: Path) -> list[ValidationImage]:
     """All images of the val split below `root`, by city and name.
 
-    Looks at names and sizes alone, not at pixels. Raises `InputError` for what `find_pairs` does not accept,
-    a file name that cityscapesScripts cannot read, and a label of another size than its image.
+    Looks at names and sizes alone, not at pixels. Raises `InputError` for what `find_pairs` does not accept
+    and a label of another size than its image.
     """
-    found: dict[str, ValidationImage] = {}
-    for pair in find_pairs("cityscapes", root, split="val"):
-        entry = _entry(root, pair)
-        if entry.name in found:
-            raise InputError(
-                f"{entry.image}: has the same name as {found[entry.name].image}; rename one of them"
-            )
-        found[entry.name] = entry
-    return list(found.values())
+    return [_entry(root, pair) for pair in find_pairs("cityscapes", root, split=EVALUATED)]
 
 
 def load_label(file: Path) -> npt.NDArray[np.uint8]:
@@ -76,12 +69,20 @@ def load_label(file: Path) -> npt.NDArray[np.uint8]:
     return CITYSCAPES.to_train_id[CITYSCAPES.read_label_ids(file)]
 
 
-def check_validation_images(images: Sequence[ValidationImage]) -> Iterator[ValidationImage]:
-    """Reads every file, and yields each entry whose files are whole; raises `InputError` for one that is
-    not."""
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for loaded in _ahead(_load, images, pool, WORKERS):
-            yield loaded.entry
+def digest_validation_images(root: Path, images: Sequence[ValidationImage]) -> str:
+    """SHA-256 over names below `root` and contents of all images and labels.
+
+    Reads every file that has changed since it was last read; raises `InputError` for one that is damaged or
+    holds other ids or sizes than it should.
+    """
+    groups = [
+        Checked(
+            names=tuple(file.relative_to(root).as_posix() for file in (entry.image, entry.label)),
+            check=functools.partial(_check, entry),
+        )
+        for entry in images
+    ]
+    return digest_of_set(read_digests("check validation set", root, groups))
 
 
 def predict_all(
@@ -116,9 +117,14 @@ def validate(segmentor: Segmentor, images: Sequence[ValidationImage], settings: 
 
 def _entry(root: Path, pair: Pair) -> ValidationImage:
     image, label, name = root / pair.image, root / pair.label, pair.frame.rpartition("/")[2]
-    if len(name.split("_")) != 3:
-        raise InputError(f"{image}: expected a name like <city>_<sequence>_<frame>{CITYSCAPES.image_suffix}")
     return ValidationImage(name=name, image=image, label=label, size=require_same_size(image, label))
+
+
+def _check(entry: ValidationImage, contents: Sequence[bytes]) -> None:
+    size = require_photograph(entry.image, contents[0], PHOTOGRAPH_MODES)
+    label_size = CITYSCAPES.require_ids(entry.label, decode_label(entry.label, contents[1])).shape[::-1]
+    if size != label_size:
+        raise sizes_differ(entry.image, size, entry.label, label_size)
 
 
 def _load(entry: ValidationImage) -> Loaded:

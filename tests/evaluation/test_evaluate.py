@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -172,7 +173,7 @@ def test_what_a_killed_evaluation_left_does_not_change_the_result(
     (killed / "provenance.json").write_bytes((tmp_path / "whole" / "provenance.json").read_bytes())
     evaluate(checkpoint=checkpoint, dataset=dataset, output=tmp_path / "again", settings=SETTINGS)
     whole, again = (
-        {f.relative_to(root): f.read_bytes() for f in root.rglob("*") if f.is_file()}
+        {f.relative_to(root): f.read_bytes() for f in root.rglob("*.*") if f.name != "provenance.json"}
         for root in (tmp_path / "whole", tmp_path / "again")
     )
     assert whole == again
@@ -245,3 +246,68 @@ def test_examples_are_spread_evenly_and_never_more_than_there_are() -> None:
     assert spread(500, 4) == [62, 187, 312, 437]
     assert spread(2, 4) == [0, 1]
     assert spread(1, 4) == [0]
+
+
+def test_labels_or_images_that_changed_in_place_are_not_taken_for_those_that_were_scored(
+    checkpoint: Path, dataset: Path, tmp_path: Path
+) -> None:
+    arguments = {"checkpoint": checkpoint, "output": tmp_path / "out", "settings": SETTINGS}
+    evaluate(dataset=dataset, **arguments)
+    shutil.copytree(dataset, tmp_path / "moved")
+    evaluate(dataset=tmp_path / "moved", **arguments)
+    for pattern in ("gtFine/val/*/*.png", "leftImg8bit/val/*/*.png"):
+        file = next(dataset.glob(pattern))
+        before, pixels = file.stat(), np.array(Image.open(file))
+        save(file, pixels[::-1])
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        with pytest.raises(InputError, match=r"already holds something else .*dataset_sha256"):
+            evaluate(dataset=dataset, **arguments)
+        save(file, pixels)
+
+
+def test_a_network_whose_output_is_not_finite_is_not_scored(dataset: Path, tmp_path: Path) -> None:
+    segmentor = build_segmentor(SegmentorConfig(encoder="mit-b0", head_channels=16))
+    with torch.no_grad():
+        next(segmentor.head.parameters()).fill_(1e38)
+    save_segmentor(tmp_path / "wild.safetensors", segmentor, {})
+    with pytest.raises(
+        InputError, match=r"--checkpoint .*wild\.safetensors: the network's output is not finite"
+    ):
+        evaluate(
+            checkpoint=tmp_path / "wild.safetensors",
+            dataset=dataset,
+            output=tmp_path / "out",
+            settings=SETTINGS,
+        )
+    assert {file.name for file in tmp_path.iterdir()} == {"cityscapes", "wild.safetensors"}
+
+
+def test_labels_without_a_labeled_pixel_are_refused(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+    for file in dataset.glob("gtFine/val/*/*.png"):
+        save(file, np.zeros_like(np.array(Image.open(file))))
+    with pytest.raises(InputError, match="no pixel of its 5 labels is of one of the 19 classes"):
+        evaluate(checkpoint=checkpoint, dataset=dataset, output=tmp_path / "out", settings=SETTINGS)
+    assert {file.name for file in tmp_path.iterdir()} == {"cityscapes"}
+
+
+def test_images_of_other_names_are_scored_and_it_is_said(
+    checkpoint: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in [*dataset.glob("*/val/*/*000001_*.png")]:
+        file.rename(file.with_name("own_" + "_".join(file.name.split("_")[3:])))
+    evaluate(checkpoint=checkpoint, dataset=dataset, output=tmp_path / "out", settings=SETTINGS)
+    assert (tmp_path / "out/predictions/label_ids/own.png").is_file()
+    assert "1 names are not <city>_<sequence>_<frame>, such as own" in capsys.readouterr().err
+
+
+def test_a_folder_and_a_file_in_each_others_place_are_named(
+    checkpoint: Path, dataset: Path, tmp_path: Path
+) -> None:
+    for wrong, message in (
+        ({"checkpoint": checkpoint.parent}, "--checkpoint .*: is a folder"),
+        ({"dataset": checkpoint}, "best.safetensors: is a file; expected Cityscapes's layout"),
+    ):
+        arguments = {"checkpoint": checkpoint, "dataset": dataset} | wrong
+        with pytest.raises(InputError, match=message):
+            evaluate(**arguments, output=tmp_path / "out", settings=SETTINGS)
+    assert not (tmp_path / "out").exists()
