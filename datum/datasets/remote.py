@@ -15,7 +15,7 @@ from datum import __version__
 from datum.config import DatasetSettings, to_dict
 from datum.datasets.convert import DEFAULT_WORKERS, check_labels
 from datum.datasets.one_shot import draw_images, named_image, require_one_a_seed
-from datum.datasets.working_copy import DRAWN_SEED, fingerprint, ingest_dataset, part_of
+from datum.datasets.working_copy import DRAWN_SEED, dataset_digest, ingest_dataset, part_of
 from datum.errors import InputError
 from datum.formats.class_statistics import STATISTICS_FILES, read_statistics
 from datum.layouts import CITYSCAPES, TRAIN_IMAGES, Listing, Pair, check_dataset, find_train_images, layout_of
@@ -56,11 +56,11 @@ def ingest_uri(
         files, pairs = check_dataset(dataset, root)
         if part == "target":
             check_labels(dataset, root)
-            return _in_place(root, files)
+            return _in_place(dataset, root, files)
         if _is_converted(root, pairs, layout.labels):
-            return _in_place(root, [*STATISTICS_FILES, *files, *(pair.train_ids for pair in pairs)])
+            return _in_place(dataset, root, [*files, *(pair.train_ids for pair in pairs)])
         log(f"{root}: is copied to {datasets}, unless `datum convert {dataset} {root}` was run")
-        identity |= {"root": str(root.resolve()), "files_sha256": fingerprint(root, files)}
+        identity |= {"files_sha256": dataset_digest(dataset, root, files)}
     elif _is_ingested(uri, folders):
         return uri
     else:
@@ -130,9 +130,9 @@ def _pointed_to(datasets: str, pointer: str) -> str | None:
     return uri if is_published(uri) else None
 
 
-def _in_place(root: Path, files: Sequence[str]) -> str:
+def _in_place(dataset: DatasetName, root: Path, files: Sequence[str]) -> str:
     """A URI of the mounted `root` that changes when one of `files` does."""
-    return f"{root.resolve().as_uri()}#{fingerprint(root, files)[:16]}"
+    return f"{root.resolve().as_uri()}#{dataset_digest(dataset, root, files)[:16]}"
 
 
 def _is_ingested(uri: str, folders: Sequence[str]) -> bool:

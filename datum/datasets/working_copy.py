@@ -1,21 +1,25 @@
 """The pipeline's own working copies of the source and the target data set, converted and ready to train on.
 
-A user's data set is never written to: the working copy links to its files and holds the converted labels
-itself. Where no data set is given, street scenes are drawn.
+A user's data set is never written to: the working copy links to its files, or copies them on a disk that has
+no links, and holds the converted labels itself. Where no data set is given, street scenes are drawn.
 """
 
-import hashlib
+import errno
+import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from datum.config import DatasetSettings
+from datum.contents import Checked, digest_of_set, read_digests
 from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs
 from datum.errors import InputError
-from datum.layouts import check_dataset
+from datum.layouts import check_dataset, describe_passed_over, layout_of
 from datum.methods import BENCHMARKS, DRAWN_BENCHMARK, DatasetName
-from datum.outputs import building, is_complete
-from datum.provenance import PROVENANCE, Provenance
+from datum.outputs import building, is_complete, replacing
+from datum.photographs import PHOTOGRAPH_MODES, require_photograph
+from datum.provenance import NAMED, PROVENANCE, Provenance
+from datum.room import require_disk
 from datum.telemetry import log
 
 DRAWN_SEED = 0
@@ -28,6 +32,9 @@ _SCENES_A_PART = 1_000_000
 _SCENES_A_PROCESS = 500
 """Fewer scenes (about five seconds' work at 128x128) are not worth starting another process."""
 _SOURCE, _TARGET_TRAIN, _TARGET_VAL = 0, 1, 2
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EACCES)
+"""What file systems without symbolic links answer where one is to be made."""
 
 
 def ingest_dataset(
@@ -47,9 +54,9 @@ def ingest_dataset(
     split. Labels of the training split are left behind: the method never sees them. The JSON files name the
     labels below `recorded_root`, or below the absolute path of `output`.
 
-    Raises `InputError` for a target without training images and for what `datum.datasets.convert.convert`
-    does not accept. `output`, unlike other outputs, is built from nothing, and is absent after an
-    `InputError`.
+    Raises `InputError` for a target without training images, a damaged image and for what
+    `datum.datasets.convert.convert` does not accept; `output` is absent then. Started again after a kill, it
+    converts what is left to convert; drawn scenes are drawn from the first.
     """
     if root is None and dataset not in (BENCHMARKS[DRAWN_BENCHMARK].source, "cityscapes"):
         raise InputError(
@@ -59,7 +66,9 @@ def ingest_dataset(
     stage = f"ingest-{part_of(dataset)}"
     if root:
         files, pairs = check_dataset(dataset, root)
-        inputs = {"root": str(root.resolve()), "files_sha256": fingerprint(root, files)}
+        if notice := describe_passed_over(dataset, root, pairs):
+            log(notice)
+        inputs = {"files_sha256": dataset_digest(dataset, root, files), NAMED: {"root": str(root.resolve())}}
         provenance = Provenance(stage=stage, inputs=inputs)
     else:
         provenance = Provenance(stage=stage, settings=settings, seed=DRAWN_SEED)
@@ -67,14 +76,10 @@ def ingest_dataset(
         return
     try:
         with building(output, provenance) as partial:
-            for leftover in partial.iterdir():
-                if leftover.is_dir():
-                    shutil.rmtree(leftover)
-                elif leftover.name != PROVENANCE:
-                    leftover.unlink()
             if root:
                 _link(root, files, partial)
             else:
+                _remove_all_but_provenance(partial)
                 _draw(dataset, partial, settings, workers)
                 _, pairs = check_dataset(dataset, partial)
             convert_pairs(
@@ -95,13 +100,25 @@ def part_of(dataset: DatasetName) -> str:
     return "target" if dataset == "cityscapes" else "source"
 
 
-def fingerprint(root: Path, files: Sequence[str]) -> str:
-    """SHA-256 over names, sizes and modification times, so that a changed data set is converted anew."""
-    digest = hashlib.sha256()
-    for file in files:
-        status = (root / file).stat()
-        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+def dataset_digest(dataset: DatasetName, root: Path, files: Sequence[str]) -> str:
+    """SHA-256 over names and contents of `files`, images and labels of a data set; reads those that have
+    changed since they were last read. Raises `InputError` for an image that is damaged or of another kind."""
+    images = f"{layout_of(dataset).images}/"
+
+    def check(name: str, contents: Sequence[bytes]) -> None:
+        if name.startswith(images):
+            require_photograph(root / name, contents[0], PHOTOGRAPH_MODES)
+
+    groups = [Checked(names=(name,), check=functools.partial(check, name)) for name in files]
+    return digest_of_set(read_digests(f"read {dataset}", root, groups))
+
+
+def _remove_all_but_provenance(folder: Path) -> None:
+    for leftover in folder.iterdir():
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        elif leftover.name != PROVENANCE:
+            leftover.unlink()
 
 
 def _draw(dataset: DatasetName, folder: Path, settings: DatasetSettings, workers: int) -> None:
@@ -125,9 +142,23 @@ def _draw(dataset: DatasetName, folder: Path, settings: DatasetSettings, workers
 
 
 def _link(root: Path, files: Sequence[str], destination: Path) -> None:
-    """Links every file of `root` to the same place below `destination`."""
+    """Links every file of `root` to the same place below `destination`, where an earlier start has not, or
+    copies them where the disk has no links."""
     resolved = root.resolve()
-    for file in files:
-        link = destination / file
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(resolved / file)
+    for folder in sorted({(destination / file).parent for file in files}):
+        folder.mkdir(parents=True, exist_ok=True)
+    missing = [file for file in files if not (destination / file).exists()]
+    try:
+        for file in missing:
+            (destination / file).unlink(missing_ok=True)
+            (destination / file).symlink_to(resolved / file)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        missing = [file for file in missing if not (destination / file).exists()]
+        needed = sum((resolved / file).stat().st_size for file in missing)
+        log(f"{destination}: this disk has no links, {len(missing)} files are copied")
+        require_disk(destination, needed, "the copy of the data set")
+        for file in missing:
+            with replacing(destination / file) as temporary:
+                shutil.copyfile(resolved / file, temporary)

@@ -209,6 +209,8 @@ def test_a_mounted_source_that_is_converted_is_used_in_place(datasets: str, tmp_
     assert not scratch.exists() and open_store(datasets).list() == []
     assert ingest_uri("gta", str(root), datasets, scratch, settings=SETTINGS) == uri
     os.utime(root / "labels/00001_labelTrainIds.png", (1, 1))
+    assert ingest_uri("gta", str(root), datasets, scratch, settings=SETTINGS) == uri
+    write(root / "labels/00001_labelTrainIds.png", np.full((32, 48), 3, np.uint8))
     changed = ingest_uri("gta", str(root), datasets, scratch, settings=SETTINGS)
     assert changed != uri and fetch(changed, scratch) == root
 

@@ -1,7 +1,10 @@
 """The pipeline's working copies of the source and the target."""
 
+import errno
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,6 +163,7 @@ def test_killed_anywhere_and_started_again_it_gives_the_same_files(tmp_path: Pat
         "ingest_dataset('gta', Path(sys.argv[1]), Path(sys.argv[2]), settings=DatasetSettings(), workers=1)"
     )
     partial = output.with_name("source.partial")
+    root_files = state_of(root)
     for milestone in ("images/00000.png", "labels/.00080_labelTrainIds.png.partial"):
         process = subprocess.Popen(
             [sys.executable, "-c", script, str(root), str(output)], stderr=subprocess.DEVNULL
@@ -173,7 +177,67 @@ def test_killed_anywhere_and_started_again_it_gives_the_same_files(tmp_path: Pat
     whole = tmp_path / "whole"
     ingest_dataset("gta", root, whole, settings=DatasetSettings(), workers=1)
     assert files_of(output) == files_of(whole)
-    for name in files_of(whole):
+    for name in files_of(whole) - {"provenance.json"}:
         expected = (whole / name).read_bytes().replace(str(whole).encode(), str(output).encode())
         assert (output / name).read_bytes() == expected
     assert not partial.exists()
+    assert state_of(root) == root_files
+
+
+def test_what_was_converted_before_a_kill_is_not_converted_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, output = source_of_user(tmp_path / "user", frames=150), tmp_path / "source"
+    script = (
+        "import sys; from pathlib import Path; from datum.config import DatasetSettings;"
+        "from datum.datasets.working_copy import ingest_dataset;"
+        "ingest_dataset('gta', Path(sys.argv[1]), Path(sys.argv[2]), settings=DatasetSettings(), workers=1)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, root, output], stderr=subprocess.DEVNULL)
+    labels = tmp_path / "source.partial/labels"
+    while not (labels / ".00080_labelTrainIds.png.partial").exists() and process.poll() is None:
+        time.sleep(0.0005)
+    process.kill()
+    process.wait()
+    ingest_dataset("gta", root, output, settings=DatasetSettings(), workers=1)
+    said = capsys.readouterr().err
+    done = re.search(r"goes on after (\d+) of 150 labels", said)
+    assert done and int(done[1]) >= 79
+    assert not [name for name in files_of(output) if name.rpartition("/")[2].startswith(".")]
+
+
+def test_a_disk_without_links_gets_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = source_of_user(tmp_path / "user")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    monkeypatch.setattr(os, "link", refuse)
+    ingest_dataset("gta", root, tmp_path / "source", settings=SETTINGS, workers=1)
+    check_dataset("gta", tmp_path / "source")
+    copy = tmp_path / "source/images/00000.png"
+    assert not copy.is_symlink() and copy.read_bytes() == (root / "images/00000.png").read_bytes()
+    assert "has no links, 6 files are copied" in capsys.readouterr().err
+
+
+def test_a_damaged_image_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    root = target_of_user(tmp_path / "user")
+    image = next((root / "leftImg8bit/train").rglob("*.png"))
+    data = bytearray(image.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    image.write_bytes(data)
+    with pytest.raises(InputError, match=rf"{image.name}: cannot be read as an image"):
+        ingest_dataset("cityscapes", root, tmp_path / "out", settings=SETTINGS, workers=1)
+    assert {file.name for file in tmp_path.iterdir()} == {"user"}
+
+
+def test_the_same_data_moved_elsewhere_are_the_same(tmp_path: Path) -> None:
+    root, output = source_of_user(tmp_path / "user"), tmp_path / "source"
+    ingest_dataset("gta", root, output, settings=SETTINGS, workers=1)
+    before = state_of(output / "labels")
+    shutil.copytree(root, tmp_path / "moved")
+    ingest_dataset("gta", tmp_path / "moved", output, settings=SETTINGS, workers=1)
+    assert state_of(output / "labels") == before
