@@ -12,7 +12,6 @@ import json
 import re
 import tempfile
 import threading
-import time
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 
 from datum.errors import TemporaryFaultError
 from datum.outputs import sha256
-from datum.patience import DEFAULT_PATIENCE, patience_ends, persevere
+from datum.patience import persevere
 from datum.provenance import Provenance
 from datum.store import Store
 from datum.telemetry import log
@@ -193,8 +192,7 @@ class TrainingState:
 
     def _patiently(self, what: str, attempt: Callable[[], Result]) -> Result:
         """`attempt`, repeated while the store is away; the training goes on meanwhile."""
-        until = max(patience_ends(), time.monotonic() + DEFAULT_PATIENCE)
-        return persevere(f"training state {what}", attempt, until=until)
+        return persevere(f"training state {what}", attempt)
 
     def _remove_old(self, newest: int) -> None:
         """Removes all but the last two states up to `newest`; later ones were passed over when it was

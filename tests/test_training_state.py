@@ -260,7 +260,6 @@ def test_a_training_goes_on_while_the_store_is_away_and_its_newest_state_is_stor
 def test_a_store_that_stays_away_ends_the_training_with_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datum.training_state.DEFAULT_PATIENCE", 0.0)
     monkeypatch.setenv("DATUM_PATIENCE", "0")
     states = TrainingState(AwayStore(tmp_path))
     states.save(1, _state(1))

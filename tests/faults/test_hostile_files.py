@@ -150,14 +150,16 @@ def test_saved_state_is_never_run(world: World, tmp_path: Path, marker: Path, na
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    (record,) = list(stage.place.glob(stage.state))[-1:]
-    for file in record.parent.glob("state-*"):
+    (saved,) = list(stage.place.glob(stage.state))[-1:]
+    for file in saved.parent.glob("state-*"):
         if file.suffix != ".json":
             write_pickle(file, marker, how="archive")
-    for file in record.parent.glob("state-*.json"):
-        state = next(f for f in record.parent.glob(f"{file.stem}.*") if f != file)
+    for file in saved.parent.glob("state-*.json"):
+        state = next(f for f in saved.parent.glob(f"{file.stem}.*") if f != file)
         changed = {"sha256": hashlib.sha256(state.read_bytes()).hexdigest(), "bytes": state.stat().st_size}
-        file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+        record = json.loads(file.read_text())
+        record["files"]["changing"] |= changed
+        file.write_text(json.dumps(record))
     status = stage.run(tmp_path / "again.log")
     said = (tmp_path / "again.log").read_text()
     assert not marker.exists()
