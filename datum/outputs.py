@@ -7,6 +7,7 @@ and resumes. One process at a time builds an output. Unfinished work of other se
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -54,6 +55,19 @@ def is_complete(output: Path, provenance: Provenance, *, replaceable: bool = Fal
         f"--output {output}: already holds something else than this command's output{what}; "
         "remove it or name another folder"
     )
+
+
+def set_aside_outdated(output: Path, provenance: Provenance) -> None:
+    """Sets the finished `output` aside where it was made by the same stage and settings from the same paths,
+    and what lies there has changed since; says so. Anything else at `output` is left."""
+    place = output.resolve()
+    if not provenance.outdated(place):
+        return
+    require_room(output)
+    with locked(place):
+        different = provenance.differences(place)
+        aside = _set_aside(place, place.name)
+    log(f"{output}: an input has changed ({different}); the old output is set aside as {aside}")
 
 
 def require_folder(output: Path) -> None:
@@ -120,18 +134,21 @@ def _take_over(partial: Path, provenance: Provenance) -> float | None:
         log(f"{partial}: {duration(worked)} of other unfinished work are deleted")
         shutil.rmtree(partial)
         return None
-    number = next(n for n in range(1, 10_000) if not _aside(partial, n).exists())
-    partial.rename(_aside(partial, number))
-    different = provenance.differences(_aside(partial, number)) or "made by something else"
+    different = provenance.differences(partial) or "made by something else"
+    aside = _set_aside(partial, partial.name.removesuffix(".partial"))
     log(
         f"{partial}: held unfinished work ({duration(worked)}) of other settings or inputs ({different}); "
-        f"it is set aside as {_aside(partial, number)}: remove it if you do not need it"
+        f"it is set aside as {aside}: remove it if you do not need it"
     )
     return None
 
 
-def _aside(partial: Path, number: int) -> Path:
-    return partial.with_name(f"{partial.name.removesuffix('.partial')}.set-aside-{number}")
+def _set_aside(folder: Path, name: str) -> Path:
+    """Renames `folder` to the first free `<name>.set-aside-<number>` beside it."""
+    asides = (folder.with_name(f"{name}.set-aside-{number}") for number in itertools.count(1))
+    aside = next(aside for aside in asides if not aside.exists())
+    folder.rename(aside)
+    return aside
 
 
 def seconds_of_work(folder: Path) -> float:

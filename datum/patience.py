@@ -9,8 +9,8 @@ from datum.errors import TemporaryFaultError
 from datum.telemetry import duration, log
 
 PATIENCE = "DATUM_PATIENCE"
-"""Environment variable: seconds from the start of the process after which no fault is waited out. The pipelines
-set it to the task's own time-out, less what it takes to end."""
+"""Environment variable: seconds from the start of the process after which no fault is waited out. The
+pipelines set it to the task's own time-out, less what it takes to end."""
 
 DEFAULT_PATIENCE = 60.0
 """Seconds that each fault is waited out where it is not set: a person who looks on can start the command

@@ -31,6 +31,10 @@ PROVENANCE = "provenance.json"
 NAMED = "named"
 """Key of `inputs` for the paths and names by which the inputs were given: recorded, not compared."""
 
+MANIFEST_DIGEST = "manifest_sha256"
+"""Name, under `NAMED`, of the digest of the manifest that the target's images came with: it ties a training
+to the drawing of its images, which decide the result themselves."""
+
 PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "onedl-mmsegmentation", "numpy", "pillow")
 """Packages whose versions are recorded: results are made with them."""
 
@@ -77,7 +81,7 @@ class Provenance:
         """The content of `provenance.json`; `started` is when the work began (`time.time`; None is now), and
         `outputs`, which finished work has, are the SHA-256 of its files by their names."""
         record = {
-            **self._decisive(),
+            **self.decisive(),
             "datum_version": __version__,
             "versions": _versions(),
             "git_commit": git_commit(),
@@ -91,13 +95,30 @@ class Provenance:
     def made(self, folder: Path) -> bool:
         """Whether the finished output in `folder` was made by the same stage, settings and inputs."""
         found = read_provenance(folder)
-        return found is not None and self._compared(found) == self._compared(self._decisive())
+        return found is not None and self._compared(found) == self._compared(self.decisive())
 
     def goes_on_from(self, folder: Path) -> bool:
         """Whether this work can go on from what lies unfinished in `folder`; settings that are `Switchable`
         may differ."""
         found = read_provenance(folder)
-        return found is not None and self._state(found) == self._state(self._decisive())
+        return found is not None and self._state(found) == self._state(self.decisive())
+
+    def outdated(self, folder: Path) -> bool:
+        """Whether the finished output in `folder` was made by the same stage and settings from inputs of the
+        same paths, and an input's content was another then."""
+        found, wanted = read_provenance(folder), self.decisive()
+        if found is None or "outputs" not in found or self.made(folder):
+            return False
+        named = [
+            record["inputs"].get(NAMED)
+            for record in (found, wanted)
+            if isinstance(record.get("inputs"), dict)
+        ]
+        return (
+            len(named) == 2
+            and named[0] == named[1]
+            and self._compared(found | {"inputs": {}}) == self._compared(wanted | {"inputs": {}})
+        )
 
     def differences(self, folder: Path) -> str:
         """Up to three differences of the record in `folder`, for a message: `seed 1, not 2`; empty where
@@ -105,7 +126,7 @@ class Provenance:
         found = read_provenance(folder)
         if found is None or found.get("stage") != self.stage:
             return ""
-        before, now = _flat(self._compared(found)), _flat(self._compared(self._decisive()))
+        before, now = _flat(self._compared(found)), _flat(self._compared(self.decisive()))
         keys = [key for key in now | before if before.get(key) != now.get(key)]
         more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
         return (
@@ -115,10 +136,12 @@ class Provenance:
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that stand for all that saved state must agree in."""
-        content = json.dumps(self._state(self._decisive()), sort_keys=True)
+        content = json.dumps(self._state(self.decisive()), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    def _decisive(self) -> dict[str, Any]:
+    def decisive(self) -> dict[str, Any]:
+        """Stage, settings, inputs, seed and arguments, as plain dicts: all of the record that does not depend
+        on when and where the work is done."""
         settings = self.settings
         if dataclasses.is_dataclass(settings):
             settings = to_dict(settings)
@@ -128,7 +151,7 @@ class Provenance:
             "stage": self.stage,
             **self.arguments,
             "seed": self.seed,
-            "inputs": self.inputs,
+            "inputs": dict(self.inputs),
             "settings": settings,
         }
 

@@ -18,7 +18,7 @@ from datum.errors import InputError
 from datum.formats.generated import MANIFEST
 from datum.formats.metrics import METRICS
 from datum.outputs import digests_below, is_temporary, sha256
-from datum.provenance import NAMED, PROVENANCE, read_provenance
+from datum.provenance import MANIFEST_DIGEST, NAMED, PROVENANCE, read_provenance
 from datum.store import get_folder, local_path, open_store
 from datum.telemetry import log
 
@@ -36,7 +36,7 @@ class Output:
     record: Mapping[str, Any]
 
     def __str__(self) -> str:
-        return describe(self.record)
+        return _described(self.record)
 
 
 def verify(place: str) -> list[str]:
@@ -135,7 +135,7 @@ def _chains(
     for parent in parents:
         if difference := _broken(record, parent):
             raise InputError(
-                f"{where}: {describe(record)} was made from {difference[0]}, but {describe(parent)} made "
+                f"{where}: {_described(record)} was made from {difference[0]}, but {_described(parent)} made "
                 f"{difference[1]}; make it again"
             )
         _require_same(parent, where, outputs)
@@ -166,7 +166,7 @@ def _broken(record: Mapping[str, Any], parent: Mapping[str, Any]) -> tuple[str, 
             used = inputs.get("model_sha256")
             made = [digest_of_files(_below(outputs, folder)) for folder in {n.split("/")[0] for n in outputs}]
         case "adapt", "generate":
-            used, made = (inputs.get("target") or {}).get(MANIFEST), [outputs.get(MANIFEST)]
+            used, made = inputs.get(NAMED, {}).get(MANIFEST_DIGEST), [outputs.get(MANIFEST)]
         case "evaluate", "adapt":
             used, made = inputs.get("checkpoint_sha256"), list(outputs.values())
         case "report", "evaluate":
@@ -204,7 +204,7 @@ def _is_part(chain: Sequence[Any], other: Sequence[Any]) -> bool:
 
 def _in_words(chain: Sequence[Any], photographs: Mapping[str, Path]) -> str:
     """A line that says where the chain leads, with the photograph and the base model at its end."""
-    steps = " <- ".join(describe(record) for record in chain)
+    steps = " <- ".join(_described(record) for record in chain)
     last = chain[-1]
     if last["stage"] != "personalize":
         return steps if len(chain) > 1 else ""
@@ -227,7 +227,7 @@ def _base_model(record: Mapping[str, Any]) -> str:
     return f"{digest[:12]}… ({name}, at hand)"
 
 
-def describe(record: Mapping[str, Any]) -> str:
+def _described(record: Mapping[str, Any]) -> str:
     """`adapt, seed 1`."""
     seed = record.get("seed")
     return record["stage"] if seed is None else f"{record['stage']}, seed {seed}"

@@ -13,10 +13,11 @@ from datum.adaptation.self_training import REFERENCE_CROP
 from datum.adaptation.training import Training, is_trained
 from datum.config import AdaptationSettings, EvaluationSettings, require_counts
 from datum.device import choose_device
+from datum.formats.generated import MANIFEST
 from datum.formats.training_log import TrainingLog
 from datum.methods import BENCHMARKS
-from datum.outputs import building, is_complete
-from datum.provenance import NAMED, Provenance
+from datum.outputs import building, is_complete, sha256
+from datum.provenance import MANIFEST_DIGEST, NAMED, Provenance, record_of
 from datum.segmentation.encoders.pretrained import Pretrained, load_pretrained
 from datum.segmentation.pretrained_file import RANDOM, pretrained_file
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig, build_segmentor
@@ -68,20 +69,24 @@ def adapt(
         seed=seed,
     )
     student, weights = _build_student(config, pretrained, seed)
-    named = {"source": source, "target": target, "validation": validation}
+    paths = {"source": source, "target": target, "validation": validation}
+    named = {name: str(path) for name, path in paths.items() if path}
+    if target and (target / MANIFEST).is_file():
+        named[MANIFEST_DIGEST] = sha256(target / MANIFEST)
     provenance = Provenance(
         stage="adapt",
         settings={"adaptation": settings, "evaluation": evaluation},
         inputs={
             **digests,
             "pretrained_encoder": weights.sha256 if weights else RANDOM,
-            NAMED: {name: str(path) for name, path in named.items() if path},
+            NAMED: named,
         },
         seed=seed,
         arguments={
             **{"benchmark": benchmark, "method": method, "encoder": encoder},
             "best": "highest mIoU on the validation set" if validation else "copy of last: no validation set",
         },
+        made_from={"target": record_of(target, MANIFEST)} if target else {},
     )
     if is_complete(output, provenance):
         return
@@ -89,7 +94,7 @@ def adapt(
     log(f"adapt: {weights or 'encoder: random weights'}; decode head: random weights (seed {seed})")
     require_room_to_train(student, activations, settings, device=where, best=best)
     with building(output, provenance) as folder, deferred():
-        text = yaml.safe_dump(provenance.record(), sort_keys=False)
+        text = yaml.safe_dump(provenance.decisive(), sort_keys=False)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
         if not is_trained(folder, settings.iterations):
             state = state_place(state_uri, provenance) if state_uri else str(folder / "state")

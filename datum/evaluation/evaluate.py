@@ -15,8 +15,8 @@ from datum.device import choose_device
 from datum.errors import InputError
 from datum.formats.metrics import write_metrics
 from datum.labels import IGNORE, TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
-from datum.outputs import building, is_complete, sha256
-from datum.provenance import NAMED, Provenance
+from datum.outputs import building, is_complete, set_aside_outdated, sha256
+from datum.provenance import NAMED, Provenance, record_of
 from datum.room import require_disk
 from datum.segmentation.inference import NotFiniteError
 from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, score
@@ -62,7 +62,9 @@ def evaluate(*, checkpoint: Path, dataset: Path, output: Path, settings: Evaluat
             "dataset_sha256": digest_validation_images(dataset, images),
             NAMED: {"checkpoint": str(checkpoint), "dataset": str(dataset)},
         },
+        made_from={"checkpoint": record_of(checkpoint.parent, checkpoint.name)},
     )
+    set_aside_outdated(output, provenance)
     if is_complete(output, provenance):
         return
     if not any((load_label(image.label) != IGNORE).any() for image in images):

@@ -1,4 +1,5 @@
-"""Weights, state and models from strangers: no code of theirs runs, and no file of theirs fills the memory."""
+"""Weights, state and models from strangers: no code of theirs runs, and no file of theirs fills the
+memory."""
 
 import hashlib
 import json
