@@ -284,7 +284,7 @@ def test_a_base_model_with_damaged_weights_is_named_and_nothing_is_written(
     damaged = shutil.copytree(base_model, tmp_path / "damaged")
     weights = damaged / WEIGHTS[0]
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(InputError, match=f"--base-model {damaged}: .* cannot be loaded") as raised:
+    with pytest.raises(InputError, match=f"--base-model {damaged}: cannot be loaded") as raised:
         personalize(
             image=photograph,
             output=tmp_path / "output",
