@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 from datum.config import Settings, load_settings
 from datum.datasets.one_shot import require_one_a_seed
-from datum.diffusion.base_model import base_model_path
+from datum.diffusion.base_model import base_model_path, check_base_model
+from datum.diffusion.sizes import latent_cell, require_cells_of_crop, require_cells_of_image, require_crop
 from datum.errors import InputError
 from datum.methods import DRAWN_BENCHMARK
-from datum.prompts import build_prompts
+from datum.prompts import build_prompts, require_prompt
 from datum.segmentation.pretrained_file import pretrained_file
 from datum.store import open_store
 
@@ -45,9 +47,9 @@ def check_parameters(
     settings = load_settings(profile, [*overrides, *chosen])
     if seeds:
         check_pretrained_encoder(settings)
-    check_settings(settings, check_base_model=not base_model.startswith("s3://"))
+    check_settings(settings, asks_base_model=not base_model.startswith("s3://"))
     for variant in variants:
-        check_settings(load_settings(profile, [*overrides, *chosen, variant]), check_base_model=False)
+        check_settings(load_settings(profile, [*overrides, *chosen, variant]), asks_base_model=False)
     if named:
         require_one_a_seed(seeds, named)
     require_both(source, target)
@@ -71,10 +73,10 @@ def check_parameters(
         open_store(place).exists("any")
 
 
-def check_settings(settings: Settings, *, check_base_model: bool = True) -> None:
-    """Raises `InputError` for settings of two stages that do not go together."""
-    if check_base_model:
-        base_model_path(settings.personalization.base_model)
+def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:
+    """Raises `InputError` for settings of two stages that do not go together, and for a base model that is
+    not there or does not fit, as far as its small files tell; `asks_base_model` says whether it can be looked
+    at."""
     step, training = settings.generation.checkpoint_step, settings.personalization
     written = {*range(training.checkpoint_every, training.steps + 1, max(1, training.checkpoint_every))}
     if step not in written | {training.steps}:
@@ -84,6 +86,14 @@ def check_settings(settings: Settings, *, check_base_model: bool = True) -> None
             f"({training.checkpoint_every}) up to it"
         )
     build_prompts(settings.generation.prompt_template, settings.generation.prompt_classes)
+    require_prompt("personalization.instance_prompt", training.instance_prompt)
+    require_crop(training.crop, training.short_side)
+    if asks_base_model:
+        check_base_model(training.base_model, training.revision, training.variant)
+        folder = Path(base_model_path(training.base_model))
+        if folder.is_dir():
+            require_cells_of_crop(training.crop, latent_cell(folder))
+            require_cells_of_image(settings.generation.size, latent_cell(folder))
 
 
 def check_pretrained_encoder(settings: Settings) -> None:

@@ -260,6 +260,18 @@ def _base_model(command: CommandParser) -> None:
         help="hub id or folder of a StableDiffusionPipeline, or streetscenes, the small one shipped with "
         "datum (default: personalization.base_model)",
     )
+    command.add_argument(
+        "--revision",
+        dest="personalization.revision",
+        metavar="REVISION",
+        help="branch, tag or commit of a base model from the hub (default: personalization.revision)",
+    )
+    command.add_argument(
+        "--variant",
+        dest="personalization.variant",
+        metavar="NAME",
+        help="variant of the base model's weights, such as fp16 (default: personalization.variant)",
+    )
 
 
 def _seed_and_state(command: CommandParser) -> None:

@@ -58,6 +58,11 @@ class PersonalizationSettings:
     base_model: Annotated[str, NamesInput()] = "CompVis/stable-diffusion-v1-4"
     """Hub id or local folder of a StableDiffusionPipeline, or `streetscenes`: the small model shipped with
     the package."""
+    revision: Annotated[str, NamesInput()] = ""
+    """Branch, tag or commit of a base model from the hub; empty takes the newest of its main branch. The
+    commit is recorded."""
+    variant: Annotated[str, NamesInput()] = ""
+    """Variant of the base model's weights, such as fp16; empty takes the plain ones, or the only ones."""
     instance_prompt: str = "a photo of a sks urban scene"
     """Prompt that the one-shot image is learned under."""
     short_side: int = 1024

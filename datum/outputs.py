@@ -92,6 +92,12 @@ def require_room(output: Path) -> None:
         )
 
 
+def unfinished(output: Path) -> Path:
+    """The folder that `output` is built in."""
+    place = output.resolve()
+    return place.with_name(place.name + ".partial")
+
+
 @contextlib.contextmanager
 def building(output: Path, provenance: Provenance) -> Iterator[Path]:
     """Yields the folder to build in; renames it to `output` when the block ends without an exception.
@@ -100,8 +106,7 @@ def building(output: Path, provenance: Provenance) -> Iterator[Path]:
     the files that a killed process was writing. The provenance records the SHA-256 of all files. `output` may
     be a link to a folder, which stays. Raises `InputError` where another process builds the same output.
     """
-    place = output.resolve()
-    partial = place.with_name(place.name + ".partial")
+    place, partial = output.resolve(), unfinished(output)
     place.parent.mkdir(parents=True, exist_ok=True)
     with locked(place):
         if place.exists() and provenance.made(place):

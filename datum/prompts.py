@@ -1,5 +1,7 @@
 """The words of DATUM's prompts, and the prompts that the drawn images cycle through."""
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from datum.errors import InputError
@@ -41,10 +43,21 @@ def build_prompts(template: str, classes: Sequence[str]) -> list[str]:
         if asks_for_classes and word not in known:
             hint = did_you_mean(word, known, otherwise="expected some of")
             raise InputError(f"generation.prompt_classes: unknown class {word!r}; {hint}")
+    require_prompt("generation.prompt_template", template)
     prompts = [template.replace("{c}", word) for word in words]
-    for prompt in prompts:
-        if "{" in prompt or not prompt.strip():
-            raise InputError(
-                f"generation.prompt_template={template!r}: expected a text in which {{c}} alone is replaced"
-            )
+    if odd := re.search(r"[{}]", template.replace("{c}", "")):
+        raise InputError(
+            f"generation.prompt_template={template!r}: found {odd[0]}, expected a text in which {{c}} alone "
+            "is replaced; write the other braces out, or leave them away"
+        )
     return prompts
+
+
+def require_prompt(setting: str, prompt: str) -> None:
+    """Raises `InputError` that names `setting` for a prompt that no tokenizer takes as it was meant: empty,
+    or with characters that are no text."""
+    if not prompt.strip():
+        raise InputError(f"{setting}: is empty, expected a prompt such as 'a photo of sks'")
+    for character in prompt:
+        if unicodedata.category(character) in ("Cc", "Cs") and not character.isspace():
+            raise InputError(f"{setting}: found the character {character!a}, expected text; leave it away")

@@ -57,6 +57,12 @@ def available_memory() -> int:
     return available
 
 
+def bytes_below(folder: Path) -> int:
+    """Bytes that the files below `folder` take, if there is one; those with several names count once."""
+    files = [file.lstat() for file in folder.rglob("*")] if folder.is_dir() else []
+    return sum({(status.st_dev, status.st_ino): status.st_size for status in files}.values())
+
+
 def size_in_words(size: int) -> str:
     """`17.3 GB`, `250 MB` or `4 kB`."""
     for unit, bytes_ in (("GB", 10**9), ("MB", 10**6)):

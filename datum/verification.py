@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datum.diffusion.base_model import PACKAGED, PACKAGED_FOLDER, digest_of_files, model_digest
+from datum.diffusion.base_model import PACKAGED, PACKAGED_FOLDER, digest_of_files, find_base_model
 from datum.errors import InputError
 from datum.formats.generated import MANIFEST
 from datum.formats.metrics import METRICS
@@ -216,11 +216,12 @@ def _in_words(chain: Sequence[Any], photographs: Mapping[str, Path]) -> str:
 def _base_model(record: Mapping[str, Any]) -> str:
     """What is said of the base model; raises `InputError` where it lies on this machine and has changed."""
     inputs = record["inputs"]
-    digest, name = str(inputs.get("base_model")), str(inputs.get(NAMED, {}).get("base_model", ""))
+    digest, name = str(inputs.get("base_model_sha256")), str(inputs.get(NAMED, {}).get("base_model", ""))
     folder = PACKAGED_FOLDER if name == PACKAGED else Path(name)
     if not name or not folder.is_dir():
         return f"{digest[:12]}… ({name}, not at hand)"
-    if (found := model_digest(folder)) != digest:
+    variant = record.get("settings", {}).get("variant", "")
+    if (found := find_base_model(name, variant=variant).digest()) != digest:
         raise InputError(
             f"{folder}: the base model has SHA-256 {found}, expected {digest}; it was changed since"
         )

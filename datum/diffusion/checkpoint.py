@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datum.disk import flush_folder
 from datum.errors import InputError
 from datum.outputs import link_or_copy, sha256
 from datum.store import Store, get_folder, put_folder
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 PREFIX = "checkpoint-"
 """What the name of a checkpoint's folder adds to its step."""
+
+_STEP = re.compile(rf"{PREFIX}(\d{{1,9}})")
+"""Names of checkpoints; others, such as `checkpoint-best`, are the user's own."""
+
+_UNFINISHED = ".unfinished"
+"""What is added to the name of one that is being written."""
 
 
 def checkpoint_folder(output: Path, step: int) -> Path:
@@ -33,29 +40,53 @@ def write_checkpoint(
     from the `earlier` checkpoint of the same run where there is one: of Stable Diffusion v1.4's 5.5 GB, a
     quarter never changes. A copied or uploaded checkpoint is whole, since a copy follows a hard link.
     """
-    unfinished = _unfinished(folder)
-    if earlier is None:
-        pipeline.save_pretrained(unfinished, safe_serialization=True)
-    else:
-        ignore = shutil.ignore_patterns(*trained)
-        shutil.copytree(earlier, unfinished, ignore=ignore, copy_function=link_or_copy)
-        for name, model in trained.items():
-            model.save_pretrained(unfinished / name, safe_serialization=True)
-    _replace_folder(unfinished, folder)
+    unfinished = _with_rest(folder, pipeline, trained, earlier)
+    # Without an earlier one, all of the pipeline is there by now.
+    for name, model in trained.items() if earlier else ():
+        model.save_pretrained(unfinished / name, safe_serialization=True)
+    _publish(unfinished, folder)
 
 
-def upload_checkpoint(folder: Path, store: Store) -> None:
-    """Puts every file of a checkpoint in the store, under the folder's name."""
-    put_folder(store, folder, f"{folder.name}/")
+def upload_checkpoint(folder: Path, trained: Iterable[str], store: Store) -> None:
+    """Puts the `trained` models of a checkpoint in the store, under the folder's name: the rest is the base
+    model's, which whoever goes on has too."""
+    for name in trained:
+        put_folder(store, folder / name, f"{folder.name}/{name}/")
 
 
-def download_checkpoint(folder: Path, store: Store) -> bool:
-    """Brings back what `upload_checkpoint` put there; False where the store holds nothing under that name."""
-    unfinished = _unfinished(folder)
-    found = get_folder(store, f"{folder.name}/", unfinished)
+def download_checkpoint(
+    folder: Path,
+    pipeline: StableDiffusionPipeline,
+    trained: Iterable[str],
+    earlier: Path | None,
+    store: Store,
+) -> bool:
+    """Brings back what `upload_checkpoint` put there; False where the store lacks one of the models."""
+    unfinished = _with_rest(folder, pipeline, trained, earlier)
+    for name in trained:
+        shutil.rmtree(unfinished / name, ignore_errors=True)
+    found = all(get_folder(store, f"{folder.name}/{name}/", unfinished / name) for name in trained)
     if found:
-        _replace_folder(unfinished, folder)
+        _publish(unfinished, folder)
+    else:
+        shutil.rmtree(unfinished)
     return found
+
+
+def weight_digests(folder: Path, trained: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the files of a checkpoint's `trained` models, by relative name; none where one is
+    missing."""
+    return {
+        file.relative_to(folder).as_posix(): sha256(file)
+        for name in trained
+        for file in sorted((folder / name).glob("*"))
+    }
+
+
+def remove_unfinished(output: Path) -> None:
+    """Removes the checkpoints of `output` that a killed process was writing."""
+    for folder in output.glob(f"{PREFIX}*{_UNFINISHED}"):
+        shutil.rmtree(folder)
 
 
 def find_checkpoint(model: Path, step: int) -> Path:
@@ -69,7 +100,7 @@ def find_checkpoint(model: Path, step: int) -> Path:
     if not model.is_dir():
         raise InputError(f"--model {model}: no such folder, expected a pipeline or a personalization output")
     names = [found.parent.name for found in model.glob(f"{PREFIX}*/model_index.json")]
-    steps = sorted(int(name.removeprefix(PREFIX)) for name in names)
+    steps = sorted(int(match[1]) for match in map(_STEP.fullmatch, names) if match)
     if not steps:
         raise InputError(
             f"--model {model}: found neither model_index.json nor checkpoint-<step> folders, expected a "
@@ -81,25 +112,22 @@ def find_checkpoint(model: Path, step: int) -> Path:
     )
 
 
-def model_digest(pipeline: Path) -> str:
-    """Hexadecimal SHA-256 over the pipeline's files (their relative paths and SHA-256, sorted by path).
-
-    Weights, tokenizer and scheduler all count, since all of them make the images.
-    """
-    digest = hashlib.sha256()
-    for file in sorted(file for file in pipeline.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(pipeline).as_posix()} {sha256(file)}\n".encode())
-    return digest.hexdigest()
-
-
-def _unfinished(folder: Path) -> Path:
-    """An absent folder beside `folder`, to build it in."""
-    unfinished = folder.with_name(folder.name + ".unfinished")
+def _with_rest(
+    folder: Path, pipeline: StableDiffusionPipeline, trained: Iterable[str], earlier: Path | None
+) -> Path:
+    """A new folder beside `folder` with all of the pipeline that training leaves as it is."""
+    unfinished = folder.with_name(folder.name + _UNFINISHED)
     shutil.rmtree(unfinished, ignore_errors=True)
+    if earlier is None:
+        pipeline.save_pretrained(unfinished, safe_serialization=True)
+    else:
+        ignore = shutil.ignore_patterns(*trained)
+        shutil.copytree(earlier, unfinished, ignore=ignore, copy_function=link_or_copy)
     return unfinished
 
 
-def _replace_folder(source: Path, target: Path) -> None:
+def _publish(unfinished: Path, folder: Path) -> None:
+    flush_folder(unfinished)
     # A process killed after writing the checkpoint and before saving its state writes it once more.
-    shutil.rmtree(target, ignore_errors=True)
-    source.rename(target)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)

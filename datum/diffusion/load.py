@@ -1,41 +1,52 @@
 """Loading a StableDiffusionPipeline, with what can be wrong about it said in one line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from diffusers import StableDiffusionPipeline
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+from safetensors import safe_open
+from transformers import CLIPTextModel
 
-from datum.diffusion.base_model import base_model_path
-from datum.errors import InputError, TemporaryFaultError
+from datum.diffusion.base_model import BaseModel, find_base_model
+from datum.diffusion.fitness import require_fitting, variant_of, weight_files
+from datum.errors import InputError
+
+CLASSES: Mapping[str, Any] = {
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+    "safety_checker": StableDiffusionSafetyChecker,
+}
+"""Class of every part with weights (`datum.diffusion.fitness.MODELS`)."""
+
+FLOATS = ("F32", "F16", "BF16", "F64")
+"""Names in safetensors of what weights may be."""
 
 
-def load_base_model(name: str) -> StableDiffusionPipeline:
-    """The pipeline behind a hub id, a local folder or the name of a shipped model, in float32 on the CPU.
+def load_base_model(base: BaseModel | str) -> StableDiffusionPipeline:
+    """The pipeline of a base model, in float32 on the CPU; a name is looked up first (`find_base_model`).
 
-    Raises `InputError` where there is no such model or it cannot be loaded, and `TemporaryFaultError` where
-    the hub is out of reach.
+    Raises `InputError` where it cannot be loaded, where weights are missing or of another shape than its
+    configuration says, and where one of them is not finite.
     """
-    location = base_model_path(name)
-    try:
-        return _load(location, dtype=torch.float32)
-    # The loaders raise a dozen unrelated classes for a damaged or missing file.
-    except Exception as error:
-        raise _explained(name, location, error) from error
+    base = find_base_model(base) if isinstance(base, str) else base
+    named, remedy = f"--base-model {base.name}", "download or copy it again"
+    return _load(base.folder, base.variants(), torch.float32, named, remedy)
 
 
 def load_checkpoint(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline:
-    """The pipeline in a local folder; raises `InputError` where it cannot be loaded."""
-    try:
-        return _load(folder, dtype=dtype, local_files_only=True)
-    except Exception as error:
-        raise InputError(
-            f"--model {folder}: cannot be loaded as a StableDiffusionPipeline ({_reason(error)}); "
-            "personalize again"
-        ) from error
+    """The pipeline in a local folder; raises `InputError` as above, and for another kind of pipeline."""
+    named = f"--model {folder}"
+    parts = require_fitting(folder, named)
+    names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+    weights = weight_files(names, parts, "", named)
+    variants = {part: variant_of(files[0]) for part, files in weights.items()}
+    return _load(folder, variants, dtype, named, "personalize again")
 
 
 def prompt_length(pipeline: StableDiffusionPipeline, prompt: str, setting: str) -> int:
@@ -52,28 +63,79 @@ def prompt_length(pipeline: StableDiffusionPipeline, prompt: str, setting: str) 
     return int(length)
 
 
-def _load(location: str | Path, **options: Any) -> StableDiffusionPipeline:
+def not_finite(model: torch.nn.Module) -> str:
+    """Name of the first weight or buffer of `model` that is not finite; empty where all are."""
+    for name, values in model.state_dict().items():
+        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            return name
+    return ""
+
+
+def _load(
+    folder: Path, variants: Mapping[str, str], dtype: torch.dtype, named: str, remedy: str
+) -> StableDiffusionPipeline:
     # Only our own progress is shown; what goes wrong arrives as an exception.
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
-    return StableDiffusionPipeline.from_pretrained(location, **options)
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def _explained(name: str, location: str, error: Exception) -> Exception:
-    reason = _reason(error)
-    if Path(location).is_dir():
-        return InputError(
-            f"--base-model {name}: {location} cannot be loaded as a StableDiffusionPipeline: {reason}"
+    models = {}
+    # The loaders raise a dozen unrelated classes for a damaged or missing file.
+    part = ""
+    try:
+        for part, variant in variants.items():
+            _require_floats(folder / part, variant, f"{named}: {part}", remedy)
+            models[part], report = CLASSES[part].from_pretrained(
+                folder / part,
+                variant=variant or None,
+                dtype=dtype,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+            _require_all_weights(report, f"{named}: {part}", remedy)
+        part = "tokenizer or scheduler"
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, **models
         )
-    advice = f"download it where the hub is in reach (hf download {name}) and pass the folder"
-    # Both are final answers: no such model or no access, and a hub that the user switched off.
-    if error.__cause__ is None or isinstance(error.__cause__, (HfHubHTTPError, OfflineModeIsEnabled)):
-        return InputError(f"--base-model {name}: cannot be loaded from the hub ({reason}); {advice}")
-    return TemporaryFaultError(
-        f"--base-model {name}: not in the local cache and the hub is out of reach; try again, or {advice}"
-    )
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise InputError(
+            f"{named}: cannot be loaded as a StableDiffusionPipeline: {part}: {reason}; {remedy}"
+        ) from error
+    for part, model in models.items():
+        if name := not_finite(model):
+            raise InputError(
+                f"{named}: {part} has values that are not finite in {str(dtype).removeprefix('torch.')} "
+                f"({name}), so nothing can be drawn with it; {remedy}"
+            )
+    words, rows = len(pipeline.tokenizer), pipeline.text_encoder.config.vocab_size
+    if words > rows:
+        raise InputError(f"{named}: tokenizer has {words} tokens, the text encoder {rows}; {remedy}")
+    return pipeline
+
+
+def _require_floats(folder: Path, variant: str, named: str, remedy: str) -> None:
+    """Raises `InputError` for weights in whole numbers, which a loader would take for what they are not."""
+    for file in sorted(folder.glob("*.safetensors")):
+        if variant_of(file.name) != variant:
+            continue
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                kind = tensors.get_slice(name).get_dtype()
+                # Early Stable Diffusion files hold the numbers of the positions too.
+                if kind not in FLOATS and not name.endswith("position_ids"):
+                    raise InputError(
+                        f"{named}: {file.name} holds {name} as {kind}, expected {', '.join(FLOATS)}; {remedy}"
+                    )
+
+
+def _require_all_weights(report: Any, named: str, remedy: str) -> None:
+    """Raises `InputError` where a loader filled in random numbers for weights that the files lack."""
+    for key, found in (("missing_keys", "lack"), ("mismatched_keys", "have another shape of")):
+        odd = sorted(map(str, report[key]))
+        if odd:
+            raise InputError(
+                f"{named}: its files {found} {len(odd)} tensors of its configuration, such as {odd[0]}; "
+                f"{remedy}"
+            )

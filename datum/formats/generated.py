@@ -1,18 +1,35 @@
-"""Generated images: `images/im_<index>_p<prompt>.png`, and `manifest.jsonl` with a line for each."""
+"""Generated images: `images/im_<index>_p<prompt>.png`, `manifest.jsonl` with a line for each, and, where the
+safety checker let some pass in no try, `rejected.jsonl` with a line for each of those.
+
+What is read here may have been written by anyone: no record leads out of its folder, and none is taken on
+trust.
+"""
 
 import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from datum.errors import InputError
-from datum.formats.json_files import read_json_lines
+from datum.formats.json_files import require_file
 from datum.outputs import replacing, sha256
 
 MANIFEST = "manifest.jsonl"
+REJECTED = "rejected.jsonl"
 IMAGES = "images"
+
+LONGEST_LINE = 2**16
+"""Bytes of a line; a prompt has some hundred."""
+
+MOST_IMAGES = 10**7
+"""Indices are below it."""
+
+_FILE = re.compile(rf"{IMAGES}/im_(\d{{1,7}})_p\d{{1,7}}\.png")
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +42,7 @@ class Drawing:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GeneratedImage:
-    """One line of the manifest."""
+    """One line of the manifest. Raises ValueError for what none of ours says."""
 
     index: int
     """Index in the whole data set, from 0."""
@@ -39,66 +56,112 @@ class GeneratedImage:
     sha256: str
     """Digest of that file."""
     model: str
-    """Digest of the pipeline that drew it (`datum.diffusion.checkpoint.model_digest`)."""
+    """Digest of the pipeline that drew it (`datum.diffusion.base_model.model_digest`)."""
     redrawn: int
     """Times that the safety checker painted the image black and the next seed took its place."""
+
+    def __post_init__(self) -> None:
+        for name, most in (("index", MOST_IMAGES), ("seed", 2**32), ("redrawn", MOST_IMAGES)):
+            _require_number(name, getattr(self, name), most)
+        _require_text("prompt", self.prompt)
+        require_image_name(self.file, self.index)
+        for name in ("sha256", "model"):
+            digest = getattr(self, name)
+            if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+                raise ValueError(f"{name} is {digest!a:.80}, expected a SHA-256 in hexadecimal")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RejectedImage:
+    """One line of `rejected.jsonl`: an image that is left out. Raises ValueError as above."""
+
+    index: int
+    """Index in the whole data set."""
+    prompt: str
+    """Prompt that drew it."""
+
+    def __post_init__(self) -> None:
+        _require_number("index", self.index, MOST_IMAGES)
+        _require_text("prompt", self.prompt)
+
+
+Record = TypeVar("Record", GeneratedImage, RejectedImage)
 
 
 def append_image(folder: Path, image: GeneratedImage) -> None:
     """Adds a line to the manifest of `folder` and waits until it is on disk."""
-    with (folder / MANIFEST).open("a", encoding="utf-8") as stream:
-        stream.write(_line(image))
-        stream.flush()
-        os.fsync(stream.fileno())
+    _append(folder / MANIFEST, image)
 
 
-def write_manifest(folder: Path, images: Sequence[GeneratedImage]) -> None:
-    """Replaces the manifest of `folder`, whole or not at all; in the order of the indices."""
-    with replacing(folder / MANIFEST) as temporary:
-        ordered = sorted(images, key=lambda image: image.index)
-        temporary.write_text("".join(map(_line, ordered)), encoding="utf-8")
+def append_rejected(folder: Path, image: RejectedImage) -> None:
+    """The same for an image that is left out."""
+    _append(folder / REJECTED, image)
+
+
+def write_manifest(folder: Path, images: Sequence[GeneratedImage], rejected: Sequence[RejectedImage]) -> None:
+    """Replaces the manifest of `folder`, and the list of images left out where there are any, each whole or
+    not at all; in the order of the indices."""
+    _write(folder / MANIFEST, images)
+    if rejected:
+        _write(folder / REJECTED, rejected)
+    else:
+        (folder / REJECTED).unlink(missing_ok=True)
 
 
 def surviving_images(folder: Path) -> list[GeneratedImage]:
     """The images of an unfinished output that are on disk as its manifest says; others are passed over."""
-    file, images = folder / MANIFEST, {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-        # Passed over: the last line of a process killed while writing it, or an image lost since.
-        with contextlib.suppress(ValueError, TypeError, OSError):
-            image = GeneratedImage(**json.loads(line))
-            if sha256(folder / image.file) == image.sha256:
-                images[image.index] = image
+    images = {}
+    for record in _surviving(folder / MANIFEST, GeneratedImage):
+        file = folder / record.file
+        with contextlib.suppress(OSError):
+            if not file.is_symlink() and sha256(file) == record.sha256:
+                images[record.index] = record
     return list(images.values())
+
+
+def surviving_rejected(folder: Path) -> list[RejectedImage]:
+    """The images of an unfinished output that are known to be left out."""
+    return list({record.index: record for record in _surviving(folder / REJECTED, RejectedImage)}.values())
+
+
+def remove_other_files(folder: Path, images: Collection[GeneratedImage]) -> None:
+    """Removes from the images of an unfinished output what is none of `images`: what a killed process was
+    writing, and what was drawn for another share of the images. Makes the folder where it is missing."""
+    place = folder / IMAGES
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        place.unlink()
+    place.mkdir(exist_ok=True)
+    named = {folder / image.file for image in images}
+    for file in place.iterdir():
+        if file not in named:
+            file.unlink()
 
 
 def read_manifest(folder: Path) -> list[GeneratedImage]:
     """The images that the manifest of a finished output lists, in the order of their indices.
 
-    Raises `InputError` for a folder without a manifest and for a damaged line.
+    Raises `InputError` for a folder without a manifest, for a damaged line and for an index named twice.
     """
-    images = []
-    for number, line in enumerate(read_json_lines(folder / MANIFEST), start=1):
-        try:
-            images.append(GeneratedImage(**line))
-        except TypeError:
-            raise InputError(
-                f"{folder / MANIFEST}, line {number}: is no image record; generate the folder again"
-            ) from None
-    return sorted(images, key=lambda image: image.index)
+    return _read(folder / MANIFEST, GeneratedImage)
+
+
+def read_rejected(folder: Path) -> list[RejectedImage]:
+    """The images that a finished output leaves out; raises `InputError` as above."""
+    return _read(folder / REJECTED, RejectedImage) if (folder / REJECTED).exists() else []
 
 
 def read_drawings(folder: Path) -> list[Drawing]:
     """Prompt and file of every image in the manifest, in its order; raises `InputError` where it lists
     none."""
-    manifest, drawings = folder / MANIFEST, []
-    for number, line in enumerate(read_json_lines(manifest), start=1):
-        prompt, name = line.get("prompt"), line.get("file")
-        if not isinstance(prompt, str) or not isinstance(name, str):
-            raise InputError(
-                f"{manifest}: line {number} has no prompt or no file; run `datum generate` again"
-            )
-        # Only the base name counts: a manifest cannot point outside its own folder.
-        drawings.append(Drawing(prompt=prompt, file=folder / IMAGES / Path(name).name))
+    manifest, drawings = require_file(folder / MANIFEST), []
+    for number, line in enumerate(_lines(manifest), start=1):
+        try:
+            fields = _fields(line)
+            _require_text("prompt", fields.get("prompt"))
+            require_image_name(fields.get("file"))
+        except ValueError as error:
+            raise _damaged(manifest, number, error) from None
+        drawings.append(Drawing(prompt=fields["prompt"], file=folder / fields["file"]))
     if not drawings:
         raise InputError(f"{manifest}: lists no image; run `datum generate` again")
     return drawings
@@ -107,11 +170,98 @@ def read_drawings(folder: Path) -> list[Drawing]:
 def verify_images(folder: Path, images: Iterable[GeneratedImage]) -> None:
     """Raises `InputError` for an image of `folder` that is missing or is not the one that its line names."""
     for image in images:
-        if not (folder / image.file).is_file():
-            raise InputError(f"{folder / image.file}: is missing, but the manifest names it; generate again")
-        if sha256(folder / image.file) != image.sha256:
-            raise InputError(f"{folder / image.file}: is not the image of the manifest; generate it again")
+        file = folder / image.file
+        if file.is_symlink():
+            raise InputError(f"{file}: is a link, expected the image itself; copy it here or generate again")
+        if not file.is_file():
+            raise InputError(f"{file}: is missing, but the manifest names it; generate again")
+        if sha256(file) != image.sha256:
+            raise InputError(f"{file}: is not the image of the manifest; generate it again")
 
 
-def _line(image: GeneratedImage) -> str:
-    return json.dumps(dataclasses.asdict(image)) + "\n"
+def require_image_name(file: Any, index: int | None = None) -> None:
+    """Raises ValueError where `file` is not the name of a drawn image, that of `index` where one is given."""
+    match = _FILE.fullmatch(file) if isinstance(file, str) else None
+    if not match or (index is not None and int(match[1]) != index):
+        number = "<index>" if index is None else index
+        raise ValueError(f"file is {file!a:.80}, expected {IMAGES}/im_{number}_p<prompt>.png")
+
+
+def _require_number(name: str, value: Any, most: int) -> None:
+    if type(value) is not int or not 0 <= value < most:
+        raise ValueError(f"{name} is {value!a:.80}, expected a whole number from 0")
+
+
+def _require_text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {value!a:.80}, expected a text")
+
+
+def _append(file: Path, record: GeneratedImage | RejectedImage) -> None:
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(_line(record))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _write(file: Path, records: Sequence[Record]) -> None:
+    ordered = sorted(records, key=lambda record: record.index)
+    with replacing(file) as temporary:
+        temporary.write_text("".join(_line(record) for record in ordered), encoding="utf-8")
+
+
+def _line(record: GeneratedImage | RejectedImage) -> str:
+    return json.dumps(dataclasses.asdict(record)) + "\n"
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    """Line after line, one that is too long in pieces, of which none is a record."""
+    with file.open("rb") as stream:
+        while line := stream.readline(LONGEST_LINE):
+            yield line
+
+
+def _fields(line: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"found {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def _record(kind: type[Record], line: bytes) -> Record:
+    fields = _fields(line)
+    try:
+        return kind(**fields)
+    except TypeError:
+        raise ValueError("is no image record") from None
+
+
+def _surviving(file: Path, kind: type[Record]) -> Iterator[Record]:
+    """The records of an unfinished output's `file`.
+
+    Passed over: the last line of a process killed while writing it, and what nobody of ours wrote.
+    """
+    if file.is_file():
+        for line in _lines(file):
+            with contextlib.suppress(ValueError):
+                yield _record(kind, line)
+
+
+def _read(file: Path, kind: type[Record]) -> list[Record]:
+    records: dict[int, Record] = {}
+    for number, line in enumerate(_lines(require_file(file)), start=1):
+        try:
+            record = _record(kind, line)
+            if record.index in records:
+                raise ValueError(f"names image {record.index} again")
+        except ValueError as error:
+            raise _damaged(file, number, error) from None
+        records[record.index] = record
+    return [records[index] for index in sorted(records)]
+
+
+def _damaged(file: Path, number: int, error: ValueError) -> InputError:
+    return InputError(f"{file}, line {number}: {error}; generate the folder again")

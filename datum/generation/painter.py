@@ -1,7 +1,9 @@
 """The pipeline that draws, a batch at a time."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -10,6 +12,8 @@ from datum.config import GenerationSettings
 from datum.device import choose_device
 from datum.diffusion.load import load_checkpoint, prompt_length
 from datum.errors import InputError
+from datum.stopping import Stopped, stop_asked
+from datum.telemetry import log
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -27,7 +31,6 @@ class Painter:
         device = choose_device()
         dtype = DTYPES[settings.precision] if device.type == "cuda" else torch.float32
         self._pipeline = load_checkpoint(folder, dtype)
-        _check_size(settings.size, self._pipeline.vae_scale_factor)
         self._pipeline.set_progress_bar_config(disable=True)
         self._pipeline.to(device)
         if device.type == "cuda":
@@ -35,10 +38,33 @@ class Painter:
             self._pipeline.unet.to(memory_format=torch.channels_last)
             self._pipeline.vae.to(memory_format=torch.channels_last)
         self._embeddings = {prompt: self._encode(prompt) for prompt in prompts}
+        self._at_once = sys.maxsize
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[Image.Image, bool]]:
+        """One (RGB image, whether the safety checker painted it black) for each prompt and seed.
+
+        Where the GPU's memory does not suffice they are drawn in halves, which differ by rounding alone.
+
+        Raises `InputError` for an image that is none (a model that has diverged draws black ones, which
+        nothing may take for data), and where the memory does not suffice for a single one; `Stopped` where
+        the process is to stop.
+        """
+        drawn: list[tuple[Image.Image, bool]] = []
+        while len(drawn) < len(prompts):
+            end = min(len(prompts), len(drawn) + self._at_once)
+            try:
+                drawn += self._draw(prompts[len(drawn) : end], seeds[len(drawn) : end])
+            except torch.OutOfMemoryError:
+                out_of_memory = True
+            else:
+                out_of_memory = False
+            # Not in the handler, where the error keeps what was computed in memory.
+            if out_of_memory:
+                self._halve(end - len(drawn))
+        return drawn
 
     @torch.inference_mode()
-    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[Image.Image, bool]]:
-        """One (RGB image, whether the safety checker painted it black) for each prompt and seed."""
+    def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[Image.Image, bool]]:
         wanted, unwanted = zip(*(self._embeddings[prompt] for prompt in prompts))
         drawn = self._pipeline(
             prompt_embeds=torch.cat(wanted),
@@ -48,8 +74,50 @@ class Painter:
             width=self._settings.size,
             num_inference_steps=self._settings.inference_steps,
             guidance_scale=self._settings.guidance_scale,
+            output_type="pt",
+            callback_on_step_end=self._watch,
         )
-        return list(zip(drawn.images, drawn.nsfw_content_detected or [False] * len(prompts)))
+        blackened = drawn.nsfw_content_detected or [False] * len(prompts)
+        for prompt, pixels, black in zip(prompts, drawn.images, blackened):
+            if not black:
+                self._require_picture(pixels, prompt)
+        # What the pipeline itself does to return images and not tensors.
+        pictures = self._pipeline.image_processor.numpy_to_pil(
+            self._pipeline.image_processor.pt_to_numpy(drawn.images)
+        )
+        return list(zip(pictures, blackened))
+
+    def _watch(self, _: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        """Called after every denoising step."""
+        if stop_asked():
+            raise Stopped("stopped while drawing")
+        return {}
+
+    def _require_picture(self, pixels: torch.Tensor, prompt: str) -> None:
+        """Raises `InputError` for float[3, height, width] that is not finite or has one color only."""
+        if not bool(torch.isfinite(pixels).all()):
+            found = "with values that are not finite"
+        elif bool((pixels == pixels[:, :1, :1]).all()):
+            found = "in one color only"
+        else:
+            return
+        raise InputError(
+            f"--model: draws {prompt!r} {found} in generation.precision={self._settings.precision}, expected "
+            "a picture; draw with generation.precision=fp32, or personalize with a lower learning rate"
+        )
+
+    def _halve(self, tried: int) -> None:
+        torch.cuda.empty_cache()
+        if tried == 1:
+            raise InputError(
+                f"generation.size={self._settings.size}: the GPU's memory does not suffice to draw one "
+                "image; set generation.precision=fp16, draw smaller images, or use a GPU with more memory"
+            )
+        self._at_once = tried // 2
+        log(
+            f"generate: the GPU's memory does not suffice for {tried} images at once; going on with "
+            f"{self._at_once}"
+        )
 
     @torch.inference_mode()
     def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,10 +132,3 @@ class Painter:
             negative_prompt="",
         )
         return wanted, unwanted
-
-
-def _check_size(size: int, latent_cell: int) -> None:
-    # The pipeline itself asks for multiples of 8, whatever its latent cell.
-    multiple = max(8, latent_cell)
-    if size < multiple or size % multiple:
-        raise InputError(f"generation.size={size}: expected a multiple of {multiple} pixels")

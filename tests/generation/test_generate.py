@@ -16,8 +16,10 @@ from PIL import Image
 
 from datum.config import GenerationSettings
 from datum.errors import InputError
-from datum.formats.generated import read_manifest
+from datum.formats.generated import read_manifest, read_rejected
+from datum.generation import generate as stage
 from datum.generation.generate import generate
+from datum.generation.shards import merge_shards
 from datum.outputs import sha256
 
 KILLED_RUN = """
@@ -58,7 +60,12 @@ def finished(model: Path, settings: GenerationSettings, tmp_path_factory: pytest
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    """All files but the record of when, where and by what they were made."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != "provenance.json"
+    }
 
 
 def test_images_cycle_through_the_prompts_and_the_manifest_names_them(
@@ -208,9 +215,49 @@ def test_an_image_that_the_safety_checker_blackens_is_drawn_again(
 def test_a_prompt_that_the_safety_checker_always_rejects_is_named(
     rejecting_model: Path, settings: GenerationSettings, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"rejected image 0 \('a photo of sks cars'\) 10 times"):
+    with pytest.raises(
+        InputError, match=r"rejected 2 of 7 images 10 times each, .*'a photo of sks vegetation'"
+    ):
         generate(model=rejecting_model, output=tmp_path / "output", settings=settings, seed=1)
     assert not (tmp_path / "output").exists()
+
+
+def test_an_image_that_the_checker_rejects_in_every_try_is_left_out_and_listed(
+    checked_model: Path, settings: GenerationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "MOST_DRAWS", 2)
+    monkeypatch.setattr(stage, "MOST_REJECTED", 1.0)
+    generate(model=checked_model, output=tmp_path / "whole", settings=settings, seed=1)
+    drawn = {image.index for image in read_manifest(tmp_path / "whole")}
+    rejected = {image.index for image in read_rejected(tmp_path / "whole")}
+    assert drawn and rejected
+    assert sorted([*drawn, *rejected]) == list(range(7))
+    assert len(list((tmp_path / "whole/images").iterdir())) == len(drawn)
+    shards = [tmp_path / "shard1", tmp_path / "shard2"]
+    for number, shard in enumerate(shards, start=1):
+        generate(model=checked_model, output=shard, settings=settings, seed=1, shard=(number, 2))
+    merge_shards(shards, tmp_path / "merged")
+    assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
+
+
+def test_unfinished_work_goes_on_with_another_batch_size(
+    model: Path, settings: GenerationSettings, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    run_and_kill(model, settings, output)
+    images = tmp_path / "output.partial/images"
+    times = {file.name: file.stat().st_mtime_ns for file in images.iterdir()}
+    larger = dataclasses.replace(settings, batch_size=3)
+    # Of two shards, the first one has other images now: 0 to 2 and 6.
+    record = json.loads((tmp_path / "output.partial/provenance.json").read_text())
+    (tmp_path / "output.partial/provenance.json").write_text(json.dumps({**record, "shard": [1, 2]}))
+    generate(model=model, output=output, settings=larger, seed=1, shard=(1, 2))
+    assert [image.index for image in read_manifest(output)] == [0, 1, 2, 6]
+    names = {file.name: file.stat().st_mtime_ns for file in (output / "images").iterdir()}
+    assert set(names) == {f"im_{index}_p{index % 2}.png" for index in (0, 1, 2, 6)}
+    assert {name: names[name] for name in ("im_0_p0.png", "im_1_p1.png", "im_2_p0.png")} == {
+        name: times[name] for name in ("im_0_p0.png", "im_1_p1.png", "im_2_p0.png")
+    }
 
 
 def test_a_pipeline_folder_is_taken_as_it_is(

@@ -32,7 +32,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from datum.config import PersonalizationSettings
 from datum.diffusion.load import load_base_model
 from datum.personalization.crops import random_crops, resize_short_side
-from datum.personalization.personalize import denoising_loss, personalize, prompt_ids, step_generator
+from datum.personalization.loss import denoising_loss, step_generator
+from datum.personalization.personalize import personalize, prompt_ids
 
 PredictionType = Literal["epsilon", "v_prediction"]
 

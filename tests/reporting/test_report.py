@@ -329,7 +329,7 @@ def cut(name: str) -> Callable[[Path], None]:
             "64 hexadecimal digits",
         ),
         (replace_in("segmentor/training.jsonl", "2.0", '"x"'), "training.jsonl, line 1: expected"),
-        (replace_in("generated/manifest.jsonl", "images/im_0", "../../../im"), "generated/images/im_p0.png"),
+        (replace_in("generated/manifest.jsonl", "images/im_0", "../../../im"), "line 1: file is .*im_p0"),
     ],
 )
 def test_a_missing_or_broken_part_is_named_and_nothing_is_written(
