@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from datum import cli
-from tests.faults.world import DATUM, PERSONALIZE, World, with_settings
+from tests.faults.world import ALL, DATUM, PERSONALIZE, World, with_settings
 
 MEMORY = 2 << 20
 """Kilobytes that refusing a file may add to what this process has taken; most are PyTorch's code."""
@@ -135,7 +135,7 @@ def test_a_base_model_of_pickles_is_never_run(
     refused(words, marker, tmp_path / "out", capsys)
 
 
-@pytest.mark.parametrize("name", ["adapt", "personalize"])
+@pytest.mark.parametrize("name", ["adapt", "personalize"] if ALL else ["adapt"])
 def test_saved_state_is_never_run(world: World, tmp_path: Path, marker: Path, name: str) -> None:
     """Its record has the right digest of the pickle, as somebody who may write there can arrange."""
     stage = world.stage(name)
