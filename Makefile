@@ -16,7 +16,7 @@ BUILD = $(PYTHON) images/build.py --engine "$(ENGINE)" --registry "$(REGISTRY)" 
   --base "$(PLATFORM_BASE)" --stages "$(STAGES)" $(addprefix --output ,$(IMAGES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench base-model lock clean images push pin-bases sbom test-images \
+.PHONY: help demo test lint faults bench base-model lock clean images push pin-bases sbom test-images \
   doctor kfp deploy undeploy
 
 help: ## List the targets
@@ -37,6 +37,10 @@ lint: .venv/test ## Check style, types, imports, dependencies and the Dockerfile
 	$(BIN)/deptry .
 	$(BIN)/deptry tests --exclude build --ignore DEP002,DEP004
 	$(BIN)/hadolint images/Dockerfile
+
+faults: .venv/test ## Kill, stop and starve every stage, and feed it hostile input, as often as the README says
+	DATUM_FAULTS=all DATUM_FAULT_EXAMPLES=10000 $(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m tests.faults.run --kills 30 --terms 30
 
 bench: .venv/test ## Measure the speed of what is meant to be fast
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -149,5 +149,5 @@ def exit_status() -> Iterator[None]:
 
 
 def _end(message: str, status: int) -> None:
-    print(f"datum: {one_line(message)}", file=sys.stderr, flush=True)
+    print(f"datum: {one_line(shortened(message, 1000))}", file=sys.stderr, flush=True)
     sys.exit(status)

@@ -1,5 +1,6 @@
 """Faults that pass are lived through: a call is repeated for as long as the process has patience."""
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -49,6 +50,7 @@ def persevere(what: str, attempt: Callable[[], Result], *, until: float | None =
 def patience_ends() -> float:
     """When (of `time.monotonic`) this process stops waiting for a fault that it meets now to pass."""
     try:
-        return _started + float(os.environ[PATIENCE])
+        patience = float(os.environ[PATIENCE])
     except (KeyError, ValueError):
-        return time.monotonic() + DEFAULT_PATIENCE
+        patience = math.nan
+    return _started + patience if math.isfinite(patience) else time.monotonic() + DEFAULT_PATIENCE

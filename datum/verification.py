@@ -133,7 +133,11 @@ def _chains(
     chain = (*before, record)
     parents = _parents(record)
     for parent in parents:
-        if difference := _broken(record, parent):
+        try:
+            difference = _broken(record, parent)
+        except (AttributeError, TypeError):
+            raise InputError(f"{where}: its {PROVENANCE} is damaged; make the output again") from None
+        if difference:
             raise InputError(
                 f"{where}: {_described(record)} was made from {difference[0]}, but {_described(parent)} made "
                 f"{difference[1]}; make it again"

@@ -1,7 +1,7 @@
 """Disks that are full, or cannot be written to: one line, the right status, and the work goes on later.
 
 Needs the right to mount, as root or in a user's own namespace. By default two stages are tried;
-`DATUM_FAULT_DISKS=all` (as `make faults` sets it) tries all.
+`DATUM_FAULTS=all` (as `make faults` sets it) tries all.
 """
 
 import os
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.kills import bytes_below, difference, last_line, run_undisturbed
-from tests.faults.world import STAGES, Stage, World, clean_environment, snapshot
+from tests.faults.world import ALL, STAGES, Stage, World, clean_environment, snapshot
 
-TRIED = STAGES if os.environ.get("DATUM_FAULT_DISKS") == "all" else ("convert", "ingest")
-SHARES = (0.02, 0.5, 0.9) if len(TRIED) > 2 else (0.5,)
+TRIED = STAGES if ALL else ("convert", "ingest")
+SHARES = (0.02, 0.5, 0.9) if ALL else (0.5,)
 """Of what is written, what there is room for."""
 UNSHARE = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--mount", "--map-root-user")
 SCRIPT = """
@@ -78,7 +78,7 @@ def on_small_disk(stage: Stage, size: int, folder: Path) -> tuple[int, int]:
     return first, second
 
 
-@pytest.mark.parametrize("name", ["ingest", "convert"])
+@pytest.mark.parametrize("name", TRIED)
 def test_an_output_that_cannot_be_written_to_is_one_line_and_2(
     world: World, tmp_path: Path, name: str
 ) -> None:

@@ -1,5 +1,9 @@
+<<<<<<< HEAD
 """Weights, state and models from strangers: no code of theirs runs, and no file of theirs fills the
 memory."""
+=======
+"""Weights, state and models from strangers: no code of theirs runs, and no file fills the memory."""
+>>>>>>> issue9-forms
 
 import hashlib
 import json
@@ -9,16 +13,16 @@ import resource
 import shutil
 import signal
 import struct
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.faults.world import DATUM, PERSONALIZE, World, clean_environment, with_settings
+from datum import cli
+from tests.faults.world import ALL, DATUM, PERSONALIZE, World, with_settings
 
-MEMORY = 12 << 30
-"""Bytes of address space that a command may take: PyTorch itself maps half of them."""
+MEMORY = 2 << 20
+"""Kilobytes that refusing a file may add to what this process has taken; most are PyTorch's code."""
 
 
 class Hostile:
@@ -53,27 +57,18 @@ def write_pickle(file: Path, marker: Path, *, how: str) -> None:
         torch.save(content, file, _use_new_zipfile_serialization=how == "archive")
 
 
-def run(*words: str) -> tuple[int, str]:
-    """(exit status, what was said) of a command with bounded memory."""
-    ended = subprocess.run(
-        words,
-        env=clean_environment() | {"HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
-    )
-    return ended.returncode, ended.stderr
-
-
-def refused(words: tuple[str, ...], marker: Path, output: Path) -> str:
-    """What was said of input that is refused with 2 in one line, without running it or writing anything."""
-    status, said = run(*words)
+def refused(words: tuple[str, ...], marker: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What is said of input that is refused with 2 in one line; it is not run, does not fill the memory, and
+    nothing is written."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(SystemExit) as end:
+        cli.main(words)
+    said = capsys.readouterr().err
     assert not marker.exists()
-    assert status == 2, said
-    assert "Traceback" not in said
+    assert end.value.code == 2, said
     assert said.strip().splitlines()[-1].startswith("datum: ")
     assert not output.exists()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY
     return said
 
 
@@ -81,21 +76,23 @@ def refused(words: tuple[str, ...], marker: Path, output: Path) -> str:
     ("name", "how"), [("mit_b0.pth", "archive"), ("mit_b0.bin", "old"), ("mit_b0.pth", "bare")]
 )
 def test_encoder_weights_are_never_run(
-    world: World, tmp_path: Path, marker: Path, name: str, how: str
+    world: World, tmp_path: Path, marker: Path, name: str, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_pickle(tmp_path / name, marker, how=how)
-    adapt = world.stage("adapt").words[:-2]  # less the last setting
+    adapt = world.stage("adapt").words[len(DATUM) :]
     words = (*adapt, "--set", f"adaptation.pretrained_encoder={tmp_path / name}")
     words += ("--encoder", "mit-b0", "--output", str(tmp_path / "out"))
-    refused(words, marker, tmp_path / "out")
+    refused(words, marker, tmp_path / "out", capsys)
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "best.pth", "best.bin"])
-def test_a_checkpoint_is_never_run(world: World, tmp_path: Path, marker: Path, name: str) -> None:
+def test_a_checkpoint_is_never_run(
+    world: World, tmp_path: Path, marker: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_pickle(tmp_path / name, marker, how="archive")
-    words = (*DATUM, "evaluate", "--profile", "demo", "--checkpoint", str(tmp_path / name))
+    words = ("evaluate", "--profile", "demo", "--checkpoint", str(tmp_path / name))
     words += ("--dataset", str(world.target), "--output", str(tmp_path / "out"))
-    refused(words, marker, tmp_path / "out")
+    refused(words, marker, tmp_path / "out", capsys)
 
 
 def safetensors(header: bytes, length: int | None = None) -> bytes:
@@ -121,26 +118,29 @@ HEADERS = {
 
 @pytest.mark.parametrize("content", HEADERS.values(), ids=HEADERS)
 def test_a_checkpoint_that_is_a_bomb_or_cut_is_refused(
-    world: World, tmp_path: Path, marker: Path, content: bytes
+    world: World, tmp_path: Path, marker: Path, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "best.safetensors").write_bytes(content)
-    words = (*DATUM, "evaluate", "--profile", "demo", "--checkpoint", str(tmp_path / "best.safetensors"))
+    words = ("evaluate", "--profile", "demo", "--checkpoint", str(tmp_path / "best.safetensors"))
     words += ("--dataset", str(world.target), "--output", str(tmp_path / "out"))
-    assert "best.safetensors" in refused(words, marker, tmp_path / "out")
+    assert "best.safetensors" in refused(words, marker, tmp_path / "out", capsys)
 
 
 @pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])
-def test_a_base_model_of_pickles_is_never_run(world: World, tmp_path: Path, marker: Path, part: str) -> None:
+def test_a_base_model_of_pickles_is_never_run(
+    world: World, tmp_path: Path, marker: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = Path(shutil.copytree(world.make(world.stage("personalize")) / "checkpoint-2", tmp_path / "model"))
     for weights in (model / part).glob("*.safetensors"):
         weights.unlink()
         write_pickle(weights.with_suffix(".bin"), marker, how="archive")
     words = ("personalize", "--profile", "demo", "--image", str(world.one_shot), "--base-model", str(model))
     words += ("--output", str(tmp_path / "out"))
-    refused(with_settings(*words, settings=PERSONALIZE), marker, tmp_path / "out")
+    words = with_settings(*words, settings=PERSONALIZE)[len(DATUM) :]
+    refused(words, marker, tmp_path / "out", capsys)
 
 
-@pytest.mark.parametrize("name", ["adapt", "personalize"])
+@pytest.mark.parametrize("name", ["adapt", "personalize"] if ALL else ["adapt"])
 def test_saved_state_is_never_run(world: World, tmp_path: Path, marker: Path, name: str) -> None:
     """Its record has the right digest of the pickle, as somebody who may write there can arrange."""
     stage = world.stage(name)

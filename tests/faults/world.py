@@ -329,6 +329,9 @@ class World:
         return Stage(name="report", words=(*DATUM, *words), place=place)
 
 
+ALL = os.environ.get("DATUM_FAULTS") == "all"
+"""Whether all stages are tried, as by `make faults`, or the few that take seconds."""
+
 STAGES = ("convert", "ingest", "personalize", "generate", "adapt", "adapt-workers", "evaluate", "report")
 """The stages whose input a `World` makes; `fetch_stage` is one more, for which a store must be up."""
 
