@@ -13,7 +13,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Wrong arguments are bad input like any other: one line, without the usage."""
-        self.exit(BAD_INPUT, one_line(f"{self.prog}: {shortened(message, 400)}; see {self.prog} --help") + "\n")
+        line = f"{self.prog}: {shortened(message, 400)}; see {self.prog} --help"
+        self.exit(BAD_INPUT, one_line(line) + "\n")
 
     def add_path(self, name: str, metavar: str, meaning: str, *, required: bool = False) -> None:
         self.add_argument(name, type=Path, required=required, metavar=metavar, help=meaning)

@@ -1,9 +1,4 @@
-<<<<<<< HEAD
-"""Weights, state and models from strangers: no code of theirs runs, and no file of theirs fills the
-memory."""
-=======
 """Weights, state and models from strangers: no code of theirs runs, and no file fills the memory."""
->>>>>>> issue9-forms
 
 import hashlib
 import json
