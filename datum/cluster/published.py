@@ -9,11 +9,13 @@ from pathlib import Path
 
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError, TemporaryFaultError
+from datum.formats.published_report import find_report
 from datum.formats.report_figures import REPORT_FIGURES, parse_figures, read_figures
 from datum.outputs import building, is_complete, require_room, sha256
 from datum.provenance import Provenance
-from datum.store import Store, get_folder, open_store
+from datum.store import Access, Store, open_store
 from datum.telemetry import log
+from datum.transfer import fetch_into
 
 
 def require_fetchable(settings: ClusterSettings, output: Path) -> None:
@@ -34,14 +36,15 @@ def fetch_report(settings: ClusterSettings, run_id: str, output: Path) -> None:
     provenance = Provenance(stage="submit", arguments={"run": run_id})
     if is_complete(output, provenance):
         return
-    store = _open(settings, run_id)
-    if not store.exists(REPORT_FIGURES):
+    _open(settings, run_id)
+    report = find_report(f"{settings.reports}/{run_id}")
+    if report is None:
         raise InputError(
             f"run {run_id}: has no report at {settings.reports}/{run_id}; it is there when the run's task "
             "'report' has succeeded"
         )
     with building(output, provenance) as folder:
-        get_folder(store, "", folder)
+        fetch_into(report, folder)
         checkpoint = read_figures(folder)["median_checkpoint"]
         if sha256(folder / checkpoint["file"]) != checkpoint["sha256"]:
             raise TemporaryFaultError(f"{checkpoint['file']}: arrived with another SHA-256 than published")
@@ -56,7 +59,7 @@ def published_miou(settings: ClusterSettings, run_ids: Sequence[str]) -> dict[st
     if not run_ids:
         return found
     try:
-        store = _open(settings, "")
+        store = _open(settings, "", patient=False)
         for run_id in run_ids:
             try:
                 name = f"{run_id}/{REPORT_FIGURES}"
@@ -69,9 +72,11 @@ def published_miou(settings: ClusterSettings, run_ids: Sequence[str]) -> dict[st
     return found
 
 
-def _open(settings: ClusterSettings, run_id: str) -> Store:
+def _open(settings: ClusterSettings, run_id: str, *, patient: bool = True) -> Store:
+    place = f"{settings.reports}/{run_id}"
     try:
-        return open_store(f"{settings.reports}/{run_id}")
+        access = Access.from_environment(place, patient=patient) if place.startswith("s3://") else None
+        return open_store(place, access)
     except InputError as error:
         raise InputError(
             f"{error}; S3_ENDPOINT is {settings.store_endpoint} to pods and may need a port-forward from "
