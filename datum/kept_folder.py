@@ -41,20 +41,20 @@ def put_folder(store: Store, folder: Path, prefix: str) -> None:
 
 
 def get_folder(store: Store, prefix: str, folder: Path) -> bool:
-    """Brings every file that was put under the name `prefix` into `folder`; whether there was any.
+    """Brings every file that was put under the name `prefix` into `folder`; whether there was any. Without
+    a list of them these are the files that lie there, all where `prefix` is empty.
 
     Raises `InputError`, before anything is written, for a name that cannot be a file below one folder.
     """
-    place = f"{prefix.rstrip('/')}/"
+    place = f"{prefix.rstrip('/')}/" if prefix else ""
     try:
         files = parse_index(store.read_bytes(place + INDEX_OF_KEPT), place + INDEX_OF_KEPT)
     except KeyError:
-        # As datum 0.1 put it: file by file, under their own names.
         keys = {entry.key.removeprefix(place): entry for entry in store.entries(place)}
         sources = {name: (entry.key, "", entry.size) for name, entry in keys.items()}
     else:
         sources = {name: (_CONTENTS + file.sha256, file.sha256, file.size) for name, file in files.items()}
-    require_file_names(sources, place)
+    require_file_names(sources, place or "the store")
     for name in sources:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
 
@@ -62,5 +62,5 @@ def get_folder(store: Store, prefix: str, folder: Path) -> bool:
         key, digest, _ = sources[name]
         store.get(key, folder / name, digest)
 
-    at_once(f"get {place}", {name: size for name, (_, _, size) in sources.items()}, download)
+    at_once(f"get {place or folder.name}", {name: size for name, (_, _, size) in sources.items()}, download)
     return bool(sources)

@@ -126,18 +126,6 @@ def fetch(uri: str, scratch: Path, *, only: Sequence[str] = ()) -> Path:
     )
 
 
-def fetch_into(uri: str, folder: Path) -> None:
-    """Brings the files of the folder `uri` of a store into `folder`, verified as by `fetch`."""
-    store, files = open_store(uri), remote_files(uri)
-    for name in files:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    at_once(
-        f"fetch {uri.rstrip('/').rpartition('/')[2]}",
-        {name: file.size for name, file in files.items()},
-        lambda name: _download(store, uri, name, files[name], folder / name),
-    )
-
-
 def remote_files(
     uri: str, *, only: Sequence[str] = (), access: Access | None = None
 ) -> dict[str, RemoteFile]:

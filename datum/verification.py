@@ -17,9 +17,10 @@ from datum.diffusion.base_model import PACKAGED, PACKAGED_FOLDER, digest_of_file
 from datum.errors import InputError
 from datum.formats.generated import MANIFEST
 from datum.formats.metrics import METRICS
+from datum.kept_folder import get_folder
 from datum.outputs import digests_below, is_temporary, sha256
 from datum.provenance import NAMED, PROVENANCE, read_provenance
-from datum.store import get_folder, local_path, open_store
+from datum.store import local_path, open_store
 from datum.telemetry import log
 
 PHOTOGRAPH = "one_shot.png"

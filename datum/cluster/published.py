@@ -9,13 +9,12 @@ from pathlib import Path
 
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError, TemporaryFaultError
-from datum.formats.published_report import find_report
 from datum.formats.report_figures import REPORT_FIGURES, parse_figures, read_figures
+from datum.kept_folder import get_folder
 from datum.outputs import building, is_complete, require_room, sha256
 from datum.provenance import Provenance
 from datum.store import Access, Store, open_store
 from datum.telemetry import log
-from datum.transfer import fetch_into
 
 
 def require_fetchable(settings: ClusterSettings, output: Path) -> None:
@@ -36,15 +35,14 @@ def fetch_report(settings: ClusterSettings, run_id: str, output: Path) -> None:
     provenance = Provenance(stage="submit", arguments={"run": run_id})
     if is_complete(output, provenance):
         return
-    _open(settings, run_id)
-    report = find_report(f"{settings.reports}/{run_id}")
-    if report is None:
+    store = _open(settings, run_id)
+    if not store.exists(REPORT_FIGURES):
         raise InputError(
             f"run {run_id}: has no report at {settings.reports}/{run_id}; it is there when the run's task "
             "'report' has succeeded"
         )
     with building(output, provenance) as folder:
-        fetch_into(report, folder)
+        get_folder(store, "", folder)
         checkpoint = read_figures(folder)["median_checkpoint"]
         if sha256(folder / checkpoint["file"]) != checkpoint["sha256"]:
             raise TemporaryFaultError(f"{checkpoint['file']}: arrived with another SHA-256 than published")

@@ -9,7 +9,7 @@ are never part of a URI, a setting or a message.
 
 from pathlib import Path
 
-from datum.store.access import Access, is_http_url
+from datum.store.connection import Access, is_http_url
 from datum.store.folder import FolderStore
 from datum.store.protocol import DamagedError, Entry, Store
 from datum.store.s3 import S3Store

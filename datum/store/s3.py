@@ -25,8 +25,8 @@ from xml.etree import ElementTree
 from datum.errors import InputError, TemporaryFaultError
 from datum.outputs import replacing, sha256
 from datum.patience import persevere
-from datum.store.access import Access
 from datum.store.answers import LOST_UPLOAD_CODES, FinalAnswerError, as_our_errors
+from datum.store.connection import Access
 from datum.store.parts import Part, joining_request
 from datum.store.protocol import DamagedError, Entry, Store
 from datum.store.uris import require_key
@@ -296,6 +296,10 @@ class S3Store(Store):
         response.release_conn()
         if response.status != 206 and start:
             raise FinalAnswerError(f"{self._where(key)}: the store answers whole files alone, expected parts")
+        whole = "content-range" if response.status == 206 else "content-length"
+        if whole not in response.headers or "etag" not in response.headers:
+            # A connection that breaks off among the headers leaves an answer that looks like an empty file.
+            raise TemporaryFaultError(f"{self._where(key)}: arrived without all of its headers")
         declared = response.headers.get("content-range", "").rpartition("/")[2]
         size = int(declared) if declared.isdecimal() else len(data)
         if response.status == 206 and len(data) != min(length, size - start):
