@@ -8,8 +8,6 @@ Starts SeaweedFS, publishes and fetches FILES (default 5000) files of 200 kB and
 memory is measured; ours digests, uploads with checksums and verifies, s3transfer copies. Then 18,000
 objects of state are removed. It fails where a byte differs, where many files are not 1.5 times as fast as
 s3transfer's or the large one is slower, and where a process takes 300 MB.
-
-@FIGURES@
 """
 
 import filecmp
