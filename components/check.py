@@ -12,7 +12,7 @@ from datum.errors import InputError
 from datum.methods import DRAWN_BENCHMARK
 from datum.prompts import build_prompts, require_prompt
 from datum.segmentation.pretrained_file import pretrained_file
-from datum.store import open_store
+from datum.store import local_path, open_store, require_place, require_run_id
 
 
 def check_parameters(
@@ -31,14 +31,19 @@ def check_parameters(
     pretrained_encoder: str,
     inputs: Sequence[str],
     places: Sequence[str],
+    resume_from: str,
     images: Sequence[str],
 ) -> None:
     """Raises `InputError` for parameters of a pipeline run that cannot work.
 
     `variants` are further overrides, each of which is to go with the others; `inputs` are files or URIs that
-    must be there, and `places` URIs that the run writes below, empty ones aside; `images` must be named by
-    digest.
+    must be there, and `places` URIs that the run writes below, empty ones aside; `resume_from` is the id of
+    an earlier run, or empty; `images` must be named by digest.
     """
+    for uri in filter(None, (source, target, base_model, *named, *inputs, *places)):
+        require_place(uri)
+    if resume_from:
+        require_run_id("resume_from", resume_from)
     chosen = [f"run.benchmark={benchmark}", f"run.method={method}", f"run.encoder={encoder}"]
     if base_model and not base_model.startswith("s3://"):
         chosen.append(f"personalization.base_model={base_model}")
@@ -65,8 +70,8 @@ def check_parameters(
                 "image's name and a tag may move; name the digest"
             )
     for uri in filter(None, inputs):
-        folder, _, name = uri.rpartition("/")
-        if not open_store(folder or ".").exists(name):
+        path, (folder, _, name) = local_path(uri), uri.rpartition("/")
+        if not (path.is_file() if path is not None else open_store(folder).exists(name)):
             raise InputError(f"{uri}: not there; name a file that is")
     for place in filter(None, places):
         # This asks for a key, which fails where the endpoint, the secret or the bucket is wrong.

@@ -96,37 +96,50 @@ def scratch() -> Path:
 def own_state(state: str, resume_from: str) -> str | None:
     """URI below which a task of this run keeps what it resumes from; None where no `state` is kept.
 
-    A retried task is of the same run and finds its state there. `resume_from` names an earlier run whose
-    state is taken over.
+    A retried task is of the same run and finds its state there. `resume_from` names an earlier run: what this
+    one has not kept yet is read from that one's place, to which nothing is written, since it may be at work
+    still. Raises `InputError` for an id that is none.
     """
-    run_id = resume_from or os.environ.get(RUN_ID, "")
-    return f"{state.rstrip('/')}/{run_id}" if state and run_id else None
+    from datum.store import require_place, require_run_id, succeed
+
+    run_id = os.environ.get(RUN_ID, "")
+    for name, value in (("resume_from", resume_from), (RUN_ID, run_id)):
+        if value:
+            require_run_id(name, value)
+    if not state or not run_id:
+        return None
+    require_place(state)
+    place = f"{state.rstrip('/')}/{run_id}"
+    if resume_from and resume_from != run_id:
+        succeed(place, f"{state.rstrip('/')}/{resume_from}")
+    return place
 
 
 def publish_report(folder: Path, reports: str) -> None:
-    """Copies a report to `<reports>/<run id>/`, where `datum submit` and `datum runs` find it.
+    """Copies a report to below `<reports>/<run id>/`, where `datum submit` and `datum runs` find it, whole or
+    not at all."""
+    from datum.formats.published_report import publish_report_at
+    from datum.store import require_run_id
 
-    `report.json` goes last: with it there, all is there.
-    """
-    from datum.formats.report_figures import REPORT_FIGURES
-    from datum.store import open_store, put_folder
-
-    place = f"{reports.rstrip('/')}/{os.environ[RUN_ID]}"
-    put_folder(open_store(place), folder, last=REPORT_FIGURES)
+    run_id = os.environ[RUN_ID]
+    require_run_id(RUN_ID, run_id)
+    publish_report_at(f"{reports.rstrip('/')}/{run_id}", folder)
 
 
 def remove_state(state: str, resume_from: str) -> None:
     """Removes what the tasks of this run kept to resume from, for when the run has all its results.
 
-    A run of the paper's size leaves some 45 GB per seed: checkpoints, optimizers, drawn images.
+    A run of the paper's size leaves some 45 GB per seed: checkpoints, optimizers, drawn images. What the run
+    named `resume_from` kept is that one's own and stays, as that of every run without a report.
     """
     from datum.store import open_store
+    from datum.telemetry import log
 
     place = own_state(state, resume_from)
     if place:
-        store = open_store(place)
-        for key in store.list():
-            store.delete(key)
+        log(f"{place}: removed {open_store(place).delete_all()} files of state")
+        if resume_from and resume_from != os.environ[RUN_ID]:
+            log(f"{state.rstrip('/')}/{resume_from}: the state of that run stays; remove it if none needs it")
 
 
 def _end_with(runner: int, stop: Path) -> None:

@@ -14,9 +14,10 @@ from datum import __version__
 from datum.cluster.commands import add_cluster_commands
 from datum.command_parser import CommandParser, add_command
 from datum.config import MOST_SEED, PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
-from datum.errors import exit_status
+from datum.errors import InputError, exit_status
 from datum.methods import BENCHMARKS, ENCODERS, METHODS, METHODS_IN_WORDS, DatasetName
 from datum.processors import processors
+from datum.store import require_place
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -280,8 +281,17 @@ def _seed_and_state(command: CommandParser) -> None:
         "--state",
         dest="state_uri",
         metavar="URI",
+        type=_place,
         help="store of resumable state: file:///folder or s3://bucket/prefix (default: beside the output)",
     )
+
+
+def _place(uri: str) -> str:
+    try:
+        require_place(uri)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return uri
 
 
 def _shard(text: str) -> tuple[int, int]:

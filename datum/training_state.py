@@ -15,13 +15,12 @@ import threading
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple
 
 import torch
 
 from datum.errors import TemporaryFaultError
 from datum.outputs import sha256
-from datum.patience import persevere
 from datum.provenance import Provenance
 from datum.store import Store
 from datum.telemetry import log
@@ -38,8 +37,6 @@ _CHANGING = "changing"
 
 _LARGEST_RECORD = 2**16
 """Bytes of a record that is read; ours take a few hundred."""
-
-Result = TypeVar("Result")
 
 _STORING = 20.0
 """Seconds that a training at its end waits for its newest state to be stored."""
@@ -170,8 +167,8 @@ class TrainingState:
                 self._stored_parts[part] = stored = value, self._put_file(f"{name}-{part}.pt", value)
             files[part] = stored[1]
         record = json.dumps({"step": copy.step, "files": files}).encode()
-        self._patiently(name, lambda: self._store.write_bytes(f"{name}.json", record))
-        self._patiently(name, lambda: self._remove_old(copy.step))
+        self._store.write_bytes(f"{name}.json", record)
+        self._remove_old(copy.step)
 
     def _put_file(self, key: str, value: Any, *, forget: bool = False) -> dict[str, Any]:
         with self._in_transit() as file:
@@ -181,18 +178,15 @@ class TrainingState:
             if forget:
                 # Where the store is away, its memory is not held while the file waits.
                 value.clear()
-            self._patiently(key, lambda: self._store.put(file, key))
+            # A store waits out its own faults; the training goes on meanwhile.
+            self._store.put(file, key)
             found = {"key": key, "sha256": digesting.digest.hexdigest(), "bytes": file.stat().st_size}
-        stored = self._patiently(key, lambda: {entry.key: entry.size for entry in self._store.entries(key)})
+        stored = {entry.key: entry.size for entry in self._store.entries(key)}
         if stored.get(key) != found["bytes"]:
             raise TemporaryFaultError(
                 f"training state {key}: {stored.get(key)} of {found['bytes']} bytes arrived in the store"
             )
         return found
-
-    def _patiently(self, what: str, attempt: Callable[[], Result]) -> Result:
-        """`attempt`, repeated while the store is away; the training goes on meanwhile."""
-        return persevere(f"training state {what}", attempt)
 
     def _remove_old(self, newest: int) -> None:
         """Removes all but the last two states up to `newest`; later ones were passed over when it was

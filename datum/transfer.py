@@ -7,35 +7,29 @@ it never changes. What a user put into a store has no index; it is fetched as it
 
 import contextlib
 import dataclasses
-import errno
 import fcntl
 import hashlib
 import json
-import math
 import os
-import queue
 import re
 import shutil
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from datum.errors import InputError, TemporaryFaultError
+from datum.errors import InputError
 from datum.outputs import sha256
-from datum.store import CONNECTIONS, Access, Store, local_path, open_store, require_file_names
-from datum.telemetry import Progress
+from datum.room import require_disk
+from datum.store import Access, DamagedError, Store, local_path, open_store, require_file_names
+from datum.telemetry import log
+from datum.threads import at_once
 
 INDEX = "dataset.json"
 """Key of the index below a published folder: `{"files": {name: {"size": bytes, "sha256": hexadecimal}}}`."""
 
-THREADS = CONNECTIONS
-"""Files on their way at once: an image takes its time in round trips, not in bytes."""
-
 _SHA256 = re.compile("[0-9a-f]{64}")
 _NAMED_BY_DIGEST = re.compile("-([0-9a-f]{16})/?$")
 """How the URI of a published folder ends."""
-_MEGABYTE = 10**6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +41,7 @@ class RemoteFile:
     sha256: str = ""
     """Hexadecimal digest; empty where there is no index."""
     version: str = ""
-    """The store's own version; empty where there is an index."""
+    """The store's own version, or of a file here the time of its last change; empty of a file of an index."""
 
 
 def publish(folder: Path, base: str, name: str, *, leaving_out: Collection[str] = ()) -> str:
@@ -56,8 +50,10 @@ def publish(folder: Path, base: str, name: str, *, leaving_out: Collection[str] 
     Links are followed; files whose relative names are in `leaving_out` stay behind. What is already there is
     not uploaded again, so an interrupted call is resumed by the next one.
 
-    Raises `InputError` for an empty folder and for one with a file of the index's name.
+    Raises `InputError` for an empty folder, for one with a file of the index's name, and for a file that
+    changes meanwhile.
     """
+    open_store(base)
     found = {
         file.relative_to(folder).as_posix(): file
         for directory, _, names in os.walk(folder, followlinks=True)
@@ -68,16 +64,31 @@ def publish(folder: Path, base: str, name: str, *, leaving_out: Collection[str] 
         raise InputError(f"{folder}: holds no file, expected a folder to publish below {base}")
     if INDEX in files:
         raise InputError(f"{folder / INDEX}: has the name that a published folder's index takes; rename it")
-    index = _described(files, f"hash {name}")
+    index = described(files, f"hash {name}")
     uri = f"{base.rstrip('/')}/{name}-{content_digest(index)}"
     store = open_store(uri)
     there = {entry.key: entry.size for entry in store.entries()}
-    missing = {name: file.size for name, file in index.items() if there.get(name) != file.size}
-    _transfer(f"publish {name}", missing, lambda name: store.put(files[name], name))
-    if missing or INDEX not in there:
-        content = {name: {"size": file.size, "sha256": file.sha256} for name, file in index.items()}
-        store.write_bytes(INDEX, json.dumps({"files": content}).encode())
+    if INDEX in there:
+        read_index(uri)
+
+    def upload(name: str) -> None:
+        file = index[name]
+        if there.get(name) != file.size or not is_put(store, name, file.sha256):
+            put_described(store, files[name], name, file)
+
+    at_once(f"publish {name}", {name: file.size for name, file in index.items()}, upload)
+    if INDEX not in there and not store.swap_bytes(INDEX, index_bytes(index), ""):
+        read_index(uri)
+        log(f"{uri}: another process has published the same meanwhile; its index stays")
     return uri
+
+
+def is_put(store: Store, key: str, digest: str) -> bool:
+    """Whether the content of `key` was put with this SHA-256."""
+    try:
+        return store.digest_of(key) == digest
+    except KeyError:
+        return False
 
 
 def content_digest(files: Mapping[str, RemoteFile]) -> str:
@@ -94,10 +105,11 @@ def fetch(uri: str, scratch: Path, *, only: Sequence[str] = ()) -> Path:
 
     `only` are prefixes of the names to fetch, all by default. A copy that is there already is returned at
     once, one that was interrupted is resumed. Every file's size is verified, and its SHA-256 where `uri` has
-    an index; a wrong file is fetched once more.
+    an index; a wrong file is fetched again.
 
-    Raises `InputError` where there is nothing at `uri`, for a name that leads out of the folder, and where
-    the files do not fit into `scratch`; `TemporaryFaultError` for a file that stays wrong.
+    Raises `InputError` where there is nothing at `uri` and for a name that leads out of the folder,
+    `TemporaryFaultError` where the files do not fit into `scratch`, and `DamagedError` for a file that stays
+    wrong.
     """
     if (path := local_path(uri)) is not None:
         return path
@@ -145,23 +157,35 @@ def read_index(uri: str, access: Access | None = None) -> dict[str, RemoteFile] 
         content = open_store(uri, access).read_bytes(INDEX)
     except KeyError:
         return None
+    files = parse_index(content, f"{uri}/{INDEX}")
+    named = _NAMED_BY_DIGEST.search(uri)
+    if named and named.group(1) != content_digest(files):
+        raise InputError(
+            f"{uri}/{INDEX}: lists other files than were published; remove it and run the ingestion again"
+        )
+    return files
+
+
+def index_bytes(files: Mapping[str, RemoteFile]) -> bytes:
+    """The content of an index."""
+    content = {name: {"size": file.size, "sha256": file.sha256} for name, file in files.items()}
+    return json.dumps({"files": content}).encode()
+
+
+def parse_index(content: bytes, where: str) -> dict[str, RemoteFile]:
+    """The reverse; raises `InputError`, which says `where`, for what `index_bytes` did not make."""
     try:
         entries = json.loads(content)["files"].items()
         files = {
             str(name): RemoteFile(size=int(entry["size"]), sha256=str(entry["sha256"]))
             for name, entry in entries
         }
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         files = {}
     if not files or any(file.size < 0 or not _SHA256.fullmatch(file.sha256) for file in files.values()):
         raise InputError(
-            f"{uri}/{INDEX}: not the index of a folder that datum published; remove it (for an ingested data "
+            f"{where}: not the index of a folder that datum published; remove it (for an ingested data "
             "set, then run the ingestion again)"
-        )
-    named = _NAMED_BY_DIGEST.search(uri)
-    if named and named.group(1) != content_digest(files):
-        raise InputError(
-            f"{uri}/{INDEX}: lists other files than were published; remove it and run the ingestion again"
         )
     return files
 
@@ -175,7 +199,7 @@ def is_published(uri: str, access: Access | None = None) -> bool:
     return all(there.get(name) == file.size for name, file in files.items())
 
 
-def _described(files: Mapping[str, Path], description: str) -> dict[str, RemoteFile]:
+def described(files: Mapping[str, Path], description: str) -> dict[str, RemoteFile]:
     """Size and SHA-256 of every file, in the order of `files`."""
     sizes = {name: file.stat().st_size for name, file in files.items()}
     digests: dict[str, str] = {}
@@ -183,8 +207,26 @@ def _described(files: Mapping[str, Path], description: str) -> dict[str, RemoteF
     def describe(name: str) -> None:
         digests[name] = sha256(files[name])
 
-    _transfer(description, sizes, describe)
-    return {name: RemoteFile(size=size, sha256=digests[name]) for name, size in sizes.items()}
+    versions = {name: _changed_at(file) for name, file in files.items()}
+    at_once(description, sizes, describe)
+    return {
+        name: RemoteFile(size=size, sha256=digests[name], version=versions[name])
+        for name, size in sizes.items()
+    }
+
+
+def put_described(store: Store, file: Path, key: str, description: RemoteFile) -> None:
+    """Copies `file` to `key`; raises `InputError` where it is not as `described` found it any more."""
+    store.put(file, key, description.sha256)
+    # A new hard link to it changes the time too.
+    if _changed_at(file) != description.version and sha256(file) != description.sha256:
+        store.delete(key)
+        raise InputError(f"{file}: was changed since it was read first; run the same command again")
+
+
+def _changed_at(file: Path) -> str:
+    """Time of the last change of any kind, which nobody can set back."""
+    return str(file.stat().st_ctime_ns)
 
 
 def _fetch(uri: str, files: Mapping[str, RemoteFile], scratch: Path) -> Path:
@@ -198,11 +240,15 @@ def _fetch(uri: str, files: Mapping[str, RemoteFile], scratch: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(scratch / f"{key}.lock"):
         if folder.exists():
-            return folder
+            # A loss of power may have taken what was not on the disk yet.
+            if all(_size(folder / name) == file.size for name, file in files.items()):
+                return folder
+            folder.rename(partial)
         shutil.rmtree(downloads, ignore_errors=True)
         for directory in {(partial / name).parent for name in files} | {downloads}:
             directory.mkdir(parents=True, exist_ok=True)
-        missing = {name: file.size for name, file in files.items() if not (partial / name).exists()}
+        whole = _whole(partial, files)
+        missing = {name: file.size for name, file in files.items() if name not in whole}
         store, numbers = open_store(uri), {name: number for number, name in enumerate(missing)}
 
         def download(name: str) -> None:
@@ -210,102 +256,38 @@ def _fetch(uri: str, files: Mapping[str, RemoteFile], scratch: Path) -> Path:
             _download(store, uri, name, files[name], temporary)
             temporary.rename(partial / name)
 
-        with _enough_space(uri, sum(missing.values()), scratch):
-            _transfer(f"fetch {folder.name}", missing, download)
+        require_disk(scratch, sum(missing.values()), f"a copy of {uri}")
+        at_once(f"fetch {folder.name}", missing, download)
         downloads.rmdir()
         partial.rename(folder)
     return folder
 
 
+def _whole(folder: Path, files: Mapping[str, RemoteFile]) -> set[str]:
+    """The names of those `files` that an interrupted call has brought into `folder`."""
+    there = {name: folder / name for name, file in files.items() if _size(folder / name) == file.size}
+    found = described(there, f"check {folder.name}")
+    return {name for name, file in found.items() if file.sha256 == (files[name].sha256 or file.sha256)}
+
+
+def _size(file: Path) -> int:
+    """Bytes; -1 where there is no such file."""
+    return file.stat().st_size if file.is_file() else -1
+
+
 def _download(store: Store, uri: str, name: str, expected: RemoteFile, file: Path) -> None:
-    """Writes `name` to `file`, verified; tries once more where it is wrong or the connection breaks."""
-    for last_try in (False, True):
-        try:
-            store.get(name, file)
-        except KeyError:
-            raise InputError(
-                f"{uri}/{name}: is gone; upload it again (for an ingested data set: run the ingestion again)"
-            ) from None
-        except TemporaryFaultError:
-            if last_try:
-                raise
-            continue
-        found = RemoteFile(size=file.stat().st_size, sha256=sha256(file) if expected.sha256 else "")
-        if (found.size, found.sha256) == (expected.size, expected.sha256):
-            return
-    raise TemporaryFaultError(
-        f"{uri}/{name}: damaged: found {_state(found)}, expected {_state(expected)}; where it stays so, "
-        "remove the object and upload it again"
-    )
-
-
-def _state(file: RemoteFile) -> str:
-    return f"{file.size} bytes" + (f" with SHA-256 {file.sha256[:12]}…" if file.sha256 else "")
-
-
-def _transfer(description: str, sizes: Mapping[str, int], work: Callable[[str], None]) -> None:
-    """Calls `work` with every name, `THREADS` at once, and shows files, MB and time left.
-
-    The first exception ends it: the other threads stop after the file that they are at. They are daemons,
-    so that a process interrupted from the keyboard does not wait for them.
-    """
-    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    finished: queue.SimpleQueue[tuple[str, BaseException | None]] = queue.SimpleQueue()
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.is_set():
-            try:
-                name = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                work(name)
-            except BaseException as error:
-                finished.put((name, error))
-            else:
-                finished.put((name, None))
-
-    for name in sizes:
-        waiting.put(name)
-    progress = Progress(description, math.ceil(sum(sizes.values()) / _MEGABYTE), unit="MB")
-    megabytes = size = 0
+    """Writes `name` to `file`, verified."""
     try:
-        for _ in range(min(THREADS, len(sizes))):
-            threading.Thread(target=run, daemon=True).start()
-        for done in range(1, len(sizes) + 1):
-            name, error = finished.get()
-            if error:
-                raise error
-            size += sizes[name]
-            whole = math.ceil(size / _MEGABYTE) if done == len(sizes) else size // _MEGABYTE
-            progress.advance(whole - megabytes, note=f"{done}/{len(sizes)} files")
-            megabytes = whole
-    finally:
-        stop.set()
-
-
-@contextlib.contextmanager
-def _enough_space(uri: str, needed: int, scratch: Path) -> Iterator[None]:
-    """Raises `InputError` where `needed` bytes do not fit into `scratch`, before the block or in it."""
-    free = shutil.disk_usage(scratch).free
-    remedy = "give the scratch volume a larger size, or make room"
-    if needed > free:
+        store.get(name, file, expected.sha256)
+    except KeyError:
         raise InputError(
-            f"{uri}: needs {_gigabytes(needed)}, found {_gigabytes(free)} free in {scratch}; {remedy}"
+            f"{uri}/{name}: is gone; upload it again (for an ingested data set: run the ingestion again)"
+        ) from None
+    if file.stat().st_size != expected.size:
+        raise DamagedError(
+            f"{uri}/{name}: damaged: found {file.stat().st_size} bytes, expected {expected.size}; where it "
+            "stays so, remove the object and upload it again"
         )
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
-                f"{scratch}: is full, while {_gigabytes(needed)} of {uri} are fetched; {remedy}"
-            ) from None
-        raise
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"
 
 
 @contextlib.contextmanager

@@ -17,9 +17,10 @@ from datum.diffusion.base_model import PACKAGED, PACKAGED_FOLDER, digest_of_file
 from datum.errors import InputError
 from datum.formats.generated import MANIFEST
 from datum.formats.metrics import METRICS
+from datum.kept_folder import get_folder
 from datum.outputs import digests_below, is_temporary, sha256
 from datum.provenance import MANIFEST_DIGEST, NAMED, PROVENANCE, read_provenance
-from datum.store import get_folder, local_path, open_store
+from datum.store import local_path, open_store
 from datum.telemetry import log
 
 PHOTOGRAPH = "one_shot.png"
@@ -176,6 +177,8 @@ def _broken(record: Mapping[str, Any], parent: Mapping[str, Any]) -> tuple[str, 
         case "report", "evaluate":
             runs = [run for group in _groups(inputs) for run in group]
             used, made = outputs.get(METRICS), [run.get("metrics_sha256") for run in runs]
+        case "submit", "report":
+            used, made = digest_of_files(record["outputs"]), [digest_of_files(outputs)]
         case _:
             return None
     return None if used in made else (str(used), ", ".join(map(str, made)))

@@ -31,7 +31,7 @@ class Tasks:
         names = [f"{stage}_image" for stage in STAGES] if caches else []
         # Not every pipeline has all of these.
         defaults = {"encoder": PAPER.run.encoder, "named_one_shots": []}
-        defaults |= dict.fromkeys(("base_model", "pretrained_encoder", "state", "reports"), "")
+        defaults |= dict.fromkeys(("base_model", "pretrained_encoder", "state", "reports", "resume_from"), "")
         return self._task(
             check_parameters,
             "check",

@@ -39,50 +39,77 @@ def _free_port() -> int:
             return port
 
 
-@contextmanager
-def seaweedfs(folder: Path) -> Iterator[str]:
-    """A SeaweedFS server with one user, on loopback, that keeps its data in `folder`; yields its endpoint."""
-    user = {
-        "name": "tests",
-        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-        "actions": ["Admin"],
-    }
-    (folder / "s3.json").write_text(json.dumps({"identities": [user]}))
-    s3, master, filer, volume = (_free_port() for _ in range(4))
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("weed"),
-                "-logtostderr",
-                "mini",
-                f"-dir={folder}",
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-                f"-s3.port={s3}",
-                f"-s3.config={folder / 's3.json'}",
-                "-s3.port.iceberg=0",
-                "-s3.port.lance=0",
-                "-webdav=false",
-                "-admin.ui=false",
-                f"-master.port={master}",
-                f"-filer.port={filer}",
-                f"-volume.port={volume}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    endpoint = f"http://127.0.0.1:{s3}"
-    try:
-        _wait_until_up(server, f"{endpoint}/healthz", folder / "log")
-        yield endpoint
-    finally:
-        server.send_signal(signal.SIGTERM)
+class SeaweedFS:
+    """A SeaweedFS server with one user, on loopback, that keeps its data in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        user = {
+            "name": "tests",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin"],
+        }
+        (folder / "s3.json").write_text(json.dumps({"identities": [user]}))
+        self._folder, self._ports = folder, [_free_port() for _ in range(4)]
+        self.endpoint = f"http://127.0.0.1:{self._ports[0]}"
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        s3, master, filer, volume = self._ports
+        with (self._folder / "log").open("w") as log:
+            process = subprocess.Popen(
+                [
+                    Path(sys.executable).with_name("weed"),
+                    "-logtostderr",
+                    "mini",
+                    f"-dir={self._folder}",
+                    "-ip=127.0.0.1",
+                    "-ip.bind=127.0.0.1",
+                    f"-s3.port={s3}",
+                    f"-s3.config={self._folder / 's3.json'}",
+                    "-s3.port.iceberg=0",
+                    "-s3.port.lance=0",
+                    "-webdav=false",
+                    "-admin.ui=false",
+                    f"-master.port={master}",
+                    f"-filer.port={filer}",
+                    f"-volume.port={volume}",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        _wait_until_up(process, f"{self.endpoint}/healthz", self._folder / "log")
+        return process
+
+    def kill_and_start(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._process = self._start()
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
         try:
-            server.wait(timeout=SHUTDOWN_SECONDS)
+            self._process.wait(timeout=SHUTDOWN_SECONDS)
         except subprocess.TimeoutExpired:
             # Now and then it gives its volumes half a minute to stop.
-            server.kill()
-            server.wait()
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def restarting_seaweedfs(folder: Path) -> Iterator[SeaweedFS]:
+    """A server that can be killed and started again."""
+    server = SeaweedFS(folder)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[str]:
+    """The endpoint of a server that keeps its data in `folder`."""
+    with restarting_seaweedfs(folder) as server:
+        yield server.endpoint
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -100,6 +127,19 @@ def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What was read of files is kept in the user's cache folder, which no test touches."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults that pass are waited out for as long as it takes, with short pauses."""
+    monkeypatch.setenv("DATUM_PATIENCE", "1e9")
+    monkeypatch.setattr("datum.patience.LONGEST_PAUSE", 0.05)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first fault that may pass ends what meets it."""
+    monkeypatch.setenv("DATUM_PATIENCE", "0")
 
 
 @pytest.fixture(scope="session")

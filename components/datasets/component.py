@@ -22,6 +22,7 @@ def check_parameters(
     datasets: str,
     state: str,
     reports: str,
+    resume_from: str,
     images: list[str],
     store_endpoint: str,
     workspace: str,
@@ -47,6 +48,7 @@ def check_parameters(
             pretrained_encoder=pretrained_encoder,
             inputs=[] if pretrained_encoder == "random" else [pretrained_encoder],
             places=[] if workspace else [datasets, state, reports],
+            resume_from=resume_from,
             images=images,
         )
 

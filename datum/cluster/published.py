@@ -4,15 +4,19 @@ It is read from the store itself: KFP's API gives no artifact in one piece. The 
 from the environment, as `datum.store` says; the endpoint of the settings is the one that pods see.
 """
 
+import contextlib
+import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError, TemporaryFaultError
 from datum.formats.report_figures import REPORT_FIGURES, parse_figures, read_figures
+from datum.kept_folder import get_folder
 from datum.outputs import building, is_complete, require_room, sha256
-from datum.provenance import Provenance
-from datum.store import Store, get_folder, open_store
+from datum.provenance import PROVENANCE, Provenance
+from datum.store import Access, Store, open_store
 from datum.telemetry import log
 
 
@@ -40,8 +44,12 @@ def fetch_report(settings: ClusterSettings, run_id: str, output: Path) -> None:
             f"run {run_id}: has no report at {settings.reports}/{run_id}; it is there when the run's task "
             "'report' has succeeded"
         )
+    with contextlib.suppress(KeyError, ValueError):
+        # The folder gets a record of its own, which holds the report's.
+        report = json.loads(store.read_bytes(PROVENANCE))
+        provenance = dataclasses.replace(provenance, made_from={"report": report})
     with building(output, provenance) as folder:
-        get_folder(store, "", folder)
+        get_folder(store, "", folder, leaving_out=[PROVENANCE])
         checkpoint = read_figures(folder)["median_checkpoint"]
         if sha256(folder / checkpoint["file"]) != checkpoint["sha256"]:
             raise TemporaryFaultError(f"{checkpoint['file']}: arrived with another SHA-256 than published")
@@ -56,7 +64,7 @@ def published_miou(settings: ClusterSettings, run_ids: Sequence[str]) -> dict[st
     if not run_ids:
         return found
     try:
-        store = _open(settings, "")
+        store = _open(settings, "", patient=False)
         for run_id in run_ids:
             try:
                 name = f"{run_id}/{REPORT_FIGURES}"
@@ -69,9 +77,11 @@ def published_miou(settings: ClusterSettings, run_ids: Sequence[str]) -> dict[st
     return found
 
 
-def _open(settings: ClusterSettings, run_id: str) -> Store:
+def _open(settings: ClusterSettings, run_id: str, *, patient: bool = True) -> Store:
+    place = f"{settings.reports}/{run_id}"
     try:
-        return open_store(f"{settings.reports}/{run_id}")
+        access = Access.from_environment(place, patient=patient) if place.startswith("s3://") else None
+        return open_store(place, access)
     except InputError as error:
         raise InputError(
             f"{error}; S3_ENDPOINT is {settings.store_endpoint} to pods and may need a port-forward from "

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from datum.disk import flush_folder
 from datum.errors import InputError
+from datum.kept_folder import get_folder, put_folder
 from datum.outputs import link_or_copy, sha256
-from datum.store import Store, get_folder, put_folder
+from datum.store import Store
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

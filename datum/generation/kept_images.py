@@ -2,13 +2,19 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
-from datum.formats.generated import IMAGES, GeneratedImage, append_image
-from datum.store import Store
+from datum.formats.generated import IMAGES, GeneratedImage, append_image, surviving_images
+from datum.store import DamagedError, Store
+from datum.telemetry import log
+from datum.threads import at_once
 
 _RECORDS = "records/"
 """Keys of the records, one per image, written after the image itself."""
+
+_FILE = re.compile(rf"{IMAGES}/im_(\d+)_p\d+\.png")
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class KeptImages:
@@ -19,22 +25,45 @@ class KeptImages:
 
     def keep(self, folder: Path, image: GeneratedImage) -> None:
         """Copies an image of `folder` to the store."""
-        self._store.put(folder / image.file, image.file)
+        self._store.put(folder / image.file, image.file, image.sha256)
         record = json.dumps(dataclasses.asdict(image)).encode()
         self._store.write_bytes(f"{_RECORDS}{image.index:08d}.json", record)
 
     def restore(self, folder: Path) -> None:
         """Brings the images that `folder` lacks there, with their lines of the manifest.
 
-        What is damaged or incomplete is left out by the manifest's own check, and drawn again.
+        What is damaged, incomplete or of another kind is left out, with a line in the log, and drawn again.
         """
-        for key in self._store.list(_RECORDS):
+        present = {image.file for image in surviving_images(folder)}
+        records = {entry.key: entry.size for entry in self._store.entries(_RECORDS)}
+        restored: dict[str, GeneratedImage] = {}
+
+        def bring(key: str) -> None:
+            image = self._read(key)
+            if image and image.file not in present and self._fetch(image, folder):
+                restored[key] = image
+
+        at_once("restore kept images", records, bring)
+        for key in sorted(restored):
+            append_image(folder, restored[key])
+
+    def _read(self, key: str) -> GeneratedImage | None:
+        try:
             image = GeneratedImage(**json.loads(self._store.read_bytes(key)))
-            # Only the base name counts: a record cannot point outside its own folder.
-            file = folder / IMAGES / Path(image.file).name
-            if not file.exists():
-                try:
-                    self._store.get(image.file, file)
-                except KeyError:
-                    continue
-                append_image(folder, image)
+            name = _FILE.fullmatch(image.file)
+            if name and int(name[1]) == image.index and _SHA256.fullmatch(image.sha256):
+                return image
+        except (ValueError, TypeError, KeyError, RecursionError):
+            pass
+        log(f"{key}: is no record of a drawn image; the image is drawn again")
+        return None
+
+    def _fetch(self, image: GeneratedImage, folder: Path) -> bool:
+        file = folder / image.file
+        file.parent.mkdir(exist_ok=True)
+        try:
+            self._store.get(image.file, file, image.sha256)
+        except (KeyError, DamagedError):
+            log(f"{image.file}: is gone from the store or damaged in it; the image is drawn again")
+            return False
+        return True

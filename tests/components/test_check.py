@@ -28,6 +28,7 @@ def check(**changes: Any) -> None:
         "pretrained_encoder": "s3://data/mit_b5.pth",
         "inputs": [],
         "places": [],
+        "resume_from": "",
         "images": [DIGEST],
     }
     check_parameters(**{**parameters, **changes})
@@ -58,6 +59,13 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
         ({"base_model": "no such model"}, "no such folder"),
         ({"pretrained_encoder": ""}, "pretrained_encoder: not given, expected a .pth"),
         ({"pretrained_encoder": "missing.pth"}, "pretrained_encoder missing.pth: no such file"),
+        ({"resume_from": "#"}, "resume_from='#': is no run's id"),
+        ({"resume_from": "../datasets"}, "is no run's id"),
+        ({"source": "s3://data/gta#"}, "s3://data/gta#: has a ? or # in it"),
+        ({"target": "s3://data/x/../y"}, "has . or .."),
+        ({"base_model": "s3://models/a?b"}, "has a ? or # in it"),
+        ({"places": ["s3://bucket/a//b"]}, "an empty part"),
+        ({"inputs": ["http://host/mit_b5.pth"]}, "unknown scheme http://"),
         (
             {"images": [DIGEST, "r/datum-generation:latest"]},
             "image r/datum-generation:latest: expected name@",

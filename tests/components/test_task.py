@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.task import RUN_ID, RUNNER, STATUS_FILE, STOP, failing_with_status, located, own_state, task
+from components.task import RUNNER, STATUS_FILE, STOP, failing_with_status, located, task
 from datum.errors import InputError, TemporaryFaultError
 
 
@@ -68,17 +68,6 @@ def test_without_a_status_file_the_exit_status_is_the_same(
         raise InputError("wrong")
     assert end.value.code == 2
     assert not list(tmp_path.iterdir())
-
-
-def test_state_is_kept_by_run_and_taken_over_from_the_run_that_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv(RUN_ID, raising=False)
-    assert own_state("s3://bucket/state", "") is None
-    monkeypatch.setenv(RUN_ID, "run-2")
-    assert own_state("s3://bucket/state/", "") == "s3://bucket/state/run-2"
-    assert own_state("s3://bucket/state", "run-1") == "s3://bucket/state/run-1"
-    assert own_state("", "run-1") is None
 
 
 def test_a_task_ends_with_the_run_that_it_belongs_to(tmp_path: Path) -> None:

@@ -53,7 +53,12 @@ class Proxy:
                     proxy._at_work.discard(threading.get_ident())
 
             def pass_on(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                declared = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(declared)
+                if len(body) < declared:
+                    # Its client was killed; the server would wait for the rest.
+                    self.close_connection = True
+                    return
                 again = (self.command, self.path) in proxy.requests
                 proxy.requests.append((self.command, self.path))
                 time.sleep(proxy.delay)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from datum.errors import InputError, TemporaryFaultError
-from datum.store import open_store
+from datum.store import DamagedError, open_store
 from datum.transfer import INDEX, fetch, is_published, publish
 from tests.transfer.folders import FETCH, FILES, PUBLISH, Proxy, content_of, folder_of, started
 
@@ -83,7 +83,7 @@ def test_two_processes_fetch_one_uri_into_one_folder(base: str, proxy: Proxy, tm
     assert content_of(fetch(uri, scratch)) == content_of(folder)
 
 
-def test_a_busy_server_is_asked_again(base: str, proxy: Proxy, tmp_path: Path) -> None:
+def test_a_busy_server_is_asked_again(base: str, proxy: Proxy, tmp_path: Path, patient: None) -> None:
     folder = folder_of(tmp_path / "folder")
     proxy.busy = "once"
     uri = publish(folder, base, "gta")
@@ -92,17 +92,39 @@ def test_a_busy_server_is_asked_again(base: str, proxy: Proxy, tmp_path: Path) -
     assert proxy.count("GET", ".png") == 2 * FILES
 
 
-def test_a_server_that_stays_busy_is_a_temporary_fault(
-    base: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_stays_busy_is_a_temporary_fault_when_patience_ends(
+    base: str,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    patient: None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("urllib3.util.retry.Retry.get_backoff_time", lambda self: 0)
     proxy.busy = "always"
+    monkeypatch.setattr("datum.patience.patience_ends", lambda: time.monotonic() + 0.5)
     with pytest.raises(TemporaryFaultError, match="SlowDown"):
         open_store(base).read_bytes("key")
-    assert len(proxy.requests) == 7
+    tries = [
+        line for line in capsys.readouterr().err.splitlines() if "SlowDown" in line and "again in" in line
+    ]
+    assert len(tries) > 3 and len(proxy.requests) == len(tries) + 2
 
 
-def test_a_download_that_breaks_off_is_fetched_again(base: str, proxy: Proxy, tmp_path: Path) -> None:
+def test_a_server_that_is_away_for_a_time_is_waited_for_and_one_thread_says_so(
+    base: str, proxy: Proxy, tmp_path: Path, patient: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(tmp_path / "folder")
+    proxy.busy = "always"
+    back = threading.Timer(0.5, lambda: setattr(proxy, "busy", "never"))
+    back.start()
+    uri = publish(folder, base, "gta")
+    assert content_of(fetch(uri, tmp_path / "scratch")) == content_of(folder)
+    tries = [line for line in capsys.readouterr().err.splitlines() if "again in" in line]
+    assert 3 < len(tries) < 20, "one line a try, whatever the number of threads"
+
+
+def test_a_download_that_breaks_off_is_fetched_again(
+    base: str, proxy: Proxy, tmp_path: Path, patient: None
+) -> None:
     folder = folder_of(tmp_path / "folder", 8, size=200_000)
     uri = publish(folder, base, "gta")
     proxy.cut_answers = 3
@@ -111,10 +133,12 @@ def test_a_download_that_breaks_off_is_fetched_again(base: str, proxy: Proxy, tm
     assert proxy.count("GET", ".png") == 8 + 3
 
 
-def test_what_breaks_off_is_a_temporary_fault_and_no_file(base: str, proxy: Proxy, tmp_path: Path) -> None:
+def test_what_breaks_off_is_a_temporary_fault_and_no_file(
+    base: str, proxy: Proxy, tmp_path: Path, impatient: None
+) -> None:
     store = open_store(base)
     store.write_bytes("a.png", bytes(3_000_000))
-    proxy.cut_answers = 2
+    proxy.cut_answers = 4
     with pytest.raises(TemporaryFaultError, match="out of reach"):
         store.read_bytes("a.png")
     with pytest.raises(TemporaryFaultError, match="out of reach"):
@@ -129,9 +153,9 @@ def test_a_damaged_object_is_named_and_leaves_nothing_whole(base: str, proxy: Pr
     content = (folder / name).read_bytes()
     open_store(uri).write_bytes(name, b"x" + content[1:])
     proxy.requests.clear()
-    with pytest.raises(TemporaryFaultError, match=rf"{uri}/{name}: damaged: found 5000 bytes with SHA-256"):
+    with pytest.raises(DamagedError, match=rf"{uri}/{name}: damaged: found SHA-256"):
         fetch(uri, tmp_path / "scratch")
-    assert proxy.count("GET", "00007.png") == 2
+    assert proxy.count("GET", "00007.png") == 3
     assert not list((tmp_path / "scratch").glob("*/gta-*"))
     open_store(uri).write_bytes(name, content)
     assert content_of(fetch(uri, tmp_path / "scratch")) == content_of(folder)

@@ -104,7 +104,7 @@ def test_a_local_path_is_returned_as_it_is(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     assert fetch(str(tmp_path), scratch) == tmp_path
     assert fetch(f"file://{tmp_path}/a%20b", scratch) == tmp_path / "a b"
-    assert fetch(f"file://{tmp_path}#fingerprint", scratch) == tmp_path
+    assert fetch(f"file://{tmp_path}#0123456789abcdef", scratch) == tmp_path
     assert not scratch.exists()
 
 

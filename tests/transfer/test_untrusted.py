@@ -85,6 +85,8 @@ def test_a_folder_that_does_not_fit_is_refused_before_anything_is_fetched(
     base: str, proxy: Proxy, tmp_path: Path
 ) -> None:
     open_store(f"{base}/huge").write_bytes(INDEX, index_of(["a", "b"], size=10**18))
-    with pytest.raises(InputError, match=r"needs 2e\+09 GB, found .* GB free in .*; give the scratch volume"):
+    with pytest.raises(
+        TemporaryFaultError, match=r"GB of disk are free, expected 2e\+09 GB for a copy of s3:"
+    ):
         fetch(f"{base}/huge", tmp_path / "scratch")
     assert proxy.count("GET", "huge/a") == 0

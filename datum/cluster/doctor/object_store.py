@@ -21,7 +21,7 @@ from datum.transfer import INDEX, is_published, remote_files
 SECRET_KEYS = ("accesskey", "secretkey")
 """Keys of a store's secret, as KFP's own secret names them."""
 
-IMPATIENT: dict[str, Any] = {"timeout": TIMEOUT, "retries": 0}
+IMPATIENT: dict[str, Any] = {"timeout": TIMEOUT, "patient": False}
 """How the doctor asks a store that may not answer at all."""
 
 _CLUSTER_HOST = re.compile(r"(?P<service>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)(\.svc(\.cluster\.local)?)?")

@@ -1,0 +1,89 @@
+"""Work on many things at once.
+
+All threads are daemons, so that a process that is interrupted or stopped does not wait for them.
+"""
+
+import math
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from typing import TypeVar
+
+from datum.telemetry import Progress
+
+THREADS = 16
+"""Files on their way at once: an image takes its time in round trips, not in bytes."""
+
+_MEGABYTE = 10**6
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def at_once(description: str, sizes: Mapping[str, int], work: Callable[[str], None]) -> None:
+    """Calls `work` with every name, `THREADS` at once, and shows files, MB and time left.
+
+    The first exception ends it: the other threads stop after the file that they are at.
+    """
+    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[str, BaseException | None]] = queue.SimpleQueue()
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            try:
+                name = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                work(name)
+            except BaseException as error:
+                finished.put((name, error))
+            else:
+                finished.put((name, None))
+
+    for name in sizes:
+        waiting.put(name)
+    progress = Progress(description, math.ceil(sum(sizes.values()) / _MEGABYTE), unit="MB")
+    megabytes = size = 0
+    try:
+        for _ in range(min(THREADS, len(sizes))):
+            threading.Thread(target=run, daemon=True).start()
+        for done in range(1, len(sizes) + 1):
+            name, error = finished.get()
+            if error:
+                raise error
+            size += sizes[name]
+            whole = math.ceil(size / _MEGABYTE) if done == len(sizes) else size // _MEGABYTE
+            progress.advance(whole - megabytes, note=f"{done}/{len(sizes)} files")
+            megabytes = whole
+    finally:
+        stop.set()
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
+    """The results of `work`, in the order of `items`; at most `ahead` are begun before they are taken."""
+    begun: deque[Future[Result]] = deque()
+    for item in items:
+        if len(begun) == ahead:
+            yield begun.popleft().result()
+        begun.append(_begun(work, item))
+    while begun:
+        yield begun.popleft().result()
+
+
+def _begun(work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            result = work(item)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
