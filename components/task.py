@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from datum.errors import exit_status
+from datum.provenance import IMAGE
 
 STATUS_FILE = "DATUM_TASK_STATUS_FILE"
 """Environment variable that names the file a failing task leaves its exit status in.
@@ -34,15 +35,20 @@ RUN_ID = "DATUM_RUN_ID"
 
 
 @contextlib.contextmanager
-def task(artifact: str, workspace: str, name: str, store_endpoint: str = "") -> Iterator[Path]:
+def task(
+    artifact: str, workspace: str, name: str, store_endpoint: str = "", image: str = ""
+) -> Iterator[Path]:
     """Yields the path that a task builds its output at, and makes the artifact's path lead there.
 
     On a cluster `workspace` is empty and the output is built at the artifact's own path. On one machine
     it is built at `<workspace>/<name>`, which stays the same from run to run, so that a run started again
     finds what is finished; a file beside the artifact's path says where that is (see `located`).
 
-    `store_endpoint` is the S3 endpoint that `s3://` URIs lead to, if the task reads or writes any.
+    `store_endpoint` is the S3 endpoint that `s3://` URIs lead to, if the task reads or writes any; `image` is
+    the container image that the task runs in, for the provenance of its output.
     """
+    if image:
+        os.environ[IMAGE] = image
     with failing_with_status(store_endpoint):
         if not workspace:
             yield Path(artifact)

@@ -58,14 +58,19 @@ def is_complete(output: Path, provenance: Provenance, *, replaceable: bool = Fal
 
 
 def set_aside_outdated(output: Path, provenance: Provenance) -> None:
-    """Sets the finished `output` aside where it was made by the same stage and settings from the same paths,
-    and what lies there has changed since; says so. Anything else at `output` is left."""
+    """Makes way for the output of a changed input: sets the finished `output` aside where it was made by the
+    same stage and settings from the same paths, and what lies there has changed since (one that was made in
+    less than a minute is deleted); says so. Anything else at `output` is left."""
     place = output.resolve()
     if not provenance.outdated(place):
         return
     require_room(output)
     with locked(place):
         different = provenance.differences(place)
+        if seconds_of_work(place) <= _NO_MATTER:
+            shutil.rmtree(place)
+            log(f"{output}: an input has changed ({different}); it is made anew")
+            return
         aside = _set_aside(place, place.name)
     log(f"{output}: an input has changed ({different}); the old output is set aside as {aside}")
 

@@ -134,6 +134,8 @@ class Tasks:
             for key, field in vars(self._parameters).items()
             if key in component.component_spec.inputs
         }
+        if "image" in component.component_spec.inputs:
+            given["image"] = self._cluster.image_of(kind, self._parameters) if self._cluster else ""
         task = component(**{**fields, **given})
         task.set_display_name(name)
         if self._cluster:

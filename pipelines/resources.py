@@ -107,10 +107,17 @@ class Cluster:
         """Whether results may be cached: KFP's key holds the image's name, which a tag does not pin."""
         return all("@sha256:" in image for image in self.images.values())
 
+    def _needs(self, kind: str) -> Needs:
+        return (PAPER if self.profile == "paper" else DEMO)[kind]
+
+    def image_of(self, kind: str, parameters: SimpleNamespace) -> Any:
+        """The field of the form that names the image of tasks of this kind."""
+        return getattr(parameters, f"{self._needs(kind).image}_image")
+
     def place(self, task: Any, kind: str, parameters: SimpleNamespace) -> None:
         """Puts `task`, of the given kind in the tables, on the cluster."""
-        needs = (PAPER if self.profile == "paper" else DEMO)[kind]
-        task.set_container_image(getattr(parameters, f"{needs.image}_image"))
+        needs = self._needs(kind)
+        task.set_container_image(self.image_of(kind, parameters))
         task.set_retry(RETRIES, **BACKOFF)
         task.set_caching_options(needs.cached and self.caches)
         memory = needs.memory or parameters.gpu_memory

@@ -18,6 +18,7 @@ def adapt(
     state: str,
     resume_from: str,
     store_endpoint: str,
+    image: str,
     workspace: str,
     profile: str,
     overrides: list[str],
@@ -33,7 +34,7 @@ def adapt(
     from datum.transfer import fetch
 
     target = generated or one_shot
-    with task(segmentor.path, workspace, f"{run_name}/segmentor", store_endpoint) as output:
+    with task(segmentor.path, workspace, f"{run_name}/segmentor", store_endpoint, image=image) as output:
         if pretrained_encoder:
             random = pretrained_encoder == "random"
             pretrained = pretrained_encoder if random else fetch(pretrained_encoder, scratch())

@@ -18,6 +18,7 @@ def evaluate(
     source: str,
     title: str,
     store_endpoint: str,
+    image: str,
     workspace: str,
     profile: str,
     overrides: list[str],
@@ -33,7 +34,7 @@ def evaluate(
 
     # A report on drawn scenes must not read as one on the benchmark.
     data = title or ("" if source else "Drawn street scenes")
-    with task(run.path, workspace, run_name, store_endpoint) as output:
+    with task(run.path, workspace, run_name, store_endpoint, image=image) as output:
         miou = evaluate_seed_run(
             output=output,
             segmentor=located(segmentor.path),

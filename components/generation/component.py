@@ -16,6 +16,7 @@ def generate(
     state: str,
     resume_from: str,
     store_endpoint: str,
+    image: str,
     workspace: str,
     profile: str,
     overrides: list[str],
@@ -27,7 +28,7 @@ def generate(
     from datum.generation.generate import generate
 
     name = "generated" if shards == 1 else f"shards/{shard}-of-{shards}"
-    with task(generated.path, workspace, f"{run_name}/{name}", store_endpoint) as output:
+    with task(generated.path, workspace, f"{run_name}/{name}", store_endpoint, image=image) as output:
         generate(
             model=located(personalized.path),
             output=output,
@@ -43,6 +44,7 @@ def merge_shards(
     shard_1: dsl.Input[dsl.Dataset],
     shard_2: dsl.Input[dsl.Dataset],
     run_name: str,
+    image: str,
     workspace: str,
     generated: dsl.Output[dsl.Dataset],
     shard_3: dsl.Input[dsl.Dataset] = None,
@@ -57,5 +59,5 @@ def merge_shards(
     from datum.generation.shards import merge_shards
 
     given = [shard_1, shard_2, shard_3, shard_4, shard_5, shard_6, shard_7, shard_8]
-    with task(generated.path, workspace, f"{run_name}/generated") as output:
+    with task(generated.path, workspace, f"{run_name}/generated", image=image) as output:
         merge_shards([located(shard.path) for shard in given if shard], output)

@@ -13,6 +13,7 @@ def personalize(
     state: str,
     resume_from: str,
     store_endpoint: str,
+    image: str,
     workspace: str,
     profile: str,
     overrides: list[str],
@@ -24,7 +25,9 @@ def personalize(
     from datum.personalization.personalize import personalize
     from datum.transfer import fetch
 
-    with task(personalized.path, workspace, f"seed-{seed}/personalized", store_endpoint) as output:
+    with task(
+        personalized.path, workspace, f"seed-{seed}/personalized", store_endpoint, image=image
+    ) as output:
         if base_model.startswith("s3://"):
             base_model = str(fetch(base_model, scratch()))
         chosen = [f"personalization.base_model={base_model}"] if base_model else []

@@ -13,6 +13,7 @@ def report(
     state: str,
     resume_from: str,
     store_endpoint: str,
+    image: str,
     workspace: str,
     page: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Artifact],
@@ -41,7 +42,7 @@ def report(
     for name, run in zip(baselines, given):
         groups.setdefault(name, []).append(located(run.path))
     folder = Path(page.path).with_name("report")
-    with task(str(folder), workspace, "report", store_endpoint) as output:
+    with task(str(folder), workspace, "report", store_endpoint, image=image) as output:
         report(runs=groups.pop(""), output=output, baselines=groups)
         if not workspace:
             publish_report(output, reports)

@@ -69,18 +69,11 @@ def adapt(
         seed=seed,
     )
     student, weights = _build_student(config, pretrained, seed)
-    paths = {"source": source, "target": target, "validation": validation}
-    named = {name: str(path) for name, path in paths.items() if path}
-    if target and (target / MANIFEST).is_file():
-        named[MANIFEST_DIGEST] = sha256(target / MANIFEST)
+    inputs = digests | {"pretrained_encoder": weights.sha256 if weights else RANDOM}
     provenance = Provenance(
         stage="adapt",
         settings={"adaptation": settings, "evaluation": evaluation},
-        inputs={
-            **digests,
-            "pretrained_encoder": weights.sha256 if weights else RANDOM,
-            NAMED: named,
-        },
+        inputs={**inputs, NAMED: _named(source, target, validation)},
         seed=seed,
         arguments={
             **{"benchmark": benchmark, "method": method, "encoder": encoder},
@@ -112,6 +105,15 @@ def adapt(
                 training.run(samples)
                 training.write(folder)
         shutil.rmtree(folder / "state", ignore_errors=True)
+
+
+def _named(source: Path, target: Path | None, validation: Path | None) -> dict[str, str]:
+    """What the inputs were called, and the digest of the manifest that drawn images come with."""
+    paths = {"source": source, "target": target, "validation": validation}
+    named = {name: str(path) for name, path in paths.items() if path}
+    if target and (target / MANIFEST).is_file():
+        named[MANIFEST_DIGEST] = sha256(target / MANIFEST)
+    return named
 
 
 def _crop_rules(

@@ -39,6 +39,7 @@ OVERRIDES = [
     "evaluation.scale=[64, 64]",
 ]
 BENCHMARK = "gta-to-cityscapes"
+IMAGE = "registry.example.org/datum@sha256:01"
 NO_STORE = {"store_endpoint": ""}
 NO_STATE = {"state": "", "resume_from": "", **NO_STORE}
 
@@ -49,7 +50,13 @@ class Chain:
     def __init__(self, root: Path) -> None:
         self.workspace, self._artifacts, self._count = root / "workspace", root / "artifacts", 0
         self.settings = {"workspace": str(self.workspace), "profile": "demo", "overrides": OVERRIDES}
-        self.training = {**self.settings, "benchmark": BENCHMARK, "encoder": "mit-b0", "seed": 5}
+        self.training = {
+            **self.settings,
+            "image": IMAGE,
+            "benchmark": BENCHMARK,
+            "encoder": "mit-b0",
+            "seed": 5,
+        }
 
     def artifact(self, name: str, kind: type = dsl.Artifact) -> Any:
         self._count += 1
@@ -122,6 +129,7 @@ def generated(chain: Chain) -> Any:
     shards = [chain.artifact(f"shard_{number}", dsl.Dataset) for number in (1, 2)]
     for number, shard in enumerate(shards, start=1):
         generate.python_func(
+            image=IMAGE,
             personalized=model,
             seed=5,
             shard=number,
@@ -134,6 +142,7 @@ def generated(chain: Chain) -> Any:
         )
     merged = chain.artifact("generated", dsl.Dataset)
     merge_shards.python_func(
+        image=IMAGE,
         shard_1=shards[0],
         shard_2=shards[1],
         run_name="seed-5",
@@ -154,6 +163,7 @@ def reported(
     """Page, summary and median checkpoint of `runs`: the baseline that each is, or nothing -> its folder."""
     page, summary, median = (dsl.Artifact(uri=str(folder / name)) for name in ("page", "json", "median"))
     report.python_func(
+        image=IMAGE,
         baselines=list(runs),
         reports=reports,
         workspace=workspace,
@@ -202,6 +212,7 @@ def test_baselines_train_without_generated_images_and_are_reported_beside(
     baseline, _ = chain.seed_run(f"{method}/seed-5", method, one_shot, images)
     provenance = json.loads((located(baseline.path) / "segmentor" / "provenance.json").read_text())
     assert provenance["method"] == method
+    assert provenance["image"] == IMAGE
     assert ("target" in provenance["inputs"]) == (method == "one-image")
     workspace = str(chain.workspace / f"beside-{method}")
     page, summary, median = reported(tmp_path, {"": run[0], method: baseline}, workspace=workspace)
@@ -261,6 +272,7 @@ def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status
     monkeypatch.setenv(STATUS_FILE, str(tmp_path / "status"))
     with pytest.raises(SystemExit) as end:
         personalize.python_func(
+            image=IMAGE,
             one_shot=dsl.Artifact(uri=str(tmp_path / "missing.png")),
             seed=5,
             base_model="",

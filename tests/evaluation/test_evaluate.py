@@ -19,6 +19,7 @@ from datum.evaluation.evaluate import evaluate, spread
 from datum.labels import CLASS_NAMES, LABEL_ID, LABEL_ID_TO_TRAIN_ID, TRAIN_ID_TO_COLOR
 from datum.outputs import sha256
 from datum.photographs import read_image
+from datum.provenance import read_provenance
 from datum.segmentation.preprocess import to_tensor
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor, save_segmentor
 
@@ -248,21 +249,24 @@ def test_examples_are_spread_evenly_and_never_more_than_there_are() -> None:
     assert spread(1, 4) == [0]
 
 
-def test_labels_or_images_that_changed_in_place_are_not_taken_for_those_that_were_scored(
-    checkpoint: Path, dataset: Path, tmp_path: Path
+def test_labels_or_images_that_changed_in_place_are_scored_anew(
+    checkpoint: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = {"checkpoint": checkpoint, "output": tmp_path / "out", "settings": SETTINGS}
     evaluate(dataset=dataset, **arguments)
     shutil.copytree(dataset, tmp_path / "moved")
     evaluate(dataset=tmp_path / "moved", **arguments)
+    assert "already complete" in capsys.readouterr().err
     for pattern in ("gtFine/val/*/*.png", "leftImg8bit/val/*/*.png"):
         file = next(dataset.glob(pattern))
         before, pixels = file.stat(), np.array(Image.open(file))
         save(file, pixels[::-1])
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-        with pytest.raises(InputError, match=r"already holds something else .*dataset_sha256"):
-            evaluate(dataset=dataset, **arguments)
-        save(file, pixels)
+        scored = read_provenance(tmp_path / "out")
+        evaluate(dataset=dataset, **arguments)
+        assert "an input has changed (inputs.dataset_sha256" in capsys.readouterr().err
+        assert read_provenance(tmp_path / "out")["inputs"] != scored["inputs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cityscapes", "moved", "out"]
 
 
 def test_a_network_whose_output_is_not_finite_is_not_scored(dataset: Path, tmp_path: Path) -> None:
