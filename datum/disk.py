@@ -1,9 +1,10 @@
-"""What Python's library does not say of disks: mount points of every kind, and writing everything through."""
+"""What Python's library does not say of disks: mount points, writing in parts, and writing all through."""
 
 import ctypes
 import os
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
@@ -23,6 +24,20 @@ def is_mount_point(folder: Path) -> bool:
 
 def _character(escaped: re.Match[bytes]) -> bytes:
     return bytes([int(escaped[1], 8)])
+
+
+def write_at(stream: BinaryIO, start: int, data: bytes) -> None:
+    """Writes all of `data` into a file that is open for writing, from byte `start` on. Threads may share it."""
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(stream.fileno(), left, start)
+        left, start = left[written:], start + written
+
+
+def file_identity(stream: BinaryIO) -> tuple[int, int]:
+    """What changes when a file is written to: nobody can set back the time of its last change of any kind."""
+    status = os.fstat(stream.fileno())
+    return status.st_size, status.st_ctime_ns
 
 
 def flush_folder(folder: Path) -> None:

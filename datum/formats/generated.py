@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from datum.errors import InputError
-from datum.formats.json_files import require_file
+from datum.formats.json_files import parse_json, require_file
 from datum.outputs import replacing, sha256
 
 MANIFEST = "manifest.jsonl"
@@ -223,12 +223,11 @@ def _lines(file: Path) -> Iterator[bytes]:
 
 def _fields(line: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(line.decode())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"is not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"found {type(content).__name__}, expected a JSON object")
-    return content
+        return parse_json("line", line.decode())
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+    except InputError as error:
+        raise ValueError(str(error).removeprefix("line: ")) from None
 
 
 def _record(kind: type[Record], line: bytes) -> Record:

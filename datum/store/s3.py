@@ -19,9 +19,10 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from xml.etree import ElementTree
 
+from datum.disk import file_identity, write_at
 from datum.errors import InputError, TemporaryFaultError
 from datum.outputs import replacing, sha256
 from datum.patience import persevere
@@ -98,19 +99,19 @@ class S3Store(Store):
 
             def download() -> _Arrival:
                 with temporary.open("wb") as stream:
-                    return self._copy(key, stream.write)
+                    return self._copy(key, lambda start, data: write_at(stream, start, data))
 
             self._undamaged(key, download, digest)
 
     def read_bytes(self, key: str) -> bytes:
-        pieces: list[bytes] = []
+        pieces: dict[int, bytes] = {}
 
         def read() -> _Arrival:
             pieces.clear()
-            return self._copy(key, pieces.append)
+            return self._copy(key, pieces.__setitem__)
 
         self._undamaged(key, read, "")
-        return b"".join(pieces)
+        return b"".join(pieces[start] for start in sorted(pieces))
 
     def write_bytes(self, key: str, data: bytes) -> None:
         self._try(key, lambda: self._write(key, data, {}))
@@ -175,7 +176,7 @@ class S3Store(Store):
             return Part(number=number, etag=self._try(key, put), checksum=checksum)
 
         with self._large, file.open("rb") as stream:
-            before = _identity(stream)
+            before = file_identity(stream)
             digest = digest or sha256(file)
             size = os.fstat(stream.fileno()).st_size
             part = max(PART, -(-size // MOST_PARTS))
@@ -185,7 +186,7 @@ class S3Store(Store):
             try:
                 parts = list(in_order(upload, range(1, len(starts) + 1), PARTS_AT_ONCE))
                 # A new hard link to it changes the time too.
-                if _identity(stream) != before and sha256(file) != digest:
+                if file_identity(stream) != before and sha256(file) != digest:
                     raise _changed(file)
                 self._try(key, lambda: self._complete(key, identity, parts, digest))
             except BaseException:
@@ -241,8 +242,8 @@ class S3Store(Store):
             raise
         return True
 
-    def _copy(self, key: str, write: Callable[[bytes], object]) -> _Arrival:
-        """Gives the content of `key` to `write`, in order."""
+    def _copy(self, key: str, write: Callable[[int, bytes], object]) -> _Arrival:
+        """Gives the content of `key` to `write`, with where each part begins; from several threads."""
         data, size, headers = self._try(key, lambda: self._range(key, 0, PART))
         etag, put = headers.get("etag", "").strip('"'), headers.get(_DIGEST, "")
         digests = [hashlib.sha256()] if put or not _MD5.fullmatch(etag) else [hashlib.sha256(), hashlib.md5()]
@@ -250,15 +251,18 @@ class S3Store(Store):
         def take(data: bytes) -> None:
             for digest in digests:
                 digest.update(data)
-            write(data)
 
         take(data)
+        write(0, data)
         if size > len(data):
             same = {"If-Match": f'"{etag}"'}
             starts = range(len(data), size, PART)
 
             def rest(start: int) -> bytes:
-                return self._try(key, lambda: self._range(key, start, PART, same))[0]
+                # Writing takes as long as digesting, so each part is written where it is read.
+                part = self._try(key, lambda: self._range(key, start, PART, same))[0]
+                write(start, part)
+                return part
 
             with self._large:
                 for data in in_order(rest, starts, PARTS_AT_ONCE):
@@ -387,12 +391,6 @@ class S3Store(Store):
             raise AssertionError("unreachable")
 
         return once
-
-
-def _identity(stream: BinaryIO) -> tuple[int, int]:
-    """What changes when a file is written to: nobody can set back the time of its last change of any kind."""
-    status = os.fstat(stream.fileno())
-    return status.st_size, status.st_ctime_ns
 
 
 def _changed(file: Path) -> InputError:

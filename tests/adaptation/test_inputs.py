@@ -239,17 +239,17 @@ def test_of_generated_images_those_of_the_manifest_count_as_they_were_drawn(tmp_
     folder = tmp_path / "generated"
     (folder / "images").mkdir(parents=True)
     for index in range(3):
-        file = folder / "images" / f"im_{index}.png"
+        file = folder / "images" / f"im_{index}_p0.png"
         Image.new("RGB", (8, 8), (index, 0, 0)).save(file)
         if index < 2:
             line = {"index": index, "prompt": "a", "seed": index, "file": f"images/{file.name}"}
-            append_image(folder, GeneratedImage(**line, sha256=sha256(file), model="m", redrawn=0))
+            append_image(folder, GeneratedImage(**line, sha256=sha256(file), model="0" * 64, redrawn=0))
     images, _ = find_target("daformer", folder)
-    assert [image.name for image in images] == ["im_0.png", "im_1.png"]
+    assert [image.name for image in images] == ["im_0_p0.png", "im_1_p0.png"]
     input_digests(tmp_path, [], images, None, [])
     Image.new("RGB", (8, 8), "white").save(images[0])
-    with pytest.raises(InputError, match=r"im_0\.png: is not the image of manifest\.jsonl"):
+    with pytest.raises(InputError, match=r"im_0_p0\.png: is not the image of manifest\.jsonl"):
         input_digests(tmp_path, [], images, None, [])
     images[0].unlink()
-    with pytest.raises(InputError, match=r"im_0\.png: is missing, but .*manifest\.jsonl names it"):
+    with pytest.raises(InputError, match=r"im_0_p0\.png: is missing, but .*manifest\.jsonl names it"):
         find_target("daformer", folder)
