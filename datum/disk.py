@@ -27,7 +27,7 @@ def _character(escaped: re.Match[bytes]) -> bytes:
 
 
 def write_at(stream: BinaryIO, start: int, data: bytes) -> None:
-    """Writes all of `data` into a file that is open for writing, from byte `start` on. Threads may share it."""
+    """Writes all of `data` into a file that is open for writing, from byte `start` on. Threads may."""
     left = memoryview(data)
     while left:
         written = os.pwrite(stream.fileno(), left, start)
