@@ -83,6 +83,9 @@ def adapt(
     )
     if is_complete(output, provenance):
         return
+    if state_uri:
+        # A wrong endpoint or secret is said before anything is written.
+        open_store(state_place(state_uri, provenance)).exists("any")
     where, best = choose_device(device), bool(validation_images)
     log(f"adapt: {weights or 'encoder: random weights'}; decode head: random weights (seed {seed})")
     require_room_to_train(student, activations, settings, device=where, best=best)

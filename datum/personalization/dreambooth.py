@@ -1,18 +1,17 @@
 """The training of DreamBooth: steps, checkpoints, and the state from which a run goes on."""
 
-import contextlib
 import shutil
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 
 from datum.config import PersonalizationSettings
-from datum.device import choose_device
 from datum.diffusion.checkpoint import (
     checkpoint_folder,
     download_checkpoint,
@@ -62,7 +61,10 @@ class DreamBooth:
         self._pipeline, self._settings, self._folder, self._store = pipeline, settings, folder, store
         self._states = TrainingState(store or open_store(folder / STATE), scratch=folder / STATE)
         self._log = TrainingLog(folder)
-        self._device = choose_device()
+        # accelerate keeps the precision for the whole process, in which another run may have had its own.
+        AcceleratorState._reset_state()
+        self._accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+        self._device = self._accelerator.device
         self._at_once = settings.batch_size
         self._digests: dict[str, dict[str, str]] = {}
         self._uploader = ThreadPoolExecutor(max_workers=1)
@@ -90,7 +92,8 @@ class DreamBooth:
             weight_decay=settings.weight_decay,
             eps=settings.epsilon,
         )
-        self._scaler = torch.amp.GradScaler(self._device.type, enabled=settings.mixed_precision == "fp16")
+        # fp16 alone scales the loss; what is not enabled changes nothing.
+        self._scaler = self._accelerator.scaler or torch.amp.GradScaler(self._device.type, enabled=False)
         for model in self._trained.values():
             model.train()
 
@@ -160,21 +163,14 @@ class DreamBooth:
         total = 0.0
         try:
             while True:
-                with self._autocast():
+                with self._accelerator.autocast():
                     loss = next(losses, None)
                 if loss is None:
                     return total
-                self._scaler.scale(loss).backward()
+                self._accelerator.backward(loss)
                 total += loss.item()
         except torch.OutOfMemoryError:
             return None
-
-    @contextlib.contextmanager
-    def _autocast(self) -> Iterator[None]:
-        kinds = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}
-        kind = kinds[self._settings.mixed_precision]
-        with torch.autocast(self._device.type, kind) if kind else contextlib.nullcontext():
-            yield
 
     def _halve(self) -> None:
         """Goes on with half as many crops at once: their gradients add up to the same, but for rounding."""
