@@ -51,7 +51,7 @@ def check_parameters(
         chosen.append(f"adaptation.pretrained_encoder={pretrained_encoder}")
     settings = load_settings(profile, [*overrides, *chosen])
     if seeds:
-        check_pretrained_encoder(settings)
+        check_training(settings)
     check_settings(settings, asks_base_model=not base_model.startswith("s3://"))
     for variant in variants:
         check_settings(load_settings(profile, [*overrides, *chosen, variant]), asks_base_model=False)
@@ -90,7 +90,7 @@ def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:
             f"personalization.steps ({training.steps}) or a multiple of personalization.checkpoint_every "
             f"({training.checkpoint_every}) up to it"
         )
-    build_prompts(settings.generation.prompt_template, settings.generation.prompt_classes)
+    prompts = build_prompts(settings.generation.prompt_template, settings.generation.prompt_classes)
     require_prompt("personalization.instance_prompt", training.instance_prompt)
     require_crop(training.crop, training.short_side)
     if asks_base_model:
@@ -99,6 +99,22 @@ def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:
         if folder.is_dir():
             require_cells_of_crop(training.crop, latent_cell(folder))
             require_cells_of_image(settings.generation.size, latent_cell(folder))
+            if find_spec("diffusers"):
+                from datum.diffusion.load import check_prompts
+
+                given = {"personalization.instance_prompt": [training.instance_prompt]}
+                check_prompts(folder, given | {"generation.prompt_template": prompts})
+
+
+def check_training(settings: Settings) -> None:
+    """Raises `InputError` for a training that could not begin: without the weights that it is to start from,
+    or with a crop and a batch size that the network cannot be trained on, which is looked at where the
+    packages of adaptation are."""
+    check_pretrained_encoder(settings)
+    if find_spec("mmseg"):
+        from datum.adaptation.requirements import network_of, require_trainable
+
+        require_trainable(network_of(settings.run.encoder, settings.adaptation), settings.adaptation)
 
 
 def check_pretrained_encoder(settings: Settings) -> None:

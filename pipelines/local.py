@@ -19,7 +19,7 @@ from typing import TextIO
 
 import yaml
 
-from components.check import check_pretrained_encoder, check_settings, require_both
+from components.check import check_settings, check_training, require_both
 from components.task import RUNNER, STATUS_FILE, STOP
 from datum.config import Settings, load_settings, to_dict, without_influence
 from datum.datasets.convert import check_labels
@@ -133,7 +133,7 @@ def _check(
     if one_shots:
         require_one_a_seed(seeds, one_shots)
     check_settings(settings)
-    check_pretrained_encoder(settings)
+    check_training(settings)
     if source and target:
         benchmark = BENCHMARKS[settings.run.benchmark]
         check_dataset(benchmark.source, source)

@@ -7,7 +7,12 @@ import torch
 import yaml
 
 from datum.adaptation.inputs import find_source, find_target, input_digests
-from datum.adaptation.requirements import require_room_to_save, require_room_to_train, require_trainable
+from datum.adaptation.requirements import (
+    network_of,
+    require_room_to_save,
+    require_room_to_train,
+    require_trainable,
+)
 from datum.adaptation.sampling import CropRules, TrainingSamples
 from datum.adaptation.self_training import REFERENCE_CROP
 from datum.adaptation.training import Training, is_trained
@@ -54,7 +59,7 @@ def adapt(
     Raises `InputError` before anything is written (see `datum.adaptation.inputs`), and where it diverges.
     """
     require_counts("adaptation", settings)
-    config = _network(encoder, settings)
+    config = network_of(encoder, settings)
     activations = require_trainable(config, settings)
     pretrained = pretrained_file(encoder, settings.pretrained_encoder)
     source_images = find_source(benchmark, source)
@@ -131,15 +136,6 @@ def _crop_rules(
         rare_min_crop_pixels=candidate * settings.rare_class_min_crop_ratio,
         source_scale=settings.source_scale or BENCHMARKS[benchmark].source_scale,
         target_scale=settings.target_scale or street_scale,
-    )
-
-
-def _network(encoder: str, settings: AdaptationSettings) -> SegmentorConfig:
-    return SegmentorConfig(
-        encoder=encoder,
-        head_channels=settings.head_channels,
-        drop_path_rate=settings.drop_path_rate,
-        dropout=settings.dropout,
     )
 
 

@@ -25,6 +25,16 @@ _PROCESS = 100 * 10**6
 """Bytes that a loading process takes beside its images."""
 
 
+def network_of(encoder: str, settings: AdaptationSettings) -> SegmentorConfig:
+    """What the settings train."""
+    return SegmentorConfig(
+        encoder=encoder,
+        head_channels=settings.head_channels,
+        drop_path_rate=settings.drop_path_rate,
+        dropout=settings.dropout,
+    )
+
+
 def require_trainable(config: SegmentorConfig, settings: AdaptationSettings) -> int:
     """Tries one step's forward pass without memory; the bytes that it keeps for the backward pass.
 

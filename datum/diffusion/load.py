@@ -1,6 +1,6 @@
 """Loading a StableDiffusionPipeline, with what can be wrong about it said in one line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import transformers
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from safetensors import safe_open
-from transformers import CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from datum.diffusion.base_model import BaseModel, find_base_model
 from datum.diffusion.fitness import require_fitting, variant_of, weight_files
@@ -52,8 +52,24 @@ def load_checkpoint(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline
 def prompt_length(pipeline: StableDiffusionPipeline, prompt: str, setting: str) -> int:
     """Tokens that the pipeline's text encoder takes; raises `InputError`, which names `setting`, where
     `prompt` has more of them and would be cut short."""
-    tokenizer = pipeline.tokenizer
-    length = min(tokenizer.model_max_length, pipeline.text_encoder.config.max_position_embeddings)
+    return _require_fits(
+        pipeline.tokenizer, pipeline.text_encoder.config.max_position_embeddings, prompt, setting
+    )
+
+
+def check_prompts(folder: Path, prompts: Mapping[str, Sequence[str]]) -> None:
+    """Raises `InputError` where a prompt is longer than the pipeline in `folder` takes, before anything is
+    loaded but its tokenizer; `prompts` are given by the setting that they come from."""
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    config = CLIPTextConfig.from_pretrained(folder / "text_encoder", local_files_only=True)
+    for setting, texts in prompts.items():
+        for text in texts:
+            _require_fits(tokenizer, config.max_position_embeddings, text, setting)
+
+
+def _require_fits(tokenizer: Any, positions: int, prompt: str, setting: str) -> int:
+    """The smaller of what tokenizer and text encoder take, in tokens."""
+    length = min(tokenizer.model_max_length, positions)
     tokens = len(tokenizer(prompt).input_ids)
     if tokens > length:
         raise InputError(

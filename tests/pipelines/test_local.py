@@ -91,6 +91,17 @@ def test_warnings_of_kfp_itself_are_shown() -> None:
         (["generation.checkpoint_step=30"], 0, r"generation\.checkpoint_step=30: personalization writes no"),
         (["personalization.base_model=none"], 0, r"--base-model none: found no such folder"),
         (["generation.prompt_classes=[dragons]"], 0, r"generation\.prompt_classes: unknown class 'dragons'"),
+        (
+            [f"generation.prompt_template=a {'very ' * 99}long street"],
+            0,
+            r"prompt_template: found \d+ tokens",
+        ),
+        (
+            ["adaptation.crop=32", "adaptation.batch_size=1"],
+            0,
+            r"adaptation\.crop=32 and .*=1: resnet-18-half",
+        ),
+        (["adaptation.pretrained_encoder=none.pth"], 0, r"adaptation\.pretrained_encoder none\.pth: no such"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_anything_is_written(
