@@ -49,6 +49,9 @@ def verify(place: str) -> list[str]:
         try:
             return _verify(folder)
         except InputError as error:
+            if local_path(place) is not None:
+                raise
+            # Files are named by where the user keeps them.
             raise InputError(str(error).replace(str(folder), place.rstrip("/"))) from None
 
 

@@ -74,30 +74,30 @@ def adapt(
         seed=seed,
     )
     student, weights = _build_student(config, pretrained, seed)
-    inputs = digests | {"pretrained_encoder": weights.sha256 if weights else RANDOM}
     provenance = Provenance(
         stage="adapt",
         settings={"adaptation": settings, "evaluation": evaluation},
-        inputs={**inputs, NAMED: _named(source, target, validation)},
-        seed=seed,
-        arguments={
-            **{"benchmark": benchmark, "method": method, "encoder": encoder},
-            "best": "highest mIoU on the validation set" if validation else "copy of last: no validation set",
+        inputs={
+            **digests,
+            "pretrained_encoder": weights.sha256 if weights else RANDOM,
+            NAMED: _named(source, target, validation),
         },
+        seed=seed,
+        arguments={"benchmark": benchmark, "method": method, "encoder": encoder, "best": _best(validation)},
         made_from={"target": record_of(target, MANIFEST)} if target else {},
     )
     if is_complete(output, provenance):
         return
     if state_uri:
-        # A wrong endpoint or secret is said before anything is written.
-        open_store(state_place(state_uri, provenance)).exists("any")
+        open_store(state_uri).exists("any")  # A wrong endpoint or secret is said before anything is written.
     where, best = choose_device(device), bool(validation_images)
     log(f"adapt: {weights or 'encoder: random weights'}; decode head: random weights (seed {seed})")
     require_room_to_train(student, activations, settings, device=where, best=best)
     with building(output, provenance) as folder, deferred():
-        text = yaml.safe_dump(provenance.decisive(), sort_keys=False)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
-        if not is_trained(folder, settings.iterations):
+        _write_config(folder, provenance)
+        if is_trained(folder, settings.iterations):
+            log(f"resuming at iteration {settings.iterations}, the last")
+        else:
             state = state_place(state_uri, provenance) if state_uri else str(folder / "state")
             require_room_to_save(student, folder, state, best=best)
             with TrainingState(open_store(state), scratch=folder / "state") as states:
@@ -122,6 +122,15 @@ def _named(source: Path, target: Path | None, validation: Path | None) -> dict[s
     if target and (target / MANIFEST).is_file():
         named[MANIFEST_DIGEST] = sha256(target / MANIFEST)
     return named
+
+
+def _best(validation: Path | None) -> str:
+    return "highest mIoU on the validation set" if validation else "copy of last: no validation set"
+
+
+def _write_config(folder: Path, provenance: Provenance) -> None:
+    text = yaml.safe_dump(provenance.decisive(), sort_keys=False)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 
 def _crop_rules(

@@ -179,8 +179,10 @@ class _Saved:
         said = re.findall(self._stage.resuming, log.read_text(errors="replace")) if self._step else []
         if self._step and (said or ran_to_its_end):
             tally.resumable += 1
-            tally.resumed += said == [str(self._step)]
-            if said != [str(self._step)]:
+            # At a later step where the work after the state was whole too.
+            resumed = len(said) == 1 and int(said[0]) >= self._step
+            tally.resumed += resumed
+            if not resumed:
                 tally.problems.append(f"{log.name}: state of step {self._step}, resumed at {said}")
         if self._files:
             now = {path.name: path.stat().st_ino for path in self._results()}
