@@ -21,7 +21,7 @@ _PATIENCE = 3.0
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the lock of `path`, the file `<path>.lock`, and removes it at the end.
+    """Holds the lock of `path`, the file `<path>.datum-lock`, and removes it at the end.
 
     A lock of the process, not of the open file: no child that outlives a killed process keeps it. Raises
     `InputError` that says who holds it.
@@ -37,27 +37,22 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def require_unlocked(path: Path) -> None:
-    """Raises `InputError` where another process holds the lock of `path`."""
+    """Raises `InputError` where another process holds the lock of `path`; removes what a killed one left."""
     file = _lock_file(path)
-    if not file.exists():
-        return
-    with contextlib.suppress(FileNotFoundError), file.open("r+", encoding="utf-8") as stream:
-        ends = time.monotonic() + _PATIENCE
-        while not _is_free(stream):
-            if time.monotonic() > ends:
-                raise _taken(path, stream)
-            time.sleep(0.1)
+    if file.exists() and os.access(file.parent, os.W_OK) and os.access(file, os.W_OK):
+        with locked(path):
+            pass
 
 
 def _lock_file(path: Path) -> Path:
-    return path.with_name(f"{path.name[:200]}.lock")
+    return path.with_name(f"{path.name[:200]}.datum-lock")
 
 
 def _acquire(file: Path, path: Path) -> IO[str]:
     ends = time.monotonic() + _PATIENCE
     while True:
         stream = file.open("a+", encoding="utf-8")
-        if not _is_free(stream, keep=True):
+        if not _taken_over(stream):
             if time.monotonic() > ends:
                 with stream:
                     raise _taken(path, stream)
@@ -72,20 +67,16 @@ def _acquire(file: Path, path: Path) -> IO[str]:
         time.sleep(0.1)
 
 
-def _is_free(stream: IO[str], *, keep: bool = False) -> bool:
-    """Whether no other process holds the lock; with `keep` this one holds it then."""
-    kind = fcntl.LOCK_EX if keep else fcntl.LOCK_SH
+def _taken_over(stream: IO[str]) -> bool:
+    """Whether this process holds the lock now, since no other does."""
     try:
-        fcntl.lockf(stream, kind | fcntl.LOCK_NB)
-        if not keep:
-            fcntl.lockf(stream, fcntl.LOCK_UN)
+        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EAGAIN):
             return False
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             raise
-        if keep:
-            log(f"{stream.name}: this file system has no locks; start no second process with the same output")
+        log(f"{stream.name}: this file system has no locks; start no second process with the same output")
     return True
 
 

@@ -140,7 +140,8 @@ def _take_over(partial: Path, provenance: Provenance) -> float | None:
         started = (read_provenance(partial) or {}).get("started")
         return started if isinstance(started, float) else None
     worked = seconds_of_work(partial)
-    if worked <= _NO_MATTER:
+    ours = read_provenance(partial) is not None or all(is_temporary(file) for file in partial.iterdir())
+    if ours and worked <= _NO_MATTER:
         log(f"{partial}: {duration(worked)} of other unfinished work are deleted")
         shutil.rmtree(partial)
         return None

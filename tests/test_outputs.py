@@ -143,6 +143,16 @@ def test_more_than_a_minute_of_other_work_is_set_aside_and_less_is_deleted(
     assert "set aside as" in said and "(seed 2, not null)" in said and "are deleted" in said
 
 
+def test_what_others_left_under_the_names_of_our_own_files_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "output.lock").write_text("versions of packages")
+    (tmp_path / "output.partial").mkdir()
+    (tmp_path / "output.partial" / "thesis.txt").write_text("three years of work")
+    with building(tmp_path / "output", PROVENANCE):
+        pass
+    assert (tmp_path / "output.lock").read_text() == "versions of packages"
+    assert (tmp_path / "output.set-aside-1" / "thesis.txt").read_text() == "three years of work"
+
+
 def test_a_link_to_an_empty_folder_stays_and_leads_to_the_output(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to("disk")
@@ -186,6 +196,14 @@ def test_a_second_process_says_who_works_on_an_output(tmp_path: Path) -> None:
     assert not is_complete(output, PROVENANCE)
     with building(output, PROVENANCE):
         pass
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
+
+
+def test_a_lock_that_a_killed_process_left_beside_a_finished_output_is_removed(tmp_path: Path) -> None:
+    with building(tmp_path / "output", PROVENANCE):
+        pass
+    (tmp_path / "output.datum-lock").write_text("process 1 on a machine that is gone")
+    assert is_complete(tmp_path / "output", PROVENANCE)
     assert [path.name for path in tmp_path.iterdir()] == ["output"]
 
 

@@ -113,7 +113,7 @@ def test_a_stopped_run_ends_with_75_and_one_line(stopped: tuple[Path, int, str])
     assert status == 75, printed
     assert "datum: stopped; the same command goes on from what is saved" in printed
     assert "Traceback" not in printed
-    assert not (output / "run.lock").exists()
+    assert not (output / "run.datum-lock").exists()
 
 
 def test_a_killed_run_goes_on_with_what_was_finished(
@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on_with_what_was_finished(
     output, printed = finished
     assert personalized_before
     assert _times(output / "seed-7" / "personalized") == personalized_before
-    for debris in ("*.partial", "*.lock", ".datum-*", "state", "*.set-aside-*"):
+    for debris in ("*.partial", "*.datum-lock", ".datum-*", "state", "*.set-aside-*"):
         assert not list(output.rglob(debris))
     assert "personalized: already complete" in printed
 
