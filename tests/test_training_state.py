@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from datum.errors import TemporaryFaultError
+from datum.patience import persevere
 from datum.provenance import Provenance
 from datum.store import FolderStore, Store, open_store
 from datum.training_state import TrainingState, state_place
@@ -223,13 +224,16 @@ def test_a_full_disk_is_raised_as_one(tmp_path: Path) -> None:
 
 
 class AwayStore(FolderStore):
-    """A folder that is out of reach until told otherwise."""
+    """A folder that is out of reach until told otherwise, and waits as a store in the network does."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.back, self.tried = threading.Event(), threading.Event()
 
     def put(self, file: Path, key: str) -> None:
+        persevere("store", lambda: self._put(file, key))
+
+    def _put(self, file: Path, key: str) -> None:
         self.tried.set()
         if not self.back.is_set():
             raise TemporaryFaultError("the store does not answer")

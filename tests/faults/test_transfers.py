@@ -69,7 +69,6 @@ def test_nothing_is_lost_and_nothing_wrong_is_taken_through_a_network_that_fails
     assert TRIES < 100 or all(met.values())
 
 
-@pytest.mark.skipif(TRIES < 50, reason="a killed server takes ten seconds to come back: DATUM_FAULT_TRIES=50")
 def test_a_server_killed_and_started_again_loses_nothing(
     tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
