@@ -8,6 +8,7 @@ files again, and each link of the chain by comparing what an output was made fro
 
 import contextlib
 import dataclasses
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def _verify(folder: Path) -> list[str]:
             f"{folder}: holds no {PROVENANCE}, expected a finished output of datum, or a folder with some"
         )
     lines = [_verify_files(output) for output in outputs]
-    photographs = {sha256(file): file for file in sorted(folder.rglob(PHOTOGRAPH))}
+    photographs = {sha256(file): file for file in _named(PHOTOGRAPH, folder)}
     chains = [chain for output in outputs for chain in _chains(output.record, (), output.folder, outputs)]
     known = {
         chain[-1]["inputs"].get("image_sha256") for chain in chains if chain[-1]["stage"] == "personalize"
@@ -80,7 +81,7 @@ def _verify(folder: Path) -> list[str]:
 def find_outputs(folder: Path) -> list[Output]:
     """The finished outputs at and below `folder`; unfinished ones are named in the log and passed over."""
     found: list[Output] = []
-    for file in sorted(folder.rglob(PROVENANCE), key=lambda file: (len(file.parts), file)):
+    for file in sorted(_named(PROVENANCE, folder), key=lambda file: (len(file.parts), file)):
         if any(mark in part for part in file.relative_to(folder).parts for mark in _UNFINISHED):
             log(f"{file.parent}: is unfinished and passed over")
             continue
@@ -242,6 +243,11 @@ def _described(record: Mapping[str, Any]) -> str:
     """`adapt, seed 1`."""
     seed = record.get("seed")
     return record["stage"] if seed is None else f"{record['stage']}, seed {seed}"
+
+
+def _named(name: str, folder: Path) -> list[Path]:
+    """Files of that name at and below `folder`; what cannot be listed, or is gone by then, has none."""
+    return sorted(Path(top, name) for top, _, names in os.walk(folder) if name in names)
 
 
 def _name(file: Path, output: Output) -> str:

@@ -148,7 +148,7 @@ class _Shard:
                 if stop_asked():
                     raise Stopped(f"stopped after image {image.index}")
             progress.advance(len(missing))
-        if not self._images:
+        if self._rejected and not self._images:
             raise self._too_many_rejected()
         write_manifest(self._folder, self._images, self._rejected)
 

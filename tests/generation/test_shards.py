@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -44,6 +45,18 @@ def test_merged_shards_are_byte_for_byte_the_unsharded_run(
 def test_every_shard_draws_whole_blocks(shards: list[Path]) -> None:
     indices = [[image.index for image in read_manifest(shard)] for shard in shards]
     assert indices == [[0, 1, 6], [2, 3], [4, 5]]
+
+
+def test_more_shards_than_blocks_leave_some_without_an_image(
+    model: Path, settings: GenerationSettings, tmp_path: Path
+) -> None:
+    few = dataclasses.replace(settings, count=1)
+    outputs = [tmp_path / str(number) for number in (1, 2)]
+    for number, output in enumerate(outputs, start=1):
+        generate(model=model, output=output, settings=few, seed=1, shard=(number, 2))
+    assert [len(read_manifest(output)) for output in outputs] == [1, 0]
+    merge_shards(outputs, tmp_path / "merged")
+    assert len(read_manifest(tmp_path / "merged")) == 1
 
 
 def test_a_missing_shard_is_named(shards: list[Path], tmp_path: Path) -> None:
