@@ -30,6 +30,7 @@ from datum.segmentation.segmentor import (
 )
 from datum.store import FolderStore
 from datum.training_state import TrainingState
+from tests.adaptation.small_training import small_training
 
 FILES = {"last.safetensors", "best.safetensors", "config.yaml", "training.jsonl", "provenance.json"}
 
@@ -41,7 +42,7 @@ def test_adapt_writes_its_five_files_and_learns(
         settings, iterations=40, validate_every=20, learning_rate=3e-3, rare_class_temperature=1.0
     )
     output = tmp_path / "adapted"
-    adapt(**_arguments(scenes, output, longer))
+    adapt(**small_training(scenes, output, longer))
     assert {file.name for file in output.iterdir()} == FILES
     assert not output.with_name("adapted.partial").exists()
     records = _records(output)
@@ -63,7 +64,7 @@ def test_the_baselines_run_and_without_validation_best_is_the_last(
 ) -> None:
     image = next((scenes / "cityscapes" / "leftImg8bit" / "train").rglob("*.png"))
     output = tmp_path / method
-    arguments = _arguments(scenes, output, settings) | {"method": method, "validation": None}
+    arguments = small_training(scenes, output, settings) | {"method": method, "validation": None}
     adapt(**arguments | {"target": image if method == "one-image" else None})
     assert (output / "last.safetensors").read_bytes() == (output / "best.safetensors").read_bytes()
     provenance = json.loads((output / "provenance.json").read_text())
@@ -77,7 +78,7 @@ def test_an_encoder_with_batch_norm_is_self_trained_and_resumed(
 ) -> None:
     state_uri = (tmp_path / "state").as_uri()
     for output in ("whole", "resumed"):
-        arguments = _arguments(scenes, tmp_path / output, dataclasses.replace(settings, iterations=4))
+        arguments = small_training(scenes, tmp_path / output, dataclasses.replace(settings, iterations=4))
         adapt(**arguments | {"encoder": "resnet-18-half", "state_uri": state_uri})
         for newest in (tmp_path / "state").rglob("*000004*"):
             newest.unlink()
@@ -90,20 +91,20 @@ def test_a_killed_training_resumes_to_the_same_bits(
     scenes: Path, settings: AdaptationSettings, tmp_path: Path
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    adapt(**_arguments(scenes, whole, settings))
+    adapt(**small_training(scenes, whole, settings))
     process = subprocess.run(
         [
             sys.executable,
             "-c",
             _KILLED_AFTER_SAVING,
-            json.dumps(_plain(_arguments(scenes, killed, settings))),
+            json.dumps(_plain(small_training(scenes, killed, settings))),
         ],
         capture_output=True,
         text=True,
     )
     assert process.returncode == -signal.SIGKILL, process.stderr
     assert not killed.exists() and (tmp_path / "killed.partial" / "state").is_dir()
-    adapt(**_arguments(scenes, killed, settings))
+    adapt(**small_training(scenes, killed, settings))
     for name in ("last.safetensors", "best.safetensors"):
         assert sha256(killed / name) == sha256(whole / name)
     assert [_untimed(r) for r in _records(killed)] == [_untimed(r) for r in _records(whole)]
@@ -143,10 +144,10 @@ def test_state_elsewhere_is_used_by_a_run_that_lost_its_disk(
 ) -> None:
     state_uri = (tmp_path / "state").as_uri()
     whole, moved = tmp_path / "whole", tmp_path / "moved"
-    adapt(**_arguments(scenes, whole, settings), state_uri=state_uri)
+    adapt(**small_training(scenes, whole, settings), state_uri=state_uri)
     for newest in sorted((tmp_path / "state").rglob("*000006*")):
         newest.unlink()
-    adapt(**_arguments(scenes, moved, settings), state_uri=state_uri)
+    adapt(**small_training(scenes, moved, settings), state_uri=state_uri)
     assert sha256(moved / "last.safetensors") == sha256(whole / "last.safetensors")
     assert sha256(moved / "best.safetensors") == sha256(whole / "best.safetensors")
     assert [r["iteration"] for r in _records(moved)] == [r["iteration"] for r in _records(whole)]
@@ -157,7 +158,7 @@ def test_trainings_that_share_a_state_uri_keep_their_states_apart(
 ) -> None:
     short = dataclasses.replace(settings, iterations=1)
     state_uri = (tmp_path / "state").as_uri()
-    arguments = _arguments(scenes, tmp_path / "one", short) | {"state_uri": state_uri}
+    arguments = small_training(scenes, tmp_path / "one", short) | {"state_uri": state_uri}
     adapt(**arguments)
     adapt(**arguments | {"seed": 2, "output": tmp_path / "two"})
     adapt(**arguments | {"seed": 2, "output": tmp_path / "alone", "state_uri": None})
@@ -170,12 +171,12 @@ def test_a_complete_output_is_left_alone_and_another_is_not_overwritten(
 ) -> None:
     output = tmp_path / "adapted"
     short = dataclasses.replace(settings, iterations=1)
-    adapt(**_arguments(scenes, output, short))
+    adapt(**small_training(scenes, output, short))
     before = (output / "last.safetensors").stat().st_mtime_ns
-    adapt(**_arguments(scenes, output, short))
+    adapt(**small_training(scenes, output, short))
     assert (output / "last.safetensors").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="already holds something else"):
-        adapt(**_arguments(scenes, output, settings))
+        adapt(**small_training(scenes, output, settings))
 
 
 def test_bad_input_writes_nothing(scenes: Path, settings: AdaptationSettings, tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_bad_input_writes_nothing(scenes: Path, settings: AdaptationSettings, tm
         {"settings": dataclasses.replace(settings, pretrained_encoder=str(tmp_path / "no.pth"))},
     ):
         with pytest.raises(InputError):
-            adapt(**_arguments(scenes, output, settings) | change)
+            adapt(**small_training(scenes, output, settings) | change)
     assert not output.parent.exists()
 
 
@@ -238,24 +239,8 @@ def test_pretrained_weights_turn_the_feature_distance_on(
     weights = tmp_path / "encoder.pth"
     torch.save(build_segmentor(SegmentorConfig(encoder="mit-b0")).encoder.state_dict(), weights)
     settings = dataclasses.replace(settings, iterations=2, pretrained_encoder=str(weights))
-    adapt(**_arguments(scenes, tmp_path / "adapted", settings))
+    adapt(**small_training(scenes, tmp_path / "adapted", settings))
     assert all("feature_distance" in r for r in _records(tmp_path / "adapted") if "source" in r)
-
-
-def _arguments(scenes: Path, output: Path, settings: AdaptationSettings) -> dict[str, Any]:
-    return {
-        "benchmark": "gta-to-cityscapes",
-        "method": "daformer",
-        "encoder": "mit-b0",
-        "source": scenes / "gta",
-        "target": scenes / "cityscapes",
-        "output": output,
-        "settings": settings,
-        "evaluation": EvaluationSettings(scale=(96, 64), batch_size=4),
-        "seed": 1,
-        "validation": scenes / "cityscapes",
-        "device": "cpu",
-    }
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -19,28 +19,18 @@ from datum.adaptation.adapt import adapt
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.requirements import require_trainable
 from datum.adaptation.sampling import CropRules, TrainingSamples, batches
-from datum.config import AdaptationSettings, EvaluationSettings, load_settings
+from datum.config import AdaptationSettings, load_settings
 from datum.errors import InputError, TemporaryFaultError
 from datum.outputs import sha256
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
 from datum.store import FolderStore
 from datum.training_state import TrainingState
+from tests.adaptation.small_training import small_training
 
 
 def _arguments(scenes: Path, output: Path, settings: AdaptationSettings) -> dict[str, Any]:
-    return {
-        "benchmark": "gta-to-cityscapes",
-        "method": "source-only",
-        "encoder": "resnet-18-half",
-        "source": scenes / "gta",
-        "target": None,
-        "output": output,
-        "settings": settings,
-        "evaluation": EvaluationSettings(scale=(96, 64), batch_size=4),
-        "seed": 1,
-        "validation": scenes / "cityscapes",
-        "device": "cpu",
-    }
+    changed = {"method": "source-only", "encoder": "resnet-18-half", "target": None}
+    return small_training(scenes, output, settings) | changed
 
 
 def test_a_resnet_starts_from_torchvisions_weights_and_the_log_says_so(

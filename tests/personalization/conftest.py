@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from datum.config import PersonalizationSettings
+from datum.personalization.personalize import personalize
 from tests.base_models import untrained_pipeline
 
 
@@ -32,3 +33,13 @@ def settings(base_model: Path) -> PersonalizationSettings:
     return PersonalizationSettings(
         base_model=str(base_model), short_side=48, crop=32, steps=4, checkpoint_every=2, learning_rate=1e-3
     )
+
+
+@pytest.fixture(scope="session")
+def finished(
+    photograph: Path, settings: PersonalizationSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The output of an uninterrupted run with seed 1, which no test changes."""
+    output = tmp_path_factory.mktemp("finished") / "output"
+    personalize(image=photograph, output=output, settings=settings, seed=1)
+    return output

@@ -55,16 +55,6 @@ with exit_status():
 """
 
 
-@pytest.fixture(scope="module")
-def finished(
-    photograph: Path, settings: PersonalizationSettings, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The output of an uninterrupted run with seed 1."""
-    output = tmp_path_factory.mktemp("finished") / "output"
-    personalize(image=photograph, output=output, settings=settings, seed=1)
-    return output
-
-
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The steps that are trained, by their generators' seeds."""

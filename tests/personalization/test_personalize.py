@@ -52,16 +52,6 @@ personalize(
 """
 
 
-@pytest.fixture(scope="module")
-def finished(
-    photograph: Path, settings: PersonalizationSettings, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The output of an uninterrupted run with seed 1."""
-    output = tmp_path_factory.mktemp("finished") / "output"
-    personalize(image=photograph, output=output, settings=settings, seed=1)
-    return output
-
-
 def assert_same_checkpoints(output: Path, expected: Path) -> None:
     names = sorted(folder.name for folder in expected.glob("checkpoint-*"))
     assert sorted(folder.name for folder in output.glob("checkpoint-*")) == names
