@@ -10,7 +10,7 @@ from pathlib import Path
 from datum.errors import InputError
 from datum.store import Store, require_file_names
 from datum.threads import at_once
-from datum.transfer import described, index_bytes, is_put, parse_index, put_described
+from datum.transfer import described, index_bytes, parse_index, put_missing
 
 INDEX_OF_KEPT = "folder.json"
 """Name of the list: `{"files": {name: {"size": bytes, "sha256": hexadecimal}}}`."""
@@ -29,14 +29,8 @@ def put_folder(store: Store, folder: Path, prefix: str) -> None:
     names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
     files = described({name: folder / name for name in sorted(names)}, f"hash {folder.name}")
     there = {entry.key: entry.size for entry in store.entries(_CONTENTS)}
-    contents = {_CONTENTS + file.sha256: name for name, file in files.items()}
-
-    def upload(content: str) -> None:
-        file = files[contents[content]]
-        if there.get(content) != file.size or not is_put(store, content, file.sha256):
-            put_described(store, folder / contents[content], content, file)
-
-    at_once(f"put {folder.name}", {key: files[name].size for key, name in contents.items()}, upload)
+    contents = {_CONTENTS + file.sha256: (folder / name, file) for name, file in files.items()}
+    put_missing(f"put {folder.name}", store, contents, there)
     if not store.swap_bytes(key, index_bytes(files), seen):
         raise InputError(f"{key}: another process put the same folder meanwhile, which stays; let one run")
 

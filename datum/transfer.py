@@ -70,20 +70,32 @@ def publish(folder: Path, base: str, name: str, *, leaving_out: Collection[str] 
     there = {entry.key: entry.size for entry in store.entries()}
     if INDEX in there:
         read_index(uri)
-
-    def upload(name: str) -> None:
-        file = index[name]
-        if there.get(name) != file.size or not is_put(store, name, file.sha256):
-            put_described(store, files[name], name, file)
-
-    at_once(f"publish {name}", {name: file.size for name, file in index.items()}, upload)
+    sources = {name: (files[name], file) for name, file in index.items()}
+    put_missing(f"publish {name}", store, sources, there)
     if INDEX not in there and not store.swap_bytes(INDEX, index_bytes(index), ""):
         read_index(uri)
         log(f"{uri}: another process has published the same meanwhile; its index stays")
     return uri
 
 
-def is_put(store: Store, key: str, digest: str) -> bool:
+def put_missing(
+    what: str, store: Store, sources: Mapping[str, tuple[Path, RemoteFile]], there: Mapping[str, int]
+) -> None:
+    """Copies to each key of `sources` its file, which `described` described, unless the store has that
+    content already; `there` are the sizes of what it holds, `what` is said of the progress.
+
+    Raises `InputError` for a file that has changed since it was described.
+    """
+
+    def put(key: str) -> None:
+        file, description = sources[key]
+        if there.get(key) != description.size or not _is_put(store, key, description.sha256):
+            _put_described(store, file, key, description)
+
+    at_once(what, {key: description.size for key, (_, description) in sources.items()}, put)
+
+
+def _is_put(store: Store, key: str, digest: str) -> bool:
     """Whether the content of `key` was put with this SHA-256."""
     try:
         return store.digest_of(key) == digest
@@ -215,7 +227,7 @@ def described(files: Mapping[str, Path], description: str) -> dict[str, RemoteFi
     }
 
 
-def put_described(store: Store, file: Path, key: str, description: RemoteFile) -> None:
+def _put_described(store: Store, file: Path, key: str, description: RemoteFile) -> None:
     """Copies `file` to `key`; raises `InputError` where it is not as `described` found it any more."""
     store.put(file, key, description.sha256)
     # A new hard link to it changes the time too.

@@ -62,7 +62,7 @@ def _verify(folder: Path) -> list[str]:
         raise InputError(
             f"{folder}: holds no {PROVENANCE}, expected a finished output of datum, or a folder with some"
         )
-    lines = [_verify_files(output) for output in outputs]
+    lines = [_verify_files(output, outputs) for output in outputs]
     photographs = {sha256(file): file for file in _named(PHOTOGRAPH, folder)}
     chains = [chain for output in outputs for chain in _chains(output.record, (), output.folder, outputs)]
     known = {
@@ -109,11 +109,11 @@ def _is_record(record: Any) -> bool:
     return digests and all(_is_record(parent) for parent in _parents(record))
 
 
-def _verify_files(output: Output) -> str:
+def _verify_files(output: Output, outputs: Sequence[Output]) -> str:
     """Hashes all files of `output` again; returns a line for the user."""
     expected, found = output.record["outputs"], digests_below(output.folder)
     # What lies in an output of its own, such as the evaluations of a seed's run, has a record there.
-    inner = [o.folder for o in find_outputs(output.folder) if o.folder != output.folder]
+    inner = [o.folder for o in outputs if output.folder in o.folder.parents]
     for name in sorted(expected | found):
         file = output.folder / name
         if name not in found:

@@ -11,7 +11,7 @@ from datum.adaptation.mixing import gaussian_blur
 from datum.adaptation.sampling import CACHE_BYTES, PREFETCHED
 from datum.config import AdaptationSettings
 from datum.errors import InputError
-from datum.room import require_disk, require_memory, size_in_words
+from datum.room import bytes_below, require_disk, require_memory, size_in_words
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig
 from datum.segmentation.unweighted import unweighted
 from datum.store import local_path
@@ -117,8 +117,7 @@ def require_room_to_save(student: Segmentor, output: Path, state: str, *, best: 
 
 def _still(needed: int, folder: Path) -> int:
     """`needed` less what an earlier process left in `folder`, which counts for it."""
-    files = folder.rglob("*") if folder.is_dir() else ()
-    return max(0, needed - sum(file.lstat().st_size for file in files))
+    return max(0, needed - bytes_below(folder))
 
 
 def _bytes_of(network: torch.nn.Module) -> int:

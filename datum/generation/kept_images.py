@@ -2,19 +2,15 @@
 
 import dataclasses
 import json
-import re
 from pathlib import Path
 
-from datum.formats.generated import IMAGES, GeneratedImage, append_image, surviving_images
+from datum.formats.generated import GeneratedImage, append_image, surviving_images
 from datum.store import DamagedError, Store
 from datum.telemetry import log
 from datum.threads import at_once
 
 _RECORDS = "records/"
 """Keys of the records, one per image, written after the image itself."""
-
-_FILE = re.compile(rf"{IMAGES}/im_(\d+)_p\d+\.png")
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class KeptImages:
@@ -49,14 +45,10 @@ class KeptImages:
 
     def _read(self, key: str) -> GeneratedImage | None:
         try:
-            image = GeneratedImage(**json.loads(self._store.read_bytes(key)))
-            name = _FILE.fullmatch(image.file)
-            if name and int(name[1]) == image.index and _SHA256.fullmatch(image.sha256):
-                return image
+            return GeneratedImage(**json.loads(self._store.read_bytes(key)))
         except (ValueError, TypeError, KeyError, RecursionError):
-            pass
-        log(f"{key}: is no record of a drawn image; the image is drawn again")
-        return None
+            log(f"{key}: is no record of a drawn image; the image is drawn again")
+            return None
 
     def _fetch(self, image: GeneratedImage, folder: Path) -> bool:
         file = folder / image.file

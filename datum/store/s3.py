@@ -90,9 +90,10 @@ class S3Store(Store):
                 self._put_in_parts(file, key, digest)
             return
         data = file.read_bytes()
-        if digest and hashlib.sha256(data).hexdigest() != digest:
+        found = hashlib.sha256(data)
+        if digest and found.hexdigest() != digest:
             raise _changed(file)
-        self.write_bytes(key, data)
+        self._try(key, lambda: self._write(key, data, found.digest(), {}))
 
     def get(self, key: str, file: Path, digest: str = "") -> None:
         with replacing(file) as temporary:
@@ -114,13 +115,15 @@ class S3Store(Store):
         return b"".join(pieces[start] for start in sorted(pieces))
 
     def write_bytes(self, key: str, data: bytes) -> None:
-        self._try(key, lambda: self._write(key, data, {}))
+        digest = hashlib.sha256(data).digest()
+        self._try(key, lambda: self._write(key, data, digest, {}))
 
     def swap_bytes(self, key: str, data: bytes, version: str) -> bool:
         # Where the answer is lost and the request repeated, the name tells our own write from another's.
         condition = {"If-Match": f'"{version}"'} if version else {"If-None-Match": "*"}
         headers = {_WRITER: secrets.token_hex(8), **condition}
-        if self._try(key, lambda: self._write(key, data, headers)):
+        digest = hashlib.sha256(data).digest()
+        if self._try(key, lambda: self._write(key, data, digest, headers)):
             # SeaweedFS 4 looks and writes in two steps, between which another may have looked.
             time.sleep(PAUSE)
         with contextlib.suppress(KeyError):
@@ -222,17 +225,16 @@ class S3Store(Store):
             return headers.get(_DIGEST)
         return None
 
-    def _write(self, key: str, data: bytes, headers: Mapping[str, str]) -> bool:
-        """Sets the content of `key`; False where the condition in `headers` does not hold."""
+    def _write(self, key: str, data: bytes, digest: bytes, headers: Mapping[str, str]) -> bool:
+        """Sets the content of `key`, whose SHA-256 is `digest`; False where the condition in `headers` does
+        not hold."""
         from minio.error import S3Error
 
-        digest = hashlib.sha256(data)
-        checksum = base64.b64encode(digest.digest()).decode()
         sent = {
             "Content-Type": "application/octet-stream",
-            _DIGEST: digest.hexdigest(),
+            _DIGEST: digest.hex(),
             # The server compares it with what arrives.
-            "x-amz-checksum-sha256": checksum,
+            "x-amz-checksum-sha256": base64.b64encode(digest).decode(),
             **headers,
         }
         try:
