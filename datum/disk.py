@@ -10,6 +10,13 @@ _MOUNTS = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 """How blanks are written there."""
 
+PIECE = 2**18
+"""Bytes of one write. Linux looks for memory in one piece as large as a write: a new file is written at 0.4
+to 1 GB/s with 8 MiB at a time, at 5 GB/s with 256 KiB (ext4, Linux 6.18)."""
+
+_SYNC_FILE_RANGE_WRITE = 2
+"""Of Linux's fcntl.h."""
+
 
 def is_mount_point(folder: Path) -> bool:
     """Whether `folder` (absolute, without links) is a mount point; also of a folder of the same disk, as in a
@@ -27,11 +34,16 @@ def _character(escaped: re.Match[bytes]) -> bytes:
 
 
 def write_at(stream: BinaryIO, start: int, data: bytes) -> None:
-    """Writes all of `data` into a file that is open for writing, from byte `start` on. Threads may."""
-    left = memoryview(data)
+    """Writes all of `data` into a file that is open for writing, from byte `start` on, and has the disk begin
+    with it, so that flushing the file at its end takes little. Threads may."""
+    left, place = memoryview(data), start
     while left:
-        written = os.pwrite(stream.fileno(), left, start)
-        left, start = left[written:], start + written
+        written = os.pwrite(stream.fileno(), left[:PIECE], place)
+        left, place = left[written:], place + written
+    system = ctypes.CDLL(None)
+    if hasattr(system, "sync_file_range"):  # Linux
+        offset, length = ctypes.c_longlong(start), ctypes.c_longlong(len(data))
+        system.sync_file_range(stream.fileno(), offset, length, _SYNC_FILE_RANGE_WRITE)
 
 
 def file_identity(stream: BinaryIO) -> tuple[int, int]:

@@ -74,6 +74,30 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], ahead: int) 
         yield begun.popleft().result()
 
 
+def together(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result]:
+    """The results of `work`, in the order of `items`; `threads` are worked on at once.
+
+    The first exception ends it: nothing more is begun.
+    """
+    begun: list[Future[Result]] = []
+    failed: list[Future[Result]] = []
+    free = threading.Semaphore(threads)
+
+    def finished(future: Future[Result]) -> None:
+        if future.exception():
+            failed.append(future)
+        free.release()
+
+    for item in items:
+        free.acquire()
+        if failed:
+            break
+        future = _begun(work, item)
+        begun.append(future)
+        future.add_done_callback(finished)
+    return [future.result() for future in failed[:1] or begun]
+
+
 def _begun(work: Callable[[Item], Result], item: Item) -> Future[Result]:
     future: Future[Result] = Future()
 

@@ -19,6 +19,7 @@ from typing import IO, Any, NamedTuple
 
 import torch
 
+from datum.disk import PIECE
 from datum.errors import TemporaryFaultError
 from datum.outputs import sha256
 from datum.provenance import Provenance
@@ -178,9 +179,10 @@ class TrainingState:
             if forget:
                 # Where the store is away, its memory is not held while the file waits.
                 value.clear()
+            digest = digesting.digest.hexdigest()
+            found = {"key": key, "sha256": digest, "bytes": file.stat().st_size}
             # A store waits out its own faults; the training goes on meanwhile.
-            self._store.put(file, key)
-            found = {"key": key, "sha256": digesting.digest.hexdigest(), "bytes": file.stat().st_size}
+            self._store.put(file, key, digest)
         stored = {entry.key: entry.size for entry in self._store.entries(key)}
         if stored.get(key) != found["bytes"]:
             raise TemporaryFaultError(
@@ -268,12 +270,16 @@ class _DigestingStream(io.BufferedIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        self.digest.update(data)
+        view = memoryview(data).cast("B")
         try:
-            return self._stream.write(data)
+            for start in range(0, len(view), PIECE):
+                piece = view[start : start + PIECE]
+                self.digest.update(piece)
+                self._stream.write(piece)
         except OSError as error:
             self.failure = error
             raise
+        return len(view)
 
     def flush(self) -> None:
         try:

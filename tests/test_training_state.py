@@ -230,14 +230,14 @@ class AwayStore(FolderStore):
         super().__init__(folder)
         self.back, self.tried = threading.Event(), threading.Event()
 
-    def put(self, file: Path, key: str) -> None:
-        persevere("store", lambda: self._put(file, key))
+    def put(self, file: Path, key: str, digest: str = "") -> None:
+        persevere("store", lambda: self._put(file, key, digest))
 
-    def _put(self, file: Path, key: str) -> None:
+    def _put(self, file: Path, key: str, digest: str) -> None:
         self.tried.set()
         if not self.back.is_set():
             raise TemporaryFaultError("the store does not answer")
-        super().put(file, key)
+        super().put(file, key, digest)
 
 
 def test_a_training_goes_on_while_the_store_is_away_and_its_newest_state_is_stored_then(

@@ -89,13 +89,14 @@ class Access:
 
     def client(self) -> Minio:
         """A client that repeats nothing by itself."""
-        from minio import Minio
         from urllib3 import PoolManager, Timeout
+
+        from datum.store.client import Client
 
         connect, read = self.timeout
         parts = urlsplit(self.endpoint)
         try:
-            return Minio(
+            return Client(
                 parts.netloc,
                 access_key=self.access_key or None,
                 secret_key=self.secret_key,

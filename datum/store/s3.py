@@ -32,7 +32,7 @@ from datum.store.parts import Part, joining_request
 from datum.store.protocol import DamagedError, Entry, Store
 from datum.store.uris import require_key
 from datum.telemetry import log
-from datum.threads import in_order
+from datum.threads import in_order, together
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
@@ -41,7 +41,7 @@ PART = 8 * 2**20
 """Bytes of a part. S3 takes 5 MiB to 5 GiB, and 10,000 parts: a larger file has larger parts."""
 MOST_PARTS = 10_000
 
-PARTS_AT_ONCE = 6
+PARTS_AT_ONCE = 8
 """Parts of one file on their way; with `PART`, what a large file takes of memory. One goes at a time."""
 
 TRIES = 3
@@ -188,7 +188,7 @@ class S3Store(Store):
             headers = {_DIGEST: digest, "x-amz-checksum-algorithm": "CRC32"}
             identity = self._try(key, lambda: client._create_multipart_upload(bucket, name, dict(headers)))
             try:
-                parts = list(in_order(upload, range(1, len(starts) + 1), PARTS_AT_ONCE))
+                parts = together(upload, range(1, len(starts) + 1), PARTS_AT_ONCE)
                 # A new hard link to it changes the time too.
                 if file_identity(stream) != before and sha256(file) != digest:
                     raise _changed(file)

@@ -28,7 +28,7 @@ WEIGHTS = ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safet
 FROZEN = "vae/diffusion_pytorch_model.safetensors"
 
 KILLED_RUN = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 from pathlib import Path
 from datum.config import PersonalizationSettings
 from datum.personalization import dreambooth
@@ -40,6 +40,9 @@ write_checkpoint = dreambooth.write_checkpoint
 def killed_after_the_second_checkpoint(folder, *others):
     write_checkpoint(folder, *others)
     if folder.name == "checkpoint-4":
+        # The state before is stored beside the training, at its own pace.
+        while not list(folder.parent.rglob("state-000000002.json")):
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
 
 dreambooth.write_checkpoint = killed_after_the_second_checkpoint
