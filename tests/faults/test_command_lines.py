@@ -225,7 +225,9 @@ def test_any_command_line_ends_with_a_status_and_one_line(world: Path, line: lis
     if status and line[0] != "doctor":  # whose findings are its output
         assert said.rstrip("\n").splitlines()[-1].startswith("datum"), said
     if status == 2 and line[0] != "doctor":
-        assert said.count("\n") == 1, said
+        # Of a folder such as `/`, whatever lies there, verify names what it passes over first.
+        lines = [one for one in said.splitlines() if not one.endswith("is unfinished and passed over")]
+        assert len(lines) == 1, said
     assert _tree(world) == before
 
 
