@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,11 @@ GRACE = 25.0
 _asked = threading.Event()
 _deferrals: list[Callable[[], None]] = []
 _handled = False
+_raised = False
 _blocks = 0
+
+_LATER = 0.01
+"""Seconds after which a stop that nothing could be told of is raised again."""
 
 
 class Stopped(BaseException):
@@ -58,6 +63,7 @@ def _handle_signal() -> None:
     threading.Thread(target=_end_in_time, args=(reading,), daemon=True).start()
     signal.signal(signal.SIGTERM, _on_signal)
     os.register_at_fork(after_in_child=_leave_to_system)
+    sys.unraisablehook = _raise_later
 
 
 def stop_asked() -> bool:
@@ -84,14 +90,30 @@ def _raise_if_asked() -> None:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
-    again = stop_asked()
+    global _raised
     _asked.set()
     if not _blocks:
         _end("stopped; the same command goes on from what is saved")
     for on_stop in _deferrals:
         on_stop()
-    if not _deferrals and not again:
+    if not _deferrals and not _raised:
+        _raised = True
         raise Stopped("stopped")
+
+
+def _raise_later(
+    ignored: "sys.UnraisableHookArgs", otherwise: Callable[..., object] = sys.unraisablehook
+) -> None:
+    """Where the signal came while Python ran a destructor or the like, which can raise nothing, such as the
+    end of an import's lock: the signal is sent again."""
+    global _raised
+    if not isinstance(ignored.exc_value, Stopped):
+        otherwise(ignored)
+        return
+    _raised = False
+    later = threading.Timer(_LATER, signal.pthread_kill, (threading.main_thread().ident, signal.SIGTERM))
+    later.daemon = True
+    later.start()
 
 
 def _end_in_time(signals: int) -> None:

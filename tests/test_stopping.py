@@ -13,6 +13,14 @@ with exit_status():
     if sys.argv[1] == "at once":
         print("works", flush=True)
         time.sleep(60)
+    if sys.argv[1] == "in a destructor":
+        class Busy:
+            def __del__(self):
+                print("works", flush=True)
+                for _ in range(10**9):
+                    time.sleep(0.01)
+        del (busy := [Busy()])[0]
+        time.sleep(60)
     with stopping.deferred():
         for step in range(10**9):
             if step == 1:
@@ -37,6 +45,12 @@ def stopped(kind: str, grace: float = 25.0) -> tuple[int, str, str]:
 
 def test_a_stopped_command_ends_with_75_and_one_line() -> None:
     assert stopped("at once") == (75, "", "datum: stopped; the same command goes on from what is saved\n")
+
+
+def test_a_signal_where_nothing_can_be_raised_stops_the_command_all_the_same() -> None:
+    status, printed, said = stopped("in a destructor")
+    assert (status, printed) == (75, "")
+    assert said == "datum: stopped; the same command goes on from what is saved\n"
 
 
 def test_a_training_saves_its_state_before_it_stops() -> None:
