@@ -9,6 +9,7 @@ SETTINGS := manifests/overlays/$(OVERLAY)/settings.env
 sound = $(if $(findstring !,$1),$(error $(SETTINGS) is refused),$1)
 REGISTRY ?= $(call sound,$(shell manifests/setting.sh $(SETTINGS) REGISTRY || echo !))
 TAG ?= $(call sound,$(shell manifests/setting.sh $(SETTINGS) TAG || echo !))
+OUTPUT ?= build/manifests/$(OVERLAY)
 ENGINE ?=
 PLATFORM_BASE ?=
 STAGES ?=
@@ -17,7 +18,7 @@ BUILD = $(PYTHON) images/build.py --engine "$(ENGINE)" --registry "$(REGISTRY)" 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint faults bench base-model lock clean images push pin-bases sbom test-images \
-  doctor kfp deploy undeploy
+  doctor kfp deploy undeploy manifests
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -87,6 +88,9 @@ kfp: ## Install Kubeflow Pipelines 2.17.0 into a cluster that has none
 
 deploy: .venv/cluster ## Install into the cluster, or bring up to date: OVERLAY=default|minio|kind, SKIP_IMAGES=1
 	SKIP_IMAGES=$(SKIP_IMAGES) manifests/deploy.sh deploy $(OVERLAY)
+
+manifests: .venv/cluster ## Write what deploy applies, for Argo CD or Flux: OVERLAY=..., OUTPUT=build/manifests/$(OVERLAY)
+	$(BIN)/datum manifests --settings $(SETTINGS) --output $(OUTPUT)
 
 undeploy: .venv/cluster ## Remove from the cluster what deploy made: OVERLAY=...; data stays
 	manifests/deploy.sh undeploy $(OVERLAY)

@@ -11,6 +11,9 @@ datum=${DATUM:-.venv/bin/datum}
 overlay=${2:-}
 folder=manifests/overlays/$overlay
 settings=$folder/settings.env
+rendered=build/manifests/$overlay # what `datum manifests` writes
+launcher_patch=$rendered/patch.yaml
+our_line="# DATUM set this key" # first line of our value of kfp-launcher's key `providers`
 
 setting() { # KEY: its value in settings.env
   manifests/setting.sh "$settings" "$1"
@@ -30,8 +33,15 @@ SECRET
 }
 
 read_keys() { # NAMESPACE NAME: both keys in base64, or nothing where there is no such secret
-  kubectl -n "$1" get secret "$2" --ignore-not-found \
-    -o go-template='{{.data.accesskey}} {{.data.secretkey}}'
+  local keys
+  keys=$(kubectl -n "$1" get secret "$2" --ignore-not-found \
+    -o go-template='{{with .data}}{{.accesskey}} {{.secretkey}}{{else}}<no value>{{end}}')
+  if [[ $keys == *"<no value>"* ]]; then
+    echo "deploy: secret $2 in $1 lacks accesskey or secretkey and is not changed; complete it, or delete it for" \
+      "random keys" >&2
+    exit 2
+  fi
+  echo "$keys"
 }
 
 store_namespace() { # where the minio overlay's store is: the second label of its host
@@ -55,11 +65,11 @@ share_store_keys() { # the tasks and the store have one pair of keys: the one th
   if [[ -z $(kubectl get namespace "$runs" --ignore-not-found -o name) ]]; then
     return # the doctor says so
   fi
-  if [[ -z $(kubectl get namespace "$store" --ignore-not-found -o name) ]]; then
-    kubectl create -f - <<<"{apiVersion: v1, kind: Namespace, metadata: {name: $store}}"
-  fi
   keys=$(read_keys "$runs" "$name")
   keys=${keys:-$(read_keys "$store" "$name")}
+  if [[ -z $(kubectl get namespace "$store" --ignore-not-found -o name) ]]; then
+    kubectl create -f "$rendered/namespace.yaml"
+  fi
   read -r access secret <<<"${keys:-$(random 10) $(random 20)}"
   for namespace in "$runs" "$store"; do
     if [[ -z $(read_keys "$namespace" "$name") ]]; then
@@ -83,6 +93,61 @@ build_images() { # the Makefile takes registry and tag from the same settings
   fi
 }
 
+providers() { # what KFP's launcher is told of stores, or nothing
+  kubectl -n "$(setting NAMESPACE)" get configmap kfp-launcher --ignore-not-found \
+    -o go-template='{{with .data}}{{with .providers}}{{.}}{{end}}{{end}}'
+}
+
+refuse_others() { # what bears our names in the cluster and is not ours stays as it is
+  local others found
+  others=$(kubectl get -f "$rendered/resources.yaml" --ignore-not-found --no-headers -o custom-columns='KIND:.kind,NAME:.metadata.name,NAMESPACE:.metadata.namespace,OWNER:.metadata.labels.app\.kubernetes\.io/part-of' |
+    awk '$4 != "datum" {printf "%s%s %s in %s", (n++ ? ", " : ""), $1, $2, $3}')
+  if [[ -n $others ]]; then
+    echo "deploy: the cluster holds $others without the label app.kubernetes.io/part-of=datum, so not of ours;" \
+      "choose another SERVICE_ACCOUNT or NAMESPACE in $settings, or remove it" >&2
+    exit 2
+  fi
+  found=$(providers)
+  if [[ -f $launcher_patch && -n $found && $found != "$our_line"* ]]; then
+    echo "deploy: ConfigMap kfp-launcher in $(setting NAMESPACE) has a key \`providers\` that is not ours; merge it" \
+      "with $launcher_patch by hand, begin it with '$our_line', or deploy OVERLAY=default" >&2
+    exit 2
+  fi
+}
+
+apply() { # what is ours, whole and by force; of KFP's ConfigMap one key
+  local namespace policy
+  namespace=$(setting NAMESPACE)
+  kubectl apply --server-side --force-conflicts --field-manager=datum -f "$rendered/resources.yaml"
+  # Policies of an earlier deployment that this one has no more.
+  kubectl -n "$namespace" get networkpolicies --selector app.kubernetes.io/part-of=datum -o name |
+    while read -r policy; do
+      grep -qx "  name: ${policy##*/}" "$rendered/resources.yaml" || kubectl -n "$namespace" delete "$policy"
+    done
+  if [[ ! -f $launcher_patch ]]; then
+    return
+  fi
+  if [[ -n $(kubectl -n "$namespace" get configmap kfp-launcher --ignore-not-found -o name) ]]; then
+    kubectl -n "$namespace" patch configmap kfp-launcher --field-manager=datum --type merge --patch-file "$launcher_patch"
+  else
+    kubectl create -f "$launcher_patch"
+    kubectl -n "$namespace" label configmap kfp-launcher app.kubernetes.io/part-of=datum
+  fi
+}
+
+take_back_providers() { # leaves KFP's ConfigMap, unless we made it and nothing else is in it
+  local namespace
+  namespace=$(setting NAMESPACE)
+  if [[ ! -f $launcher_patch || $(providers) != "$our_line"* ]]; then
+    return
+  fi
+  kubectl -n "$namespace" patch configmap kfp-launcher --field-manager=datum --type merge --patch '{"data": {"providers": null}}'
+  if [[ -z $(kubectl -n "$namespace" get configmap kfp-launcher -o go-template='{{with .data}}{{len .}}{{end}}') ]]; then
+    kubectl -n "$namespace" delete configmap --selector app.kubernetes.io/part-of=datum \
+      --field-selector metadata.name=kfp-launcher --ignore-not-found
+  fi
+}
+
 deploy() {
   local registry store
   registry=$(setting REGISTRY)
@@ -91,6 +156,8 @@ deploy() {
       "set it, or deploy with SKIP_IMAGES=1 where the nodes hold the images" >&2
     exit 2
   fi
+  "$datum" manifests --settings "$settings" --output "$rendered"
+  refuse_others
   if [[ $overlay == minio ]]; then
     share_store_keys
   fi
@@ -98,7 +165,7 @@ deploy() {
   if [[ -z ${SKIP_IMAGES:-} ]]; then
     build_images
   fi
-  kubectl apply --server-side --field-manager=datum --kustomize "$folder"
+  apply
   if [[ $overlay == minio ]]; then
     store=$(store_namespace)
     kubectl -n "$store" wait job/datum-bucket --for=condition=complete --timeout=10m
@@ -108,15 +175,11 @@ deploy() {
 }
 
 undeploy() { # leaves namespaces, secrets, volume claims and buckets: the data
-  local namespace
-  namespace=$(setting NAMESPACE)
+  "$datum" manifests --settings "$settings" --output "$rendered"
   "$datum" schedule --settings "$settings" --remove-all
   "$datum" upload --settings "$settings" --remove
-  kubectl delete --kustomize "$folder" --selector app.kubernetes.io/part-of=datum --ignore-not-found
-  if [[ $overlay == minio ]]; then
-    # The ConfigMap is KFP's; its key `providers` is ours.
-    kubectl -n "$namespace" patch configmap kfp-launcher --type merge --patch '{"data": {"providers": null}}'
-  fi
+  kubectl delete -f "$rendered/resources.yaml" --selector app.kubernetes.io/part-of=datum --ignore-not-found
+  take_back_providers
 }
 
 kfp() {
@@ -144,7 +207,7 @@ deploy | undeploy)
       "$(basename -a manifests/overlays/*/ | paste -sd ' ')" >&2
     exit 2
   fi
-  setting NAMESPACE >/dev/null # refuses a file that `datum`, make and kustomize would read differently
+  setting NAMESPACE >/dev/null # refuses a file that `datum`, make would read differently
   ;;
 kfp) ;;
 *)

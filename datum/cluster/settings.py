@@ -1,10 +1,10 @@
 """Settings of an installation on a cluster: one `settings.env` an overlay.
 
-The file is read by kustomize (which puts namespace and names into the manifests), by the Makefile and by the
-`datum` command, so that each value stands in one place. Lines are `KEY=VALUE`, the key in capitals, each
-once, and end as Unix or Windows ends them; `#` starts a comment line. A value that is neither text nor one of
-a few names is JSON. What the four would read differently (blanks or quotes around a value) is refused, here
-and in `manifests/setting.sh`. The fields of a run's form are inherited.
+The file is read by the `datum` command (which puts the values into the manifests), by the Makefile and by
+deploy.sh, so that each value stands in one place. Lines are `KEY=VALUE`, the key in capitals, each once, and
+end as Unix or Windows ends them; `#` starts a comment line. A value that is neither text nor one of a few
+names is JSON. What the three would read differently (blanks or quotes around a value) is refused, here and in
+`manifests/setting.sh`. The fields of a run's form are inherited.
 """
 
 import dataclasses
@@ -14,7 +14,8 @@ import typing
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from datum import __version__
 from datum.cluster.rhythm import RHYTHMS
@@ -59,6 +60,24 @@ class ClusterSettings(FormDefaults):
     """How often `make deploy` has the reproduction repeated; empty: not at all."""
 
 
+class Service(NamedTuple):
+    """A service of the cluster."""
+
+    name: str
+    namespace: str
+
+
+_SERVICE_HOST = re.compile(r"([a-z0-9-]+)(?:\.([a-z0-9-]+)(?:\.svc(?:\.cluster\.local)?)?)?")
+
+
+def in_cluster_service(settings: ClusterSettings) -> Service | None:
+    """The service that `store_endpoint` names, as `service.namespace`, with or without `.svc`; None where it
+    leads out of the cluster."""
+    host = urlsplit(settings.store_endpoint).hostname or ""
+    found = _SERVICE_HOST.fullmatch(host)
+    return Service(found[1], found[2] or settings.namespace) if found and host != "localhost" else None
+
+
 def load_cluster_settings(file: Path | None = None, overrides: Iterable[str] = ()) -> ClusterSettings:
     """The settings in `file`, or the defaults, with `key=value` overrides.
 
@@ -83,7 +102,7 @@ def load_cluster_settings(file: Path | None = None, overrides: Iterable[str] = (
 
 def _lines(file: Path) -> list[str]:
     try:
-        # Some editors begin a file with a byte order mark. Lines end where kustomize ends them.
+        # Some editors begin a file with a byte order mark.
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(
@@ -95,7 +114,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _require_one_meaning(line: str, where: str) -> None:
-    """Raises `InputError` for a line that kustomize, make and deploy.sh would read otherwise than `datum`."""
+    """Raises `InputError` for a line that make and deploy.sh would read otherwise than `datum`."""
     key, _, text = line.partition("=")
     if not re.fullmatch("[A-Z_]+", key):
         raise InputError(f"{where}: found the key {key!r}, expected capitals without blanks around them")

@@ -1,6 +1,8 @@
-"""`manifests/deploy.sh`: kubectl itself talks to a server; `datum`, make and kind only tell that they ran."""
+"""`manifests/deploy.sh`: kubectl itself talks to a server, and `datum` writes the manifests; its other
+commands, make and kind only tell that they ran."""
 
 import base64
+import copy
 import json
 import os
 import shutil
@@ -20,6 +22,9 @@ ROOT = Path(__file__).parents[2]
 RECORDER = """#!{python}
 import os, pathlib, sys, urllib.request
 words = [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]
+if "manifests" in words:
+    from datum.cli import main
+    sys.exit(main())
 urllib.request.urlopen("{url}/record", data=" ".join(words).encode())
 sys.exit(int(os.environ.get("DOCTOR", 0)) if "doctor" in words else 0)
 """
@@ -59,6 +64,7 @@ def deploy(checkout: Path, api_server: Any) -> Deploy:
         "HOME": str(checkout),
         "KUBECONFIG": str(checkout / "kubeconfig"),
         "DATUM": "datum",
+        "PYTHONPATH": str(ROOT),
     }
 
     def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -119,6 +125,115 @@ def test_deploy_applies_every_resource_of_the_overlay(
         (item["kind"], item["metadata"]["name"]) for item in api_server.objects.values() if "kind" in item
     }
     assert kept >= {(item["kind"], item["metadata"]["name"]) for item in render(overlay)}
+
+
+def test_a_value_that_nothing_fills_in_stops_before_anything_is_done(
+    deploy: Deploy, checkout: Path, api_server: Any
+) -> None:
+    file = checkout / "manifests/base/service-account.yaml"
+    file.write_text(file.read_text().replace("${SERVICE_ACCOUNT}", "${SERVICE_ACOUNT}"))
+    run = deploy("deploy", "default", SKIP_IMAGES="1")
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    assert "found ${SERVICE_ACOUNT}; did you mean SERVICE_ACCOUNT?" in run.stderr
+    assert api_server.writes == []
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "api/v1/namespaces/kubeflow": {
+        "kind": "Namespace",
+        "metadata": {
+            "labels": {
+                "pod-security.kubernetes.io/enforce": "baseline",
+                "istio-injection": "enabled",
+                "app.kubernetes.io/part-of": "kubeflow-profile",
+            },
+            "managedFields": [{"manager": "kubectl-client-side-apply", "operation": "Update"}],
+        },
+    },
+    "api/v1/namespaces/datum-store": {"kind": "Namespace", "metadata": {"labels": {"team": "storage"}}},
+    "api/v1/namespaces/kubeflow/configmaps/kfp-launcher": {
+        "kind": "ConfigMap",
+        "metadata": {"labels": {"application-crd-id": "kubeflow-pipelines"}},
+        "data": {"defaultPipelineRoot": "s3://a/b"},
+    },
+    "api/v1/namespaces/kubeflow/serviceaccounts/pipeline-runner": {"kind": "ServiceAccount"},
+    "apis/networking.k8s.io/v1/namespaces/kubeflow/networkpolicies/theirs": {"kind": "NetworkPolicy"},
+}
+"""What a cluster holds that is not ours."""
+
+
+def _put_others(api_server: Any) -> dict[str, Any]:
+    for path, content in OTHERS.items():
+        version = path.partition("/namespaces")[0].split("/", 1)[1]
+        api_server.put(path, copy.deepcopy(content) | {"apiVersion": version})
+    return copy.deepcopy(api_server.objects)
+
+
+def test_what_is_others_stays_as_it_was_but_for_the_key_that_is_ours(
+    deploy: Deploy, api_server: Any, overlay: str
+) -> None:
+    before = _put_others(api_server)
+    run = deploy("deploy", overlay, SKIP_IMAGES="1")
+    assert run.returncode == 0, run.stderr
+    launcher = "api/v1/namespaces/kubeflow/configmaps/kfp-launcher"
+    during = {path: api_server.objects[path] for path in before}
+    if overlay == "minio":
+        during = copy.deepcopy(during)
+        assert during[launcher]["data"].pop("providers").startswith("# DATUM set this key")
+    assert during == before
+    # Nor is anything sent that would make us an owner of its fields.
+    assert not [write for write in api_server.writes if write.endswith("/kubeflow")]
+    assert deploy("undeploy", overlay).returncode == 0
+    assert {path: api_server.objects[path] for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("api/v1/namespaces/kubeflow/serviceaccounts/datum-runner", "ServiceAccount"),
+        ("apis/rbac.authorization.k8s.io/v1/namespaces/kubeflow/roles/datum-runner", "Role"),
+    ],
+)
+def test_what_bears_our_name_and_is_not_ours_stops_before_anything_is_done(
+    deploy: Deploy, api_server: Any, path: str, kind: str
+) -> None:
+    version = path.partition("/namespaces")[0].split("/", 1)[1]
+    api_server.put(path, {"kind": kind, "apiVersion": version, "metadata": {"labels": {"app": "theirs"}}})
+    run = deploy("deploy", "default", SKIP_IMAGES="1")
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    assert f"the cluster holds {kind} datum-runner in kubeflow without the label" in run.stderr
+    assert api_server.writes == []
+
+
+def test_anothers_setting_of_stores_is_not_replaced(deploy: Deploy, api_server: Any) -> None:
+    path = "api/v1/namespaces/kubeflow/configmaps/kfp-launcher"
+    theirs = {"kind": "ConfigMap", "apiVersion": "v1", "data": {"providers": "s3: {}"}}
+    api_server.put(path, theirs)
+    run = deploy("deploy", "minio", SKIP_IMAGES="1")
+    assert run.returncode == 2
+    assert "kfp-launcher in kubeflow has a key `providers` that is not ours" in run.stderr
+    assert api_server.writes == []
+    assert deploy("undeploy", "minio").returncode == 0
+    assert api_server.objects[path]["data"] == {"providers": "s3: {}"}
+
+
+def test_a_secret_that_lacks_a_key_is_told_and_left_alone(deploy: Deploy, api_server: Any) -> None:
+    secret = {"kind": "Secret", "apiVersion": "v1", "data": {"accesskey": "YQ=="}}
+    api_server.put("api/v1/namespaces/kubeflow/secrets/datum-store", secret)
+    run = deploy("deploy", "minio", SKIP_IMAGES="1")
+    assert run.returncode == 2
+    assert "secret datum-store in kubeflow lacks accesskey or secretkey" in run.stderr
+    assert api_server.writes == []
+
+
+def test_a_policy_of_an_earlier_deployment_is_removed(deploy: Deploy, api_server: Any) -> None:
+    folder = "apis/networking.k8s.io/v1/namespaces/kubeflow/networkpolicies"
+    ours = {"labels": {"app.kubernetes.io/part-of": "datum"}}
+    policy = {"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1", "metadata": ours}
+    api_server.put(f"{folder}/datum-dn", policy)
+    assert deploy("deploy", "default", SKIP_IMAGES="1").returncode == 0
+    assert f"{folder}/datum-dn" not in api_server.objects
+    assert f"{folder}/datum-dns" in api_server.objects
 
 
 def test_deploying_again_changes_nothing(deploy: Deploy, api_server: Any, overlay: str) -> None:
@@ -204,7 +319,7 @@ def test_undeploy_removes_what_deploy_made_and_leaves_data(
         f"datum upload {_settings(overlay)} --remove",
     ]
     kinds = {item["kind"] for item in api_server.objects.values()}
-    assert kinds == {"Namespace", "Secret"} | ({"ConfigMap"} if overlay == "minio" else set())
+    assert kinds == {"Namespace", "Secret"}
     assert "api/v1/namespaces/kubeflow/secrets/mlpipeline-minio-artifact" in api_server.objects
 
 

@@ -1,5 +1,6 @@
 """Every overlay renders, is valid Kubernetes, and takes its names from its settings.env alone."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,7 +12,9 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from datum.cluster.manifests import render_manifests, write_manifests
 from datum.cluster.settings import ClusterSettings, load_cluster_settings
+from datum.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
@@ -79,10 +82,66 @@ def test_names_follow_a_change_of_the_settings_alone(render: Any, overlay: str, 
     assert not words & {"kubeflow", "datum-store"}
 
 
+KUBECTLS = [TOOLS / "kubectl", *map(Path, os.environ.get("DATUM_KUBECTLS", "").split())]
+"""The kubectl of the lock file, and others that the environment names."""
+
+
+@pytest.mark.parametrize("kubectl", KUBECTLS, ids=str)
+def test_every_kubectl_renders_the_same(
+    render: Any, overlay: str, kubectl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kubectl").symlink_to(kubectl.resolve(strict=True))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    folder = MANIFESTS / "overlays" / overlay
+    settings = load_cluster_settings(folder / "settings.env")
+    assert render_manifests(settings, folder) == render(overlay)
+
+
+def test_kustomize_is_asked_for_nothing_that_its_releases_do_differently() -> None:
+    """It puts files together and patches lists by index; `replacements` passed over labels' keys."""
+    for file in MANIFESTS.rglob("kustomization.yaml"):
+        assert set(yaml.safe_load(file.read_text())) <= {"apiVersion", "kind", "resources", "patches"}, file
+
+
+def test_a_name_that_nothing_fills_in_is_refused(tmp_path: Path) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {"b": "${NAMESPCE}"}}}
+    (tmp_path / "pod.yaml").write_text(yaml.safe_dump(pod))
+    (tmp_path / "kustomization.yaml").write_text("resources: [pod.yaml]")
+    with pytest.raises(InputError, match=r"Pod a, metadata, labels, b: found .*; did you mean NAMESPACE"):
+        render_manifests(ClusterSettings(), tmp_path)
+
+
+def test_an_empty_setting_that_a_resource_needs_is_refused() -> None:
+    settings = load_cluster_settings(_settings_file(MANIFESTS, "minio"), ["pipeline_root="])
+    with pytest.raises(InputError, match=r"found nothing for \$\{BUCKET\}, expected a value in settings.env"):
+        render_manifests(settings, MANIFESTS / "overlays/minio")
+
+
+@pytest.mark.parametrize("content", ["resources: [absent.yaml]", "resources: {"])
+def test_an_overlay_that_kustomize_refuses_is_told_in_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "kustomization.yaml").write_text(content)
+    with pytest.raises(InputError, match="`kubectl kustomize` fails: ") as raised:
+        render_manifests(ClusterSettings(), tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_written_for_gitops_is_what_is_deployed(render: Any, overlay: str, tmp_path: Path) -> None:
+    folder = MANIFESTS / "overlays" / overlay
+    (tmp_path / "patch.yaml").write_text("of another overlay")
+    write_manifests(load_cluster_settings(folder / "settings.env"), folder, tmp_path)
+    assert (tmp_path / "patch.yaml").exists() == (overlay == "minio")
+    command = [str(TOOLS / "kubectl"), "kustomize", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    others = [item for item in render(overlay) if item["metadata"]["name"] == "kfp-launcher"]
+    written = list(yaml.safe_load_all(run.stdout)) + others
+    assert sorted(map(yaml.safe_dump, written)) == sorted(map(yaml.safe_dump, render(overlay)))
+
+
 def _assert_named(resources: list[dict[str, Any]], settings: ClusterSettings) -> None:
     """That every name which settings.env gives stands where it belongs, and no placeholder is left."""
     store = settings.store_endpoint.split(".")[1] if settings.overlay == "minio" else settings.namespace
     assert _namespaces(resources) == {settings.namespace, store}
+    assert "${" not in yaml.safe_dump(resources)
     runner = _one(resources, "ServiceAccount")
     assert runner["metadata"]["name"] == settings.service_account
     assert runner["metadata"]["namespace"] == settings.namespace
@@ -194,7 +253,7 @@ def test_a_kustomization_refers_to_its_neighbors_by_paths_that_exist() -> None:
     assert MANIFESTS / "kfp/kustomization.yaml" in files
     for file in files:
         text = yaml.safe_load(file.read_text())
-        for resource in text.get("resources", []) + text.get("components", []):
+        for resource in text["resources"]:
             if resource.startswith("https://"):
                 assert resource.endswith("?ref=2.17.0"), resource
             else:

@@ -1,15 +1,13 @@
 """`datum doctor`: access to the cluster, permissions, and how the table is shown."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from datum.cluster.doctor import access
-from datum.cluster.settings import ClusterSettings
+from datum.cluster.manifests import render_manifests
+from datum.cluster.settings import load_cluster_settings
 from datum.store import open_store
 from tests.cluster.doctor.objects import (
     CLOSED,
@@ -194,22 +192,10 @@ def test_a_denied_permission_is_named(examine: Doctor, cluster: KubernetesApi) -
 
 @pytest.mark.parametrize("overlay", ["default", "minio"])
 def test_every_resource_of_the_manifests_is_asked_for(overlay: str) -> None:
-    rendered = subprocess.run(
-        [
-            Path(sys.executable).with_name("kubectl"),
-            "kustomize",
-            REPOSITORY / "manifests" / "overlays" / overlay,
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    settings = ClusterSettings(
-        overlay=overlay,  # type: ignore[arg-type]
-        store_endpoint="http://minio.datum-store.svc:9000" if overlay == "minio" else "http://seaweedfs:8333",
-    )
+    folder = REPOSITORY / "manifests" / "overlays" / overlay
+    settings = load_cluster_settings(folder / "settings.env")
     asked = {(right.resource, right.namespace) for right in access.deploy_rights(settings)}
-    for manifest in yaml.safe_load_all(rendered.stdout):
+    for manifest in render_manifests(settings, folder):
         kind = manifest["kind"].lower()
         plural = kind.removesuffix("y") + "ies" if kind.endswith("y") else kind + "s"
         assert (plural, manifest["metadata"].get("namespace", "")) in asked, manifest
