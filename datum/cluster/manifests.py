@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from datum.cluster.network import api_rules, dns_rules, store_rules
 from datum.cluster.settings import ClusterSettings, in_cluster_service
 from datum.errors import InputError
 from datum.values import did_you_mean
@@ -32,10 +33,15 @@ _PLACE = re.compile(r"\$\{([^}]*)\}")
 def render_manifests(settings: ClusterSettings, overlay: Path) -> list[Resource]:
     """Every resource of the overlay in the folder `overlay`, with the values of `settings`."""
     values = _values(settings)
-    return [
+    resources = [
         _filled(resource, values, f"{resource['kind']} {resource['metadata']['name']}")
         for resource in _composed(overlay)
+        if settings.network_policies == "on" or resource["kind"] != "NetworkPolicy"
     ]
+    for account in (item for item in resources if item["kind"] == "ServiceAccount"):
+        if settings.image_pull_secret:
+            account["imagePullSecrets"] = [{"name": settings.image_pull_secret}]
+    return resources
 
 
 def write_manifests(settings: ClusterSettings, overlay: Path, output: Path) -> None:
@@ -109,4 +115,8 @@ def _values(settings: ClusterSettings) -> Mapping[str, Any]:
         "STORE_SECRET": settings.store_secret,
         "STORE_NAMESPACE": service.namespace if service else "",
         "BUCKET": urlsplit(settings.pipeline_root).netloc,
+        "SECRETS": list(dict.fromkeys((settings.store_secret, settings.artifact_secret))),
+        "DNS_RULES": dns_rules(settings),
+        "API_RULES": api_rules(settings),
+        "STORE_RULES": store_rules(settings),
     }

@@ -8,6 +8,7 @@ names is JSON. What the three would read differently (blanks or quotes around a 
 """
 
 import dataclasses
+import ipaddress
 import json
 import re
 import typing
@@ -20,7 +21,7 @@ from urllib.parse import urlsplit
 from datum import __version__
 from datum.cluster.rhythm import RHYTHMS
 from datum.errors import InputError
-from datum.values import OneOf, cast, did_you_mean, in_words
+from datum.values import Least, OneOf, cast, did_you_mean, in_words
 from pipelines.form_defaults import FormDefaults
 
 PIPELINES = ("reproduction", "ingest", "ablation", "baselines")
@@ -45,6 +46,33 @@ class ClusterSettings(FormDefaults):
     """URL of the KFP API, such as http://localhost:8888; empty goes through the Kubernetes API's proxy."""
     service_account: str = "datum-runner"
     """Service account of the tasks."""
+    artifact_secret: str = "mlpipeline-minio-artifact"
+    """Secret of the store that KFP keeps artifacts in; its launcher reads it whatever `store_secret` is."""
+    image_pull_secret: str = ""
+    """Secret in `namespace`, of type kubernetes.io/dockerconfigjson, that nodes pull the images with; empty
+    where they need none."""
+    store_pod_port: Annotated[int, Least(0)] = 0
+    """Port that the store's pods listen on, where its service has another; 0 is `store_endpoint`'s."""
+    store_cidrs: tuple[str, ...] = ()
+    """Networks of a store outside of the cluster; empty allows its port on all but link-local addresses."""
+    network_policies: Literal["on", "off"] = "on"
+    """Whether NetworkPolicies keep tasks to what they need; off leaves that to the cluster's owner."""
+    dns_namespace: str = "kube-system"
+    """Namespace of the cluster's DNS; openshift-dns on OpenShift."""
+    dns_port: int = 53
+    """Port that its pods listen on; 5353 on OpenShift."""
+    dns_cidrs: tuple[str, ...] = ("169.254.20.10/32",)
+    """Addresses of DNS that are no pod's: NodeLocal DNSCache; GKE's Cloud DNS is 169.254.169.254/32."""
+    api_cidrs: tuple[str, ...] = (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "fc00::/7",
+    )
+    """Networks of the API server: the private ones (RFC 1918, 6598, 4193), since its addresses change."""
+    api_ports: tuple[int, ...] = (443, 6443)
+    """Ports of the API server; 8443 on minikube, 16443 on MicroK8s."""
     registry: str = ""
     """Registry and path that images are pushed to and pulled from, such as registry.example.org/team; empty
     names images that the nodes already hold (kind)."""
@@ -58,6 +86,22 @@ class ClusterSettings(FormDefaults):
     """PersistentVolumeClaim with data sets, mounted read-only at /data; empty mounts none."""
     schedule: Annotated[str, OneOf(("", *RHYTHMS))] = ""
     """How often `make deploy` has the reproduction repeated; empty: not at all."""
+
+    def __post_init__(self) -> None:
+        for key in ("store_cidrs", "dns_cidrs", "api_cidrs"):
+            for cidr in getattr(self, key):
+                if not _is_network(cidr):
+                    raise InputError(
+                        f"setting {key}: found {cidr!r}, expected networks such as 10.0.0.0/8; an address "
+                        "alone ends in /32"
+                    )
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return "/" in text and bool(ipaddress.ip_network(text))
+    except ValueError:
+        return False
 
 
 class Service(NamedTuple):

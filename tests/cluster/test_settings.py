@@ -82,6 +82,13 @@ def test_a_wrong_line_is_named_with_what_was_expected(tmp_path: Path, line: str,
         load_cluster_settings(overrides=[line])
 
 
+@pytest.mark.parametrize("value", ["10.0.0.0", "10.0.0.1/8", "10.0.0.0/33", "store.example.org"])
+def test_what_is_no_network_is_refused(tmp_path: Path, value: str) -> None:
+    file = write(tmp_path, f'API_CIDRS=["{value}"]')
+    with pytest.raises(InputError, match=r"setting api_cidrs: found .*, expected networks such as"):
+        load_cluster_settings(file)
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"settings\.env: cannot be read \(No such file or directory\)"):
         load_cluster_settings(tmp_path / "settings.env")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from datum.cluster.manifests import render_manifests, write_manifests
-from datum.cluster.settings import ClusterSettings, load_cluster_settings
+from datum.cluster.settings import ClusterSettings, in_cluster_service, load_cluster_settings
 from datum.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -148,11 +148,14 @@ def _assert_named(resources: list[dict[str, Any]], settings: ClusterSettings) ->
     assert _one(resources, "RoleBinding")["subjects"] == [
         {"kind": "ServiceAccount", "name": settings.service_account, "namespace": settings.namespace}
     ]
+    # KFP's own store has a policy that names KFP; another is named besides.
+    service = in_cluster_service(settings)
+    others = {service.namespace} if service and service.name != "seaweedfs" else set()
     secrets = next(rule for rule in _one(resources, "Role")["rules"] if rule["resources"] == ["secrets"])
     assert secrets["resourceNames"][0] == settings.store_secret
     peers = re.findall(r"kubernetes.io/metadata.name: (\S+)", yaml.safe_dump(resources))
     ours = {settings.namespace, store} if settings.overlay == "minio" else set()
-    assert set(peers) == {"kube-system", settings.kfp_namespace} | ours
+    assert set(peers) == {"kube-system", settings.kfp_namespace} | ours | others
     if settings.overlay == "minio":
         _assert_store_named(resources, settings)
 
@@ -207,6 +210,33 @@ def test_the_runner_may_do_what_kfp_does_with_it_and_no_more(
     assert role["rules"] == [RUNNER_RULES[0], named, RUNNER_RULES[1]]
     kinds = {item["kind"] for item in render(overlay)}
     assert not kinds & {"ClusterRole", "ClusterRoleBinding"}
+
+
+def test_another_store_leaves_the_launcher_the_secret_of_kfps_own() -> None:
+    file = _settings_file(MANIFESTS, "default")
+    for changes, secrets in (
+        (["store_secret=own"], ["own", "mlpipeline-minio-artifact"]),
+        (["store_secret=own", "artifact_secret=ds-pipeline-s3-dspa"], ["own", "ds-pipeline-s3-dspa"]),
+        (["store_secret=own", "artifact_secret=own"], ["own"]),
+    ):
+        role = _one(render_manifests(load_cluster_settings(file, changes), file.parent), "Role")
+        assert role["rules"][1]["resourceNames"] == secrets
+
+
+def test_the_images_are_pulled_with_the_secret_that_the_settings_name(
+    resources: list[dict[str, Any]], overlay: str
+) -> None:
+    assert "imagePullSecrets" not in _one(resources, "ServiceAccount")
+    file = _settings_file(MANIFESTS, overlay)
+    rendered = render_manifests(load_cluster_settings(file, ["image_pull_secret=pull"]), file.parent)
+    assert _one(rendered, "ServiceAccount")["imagePullSecrets"] == [{"name": "pull"}]
+    for resource in rendered:
+        kubernetes_validate.validate(resource, "1.30", strict=True)
+
+
+def test_kfps_namespace_keeps_kfps_own_level_of_pod_security() -> None:
+    for folder in (MANIFESTS / "kfp", MANIFESTS / "kfp/cluster-scoped"):
+        assert "pod-security" not in (folder / "kustomization.yaml").read_text()
 
 
 def test_an_overlay_holds_no_secret(resources: list[dict[str, Any]]) -> None:

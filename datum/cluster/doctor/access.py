@@ -160,11 +160,11 @@ def deploy_rights(settings: ClusterSettings) -> list[Right]:
 
 def task_rights(settings: ClusterSettings) -> list[Right]:
     """What KFP's driver and launcher and Argo's executor do with a task's service account: the driver reads
-    KFP's settings, the launcher the secret of the artifacts' store, and the executor reports the outcome."""
+    KFP's settings, the launcher the secrets of the stores, and the executor reports the outcome."""
     runs = settings.namespace
     return [
         Right("get", "configmaps", runs, "kfp-launcher"),
-        Right("get", "secrets", runs, settings.store_secret),
+        *(Right("get", "secrets", runs, name) for name in (settings.store_secret, settings.artifact_secret)),
         Right("create", "workflowtaskresults", runs, group="argoproj.io"),
         Right("patch", "workflowtaskresults", runs, group="argoproj.io"),
     ]

@@ -56,6 +56,18 @@ class StoreChecks:
         self._keys = access_key, secret_key
         return ok(f"secret {name} has accesskey and secretkey")
 
+    def check_artifact_secret(self) -> Finding:
+        """Whether the secret that KFP's launcher reads is where the runs are."""
+        name, namespace = self._settings.artifact_secret, self._settings.namespace
+        if name == self._settings.store_secret:
+            return ok("the store's")
+        if self._kubernetes.find(self._kubernetes.core.read_namespaced_secret, name, namespace) is None:
+            return problem(
+                f"there is no secret {name} in {namespace}, which KFP's launcher reads in every task",
+                "set artifact_secret to the one of KFP's own store (on OpenShift AI ds-pipeline-s3-NAME)",
+            )
+        return ok(f"secret {name} of KFP's own store is there")
+
     def check_store(self) -> Finding:
         """Whether data sets and state can be written, read and removed with the secret's keys."""
         settings, endpoint = self._settings, self._settings.store_endpoint
