@@ -182,6 +182,24 @@ undeploy() { # leaves namespaces, secrets, volume claims and buckets: the data
   take_back_providers
 }
 
+require_default_class() { # KFP's store and database make claims without a class; nobody says why they wait
+  local classes names
+  classes=$(kubectl get storageclasses -o go-template='{{range .items}}{{.metadata.name}} {{with .metadata.annotations}}{{index . "storageclass.kubernetes.io/is-default-class"}}{{end}}
+{{end}}')
+  if grep -q ' true$' <<<"$classes"; then
+    return
+  fi
+  names=$(awk 'NF {printf "%s%s", (n++ ? ", " : ""), $1}' <<<"$classes")
+  if [[ -z $names ]]; then
+    echo "kfp: the cluster has no StorageClass, expected one that is the default, for the volumes of KFP's store and" \
+      "database; install a volume provisioner (microk8s enable hostpath-storage; k3s and kind bring one)" >&2
+  else
+    echo "kfp: none of the StorageClasses ($names) is the default, expected one, for the volumes of KFP's store and" \
+      "database; kubectl annotate storageclass ${names%%,*} storageclass.kubernetes.io/is-default-class=true" >&2
+  fi
+  exit 2
+}
+
 kfp() {
   local found
   found=$(kubectl get deployments --all-namespaces --field-selector metadata.name=ml-pipeline \
@@ -190,6 +208,7 @@ kfp() {
     echo "kfp: KFP is there already, nothing to do ($found)"
     return
   fi
+  require_default_class
   kubectl apply --kustomize manifests/kfp/cluster-scoped
   kubectl wait crd/workflows.argoproj.io crd/scheduledworkflows.kubeflow.org \
     --for=condition=established --timeout=60s

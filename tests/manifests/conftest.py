@@ -58,6 +58,7 @@ RESOURCES = {
     "apis/batch/v1": ("Job",),
     "apis/rbac.authorization.k8s.io/v1": ("Role", "RoleBinding"),
     "apis/networking.k8s.io/v1": ("NetworkPolicy",),
+    "apis/storage.k8s.io/v1": ("StorageClass:",),
     "apis/apiextensions.k8s.io/v1": ("CustomResourceDefinition:",),
 }
 """What the server below serves, by group and version; a colon marks what has no namespace."""
@@ -168,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _plural(kind: str) -> str:
     kind = kind.rstrip(":").lower()
-    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}es" if kind.endswith("s") else f"{kind}s"
 
 
 PLURALS = {_plural(kind): kind.rstrip(":") for kinds in RESOURCES.values() for kind in kinds}

@@ -333,6 +333,31 @@ def test_an_unknown_overlay_is_told_with_those_that_there_are(
     assert api_server.writes == []
 
 
+def _put_class(api_server: Any, name: str, default: str = "false") -> None:
+    annotations = {"storageclass.kubernetes.io/is-default-class": default}
+    content: dict[str, Any] = {"kind": "StorageClass", "apiVersion": "storage.k8s.io/v1"}
+    content["metadata"] = {"annotations": annotations} if name != "slow" else {}
+    api_server.put(f"apis/storage.k8s.io/v1/storageclasses/{name}", content)
+
+
+@pytest.mark.parametrize(
+    ("names", "found", "remedy"),
+    [
+        ([], "the cluster has no StorageClass", "install a volume provisioner"),
+        (["fast", "slow"], "none of the StorageClasses (fast, slow) is the default", "storageclass fast "),
+    ],
+)
+def test_without_a_default_storage_class_kfp_is_not_begun(
+    deploy: Deploy, api_server: Any, names: list[str], found: str, remedy: str
+) -> None:
+    for name in names:
+        _put_class(api_server, name)
+    run = deploy("kfp")
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    assert found in run.stderr and remedy in run.stderr
+    assert api_server.writes == []
+
+
 def test_kfp_is_installed_once_with_random_keys_of_its_store(
     deploy: Deploy, checkout: Path, api_server: Any
 ) -> None:
@@ -355,6 +380,9 @@ def test_kfp_is_installed_once_with_random_keys_of_its_store(
     for place, content in ((folder / "cluster-scoped", crds), (folder, [server])):
         (place / "resources.yaml").write_text(yaml.safe_dump_all(content))
         (place / "kustomization.yaml").write_text("resources: [resources.yaml]")
+
+    _put_class(api_server, "slow")
+    _put_class(api_server, "standard", default="true")
 
     run = deploy("kfp")
 
