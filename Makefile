@@ -80,13 +80,13 @@ test-images: .venv/test ## Build the images with buildah and run the whole pipel
 	. build/test-images.env && $(MAKE) images ENGINE=buildah REGISTRY=localhost TAG=test IMAGES=$(IMAGES)
 	. build/test-images.env && $(BIN)/python -m pytest tests/images/containers
 
-doctor: .venv/cluster ## Check the cluster of the current kube context: OVERLAY=default|minio|kind
+doctor: .venv/cluster ## Check the cluster of the current kube context: OVERLAY=default|seaweedfs|minio|kind
 	$(BIN)/datum doctor --settings $(SETTINGS)
 
 kfp: ## Install Kubeflow Pipelines 2.17.0 into a cluster that has none
 	manifests/deploy.sh kfp
 
-deploy: .venv/cluster ## Install into the cluster, or bring up to date: OVERLAY=default|minio|kind, SKIP_IMAGES=1
+deploy: .venv/cluster ## Install into the cluster, or bring up to date: OVERLAY=default|seaweedfs|minio|kind, SKIP_IMAGES=1
 	SKIP_IMAGES=$(SKIP_IMAGES) manifests/deploy.sh deploy $(OVERLAY)
 
 manifests: .venv/cluster ## Write what deploy applies, for Argo CD or Flux: OVERLAY=..., OUTPUT=build/manifests/$(OVERLAY)

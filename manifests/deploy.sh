@@ -78,6 +78,38 @@ share_store_keys() { # the tasks and the store have one pair of keys: the one th
   done
 }
 
+make_store_user() { # in KFP's SeaweedFS a bucket, and a user who may read and write it and nothing else
+  local runs name bucket keys access secret answer
+  runs=$(setting NAMESPACE)
+  name=$(setting STORE_SECRET)
+  bucket=$(setting PIPELINE_ROOT)
+  bucket=${bucket#*://}
+  bucket=${bucket%%/*}
+  keys=$(read_keys "$runs" "$name")
+  if [[ -z $keys ]]; then
+    keys="$(random 10) $(random 20)"
+    create_secret "$runs" "$name" "${keys% *}" "${keys#* }"
+  fi
+  read -r access secret <<<"$keys"
+  access=$(base64 -d <<<"$access")
+  secret=$(base64 -d <<<"$secret")
+  if [[ $access$secret == *[^A-Za-z0-9+/=_.-]* ]]; then
+    echo "deploy: the keys in secret $name of $runs hold more than letters, digits and + / = _ . -, which SeaweedFS's" \
+      "shell takes for its own; choose others, or delete the secret for random ones" >&2
+    exit 2
+  fi
+  # By standard input: no process list shows a key; nor is the answer, which repeats them, shown.
+  answer=$(kubectl -n "$(setting KFP_NAMESPACE)" exec -i deployment/seaweedfs -- weed shell 2>&1 <<SHELL
+s3.bucket.create --name $bucket
+s3.configure -user $name -access_key $access -secret_key $secret -buckets $bucket -actions Read,Write,List,Tagging -apply
+SHELL
+  ) || true
+  if [[ $answer != *"\"Write:$bucket\""* ]]; then
+    echo "deploy: KFP's store made no user for bucket $bucket: ${answer//"$secret"/…}" >&2
+    exit 2
+  fi
+}
+
 build_images() { # the Makefile takes registry and tag from the same settings
   local cluster image images python
   if [[ $overlay == kind ]]; then
@@ -158,9 +190,10 @@ deploy() {
   fi
   "$datum" manifests --settings "$settings" --output "$rendered"
   refuse_others
-  if [[ $overlay == minio ]]; then
-    share_store_keys
-  fi
+  case $overlay in
+  minio) share_store_keys ;;
+  seaweedfs) make_store_user ;;
+  esac
   "$datum" doctor --settings "$settings"
   if [[ -z ${SKIP_IMAGES:-} ]]; then
     build_images

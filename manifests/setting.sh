@@ -10,7 +10,7 @@ export LC_ALL=C
 file=$1
 wanted=$2
 number=0
-shells=" NAMESPACE STORE_ENDPOINT STORE_SECRET REGISTRY TAG " # keys that make and deploy.sh read
+shells=" NAMESPACE KFP_NAMESPACE STORE_ENDPOINT STORE_SECRET PIPELINE_ROOT REGISTRY TAG " # keys that make and deploy.sh read
 seen=" "
 value=""
 

@@ -27,7 +27,15 @@ from pipelines.form_defaults import FormDefaults
 PIPELINES = ("reproduction", "ingest", "ablation", "baselines")
 """Pipelines that can be uploaded and submitted."""
 
-_READ_BY_SHELLS = ("NAMESPACE", "STORE_ENDPOINT", "STORE_SECRET", "REGISTRY", "TAG")
+_READ_BY_SHELLS = (
+    "NAMESPACE",
+    "KFP_NAMESPACE",
+    "STORE_ENDPOINT",
+    "STORE_SECRET",
+    "PIPELINE_ROOT",
+    "REGISTRY",
+    "TAG",
+)
 """Keys that the Makefile and deploy.sh read too, by `manifests/setting.sh`."""
 
 
@@ -35,7 +43,7 @@ _READ_BY_SHELLS = ("NAMESPACE", "STORE_ENDPOINT", "STORE_SECRET", "REGISTRY", "T
 class ClusterSettings(FormDefaults):
     """Where runs happen, which images they use, and what a run's form is filled with."""
 
-    overlay: Literal["default", "minio", "kind"] = "default"
+    overlay: Literal["default", "seaweedfs", "minio", "kind"] = "default"
     """Overlay in `manifests/overlays` that `make deploy` applies."""
     namespace: str = "kubeflow"
     """Namespace that runs live in: KFP's own where KFP is installed standalone, a profile's where it is

@@ -3,20 +3,24 @@ commands, make and kind only tell that they ran."""
 
 import base64
 import copy
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from minio import Minio
+from minio.error import S3Error
 
 from components.images import STAGES
 from datum import __version__
+from tests.conftest import ACCESS_KEY, SECRET_KEY, SeaweedFS, restarting_seaweedfs
 
 ROOT = Path(__file__).parents[2]
 RECORDER = """#!{python}
@@ -28,6 +32,11 @@ if "manifests" in words:
 urllib.request.urlopen("{url}/record", data=" ".join(words).encode())
 sys.exit(int(os.environ.get("DOCTOR", 0)) if "doctor" in words else 0)
 """
+KUBECTL = """#!{python}
+import os, sys
+os.execv(*({shell} if "exec" in sys.argv else ("{kubectl}", ["kubectl", *sys.argv[1:]])))
+"""
+"""kubectl, but for what it would run in a pod of KFP's store, which a server of the same kind answers."""
 Deploy = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -41,8 +50,15 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def kfp_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A SeaweedFS as KFP has one."""
+    with restarting_seaweedfs(tmp_path_factory.mktemp("kfp-store")) as server:
+        yield server
+
+
 @pytest.fixture
-def deploy(checkout: Path, api_server: Any) -> Deploy:
+def deploy(checkout: Path, api_server: Any, kfp_store: SeaweedFS) -> Deploy:
     """Function: runs the script with the given arguments and environment in the copy."""
     url = f"http://127.0.0.1:{api_server.server_address[1]}"
     tools = checkout / "tools"
@@ -50,6 +66,11 @@ def deploy(checkout: Path, api_server: Any) -> Deploy:
     for name in ("datum", "make", "kind"):
         (tools / name).write_text(RECORDER.format(python=sys.executable, url=url))
         (tools / name).chmod(0o755)
+    shell, real = kfp_store.shell, Path(sys.executable).with_name("kubectl")
+    (tools / "kubectl").write_text(
+        KUBECTL.format(python=sys.executable, shell=(shell[0], shell), kubectl=real)
+    )
+    (tools / "kubectl").chmod(0o755)
     config = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -177,7 +198,7 @@ def test_what_is_others_stays_as_it_was_but_for_the_key_that_is_ours(
     assert run.returncode == 0, run.stderr
     launcher = "api/v1/namespaces/kubeflow/configmaps/kfp-launcher"
     during = {path: api_server.objects[path] for path in before}
-    if overlay == "minio":
+    if overlay in ("minio", "seaweedfs"):
         during = copy.deepcopy(during)
         assert during[launcher]["data"].pop("providers").startswith("# DATUM set this key")
     assert during == before
@@ -283,6 +304,41 @@ def test_the_own_store_gets_random_keys_that_it_shares_with_the_tasks(
     assert not set(others.values()) & set(keys.values())
 
 
+def test_tasks_get_a_user_of_kfps_store_who_reaches_one_bucket_alone(
+    deploy: Deploy, api_server: Any, kfp_store: SeaweedFS
+) -> None:
+    host = kfp_store.endpoint.removeprefix("http://")
+    admin = Minio(host, ACCESS_KEY, SECRET_KEY, secure=False)
+    if not admin.bucket_exists("mlpipeline"):
+        admin.make_bucket("mlpipeline")
+    for _ in range(2):
+        run = deploy("deploy", "seaweedfs", SKIP_IMAGES="1")
+        assert run.returncode == 0, run.stderr
+    keys = _keys(api_server, "kubeflow", "datum-store")
+    assert not any(value in run.stdout + run.stderr for value in keys.values())
+    tasks = Minio(host, keys["accesskey"], keys["secretkey"], secure=False)
+    tasks.put_object("datum", "state/a", io.BytesIO(b"a"), 1)
+    assert [item.object_name for item in tasks.list_objects("datum", recursive=True)] == ["state/a"]
+    tasks.remove_object("datum", "state/a")
+    for forbidden in (
+        lambda: list(tasks.list_objects("mlpipeline")),
+        lambda: tasks.put_object("mlpipeline", "a", io.BytesIO(b"a"), 1),
+        lambda: tasks.make_bucket("another"),
+    ):
+        with pytest.raises(S3Error, match="AccessDenied"):
+            forbidden()
+
+
+def test_keys_that_the_stores_shell_would_misread_are_refused(deploy: Deploy, api_server: Any) -> None:
+    encoded = {"accesskey": "YQ==", "secretkey": base64.b64encode(b"b -actions Admin").decode()}
+    secret = {"kind": "Secret", "apiVersion": "v1", "data": encoded}
+    api_server.put("api/v1/namespaces/kubeflow/secrets/datum-store", secret)
+    run = deploy("deploy", "seaweedfs", SKIP_IMAGES="1")
+    assert run.returncode == 2
+    assert "the keys in secret datum-store of kubeflow hold more than letters" in run.stderr
+    assert api_server.writes == []
+
+
 @pytest.mark.parametrize("namespace", ["kubeflow", "datum-store"])
 def test_keys_that_are_there_already_are_kept(deploy: Deploy, api_server: Any, namespace: str) -> None:
     keys = {"accesskey": "somebody", "secretkey": 'chosen "by" {somebody}'}
@@ -329,7 +385,7 @@ def test_an_unknown_overlay_is_told_with_those_that_there_are(
 ) -> None:
     run = deploy(*arguments)
     assert run.returncode == 2
-    assert "default kind minio" in run.stderr
+    assert "default kind minio seaweedfs" in run.stderr
     assert api_server.writes == []
 
 

@@ -19,6 +19,8 @@ from datum.errors import InputError
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
 TOOLS = Path(sys.executable).parent
+OWN_BUCKET = ("minio", "seaweedfs")
+"""Overlays that keep artifacts with keys of their own."""
 
 
 @pytest.mark.parametrize("version", ["1.30", "1.36"])
@@ -66,6 +68,7 @@ def test_names_follow_a_change_of_the_settings_alone(render: Any, overlay: str, 
         "KFP_NAMESPACE": "pipelines-server",
         "SERVICE_ACCOUNT": "ada-runner",
         "STORE_SECRET": "ada-store",
+        "ARTIFACT_SECRET": "ada-store",
         "STORE_ENDPOINT": "http://minio.ada-objects.svc:9000",
         "PIPELINE_ROOT": "minio://ada-bucket/some/where",
     }
@@ -129,7 +132,7 @@ def test_what_is_written_for_gitops_is_what_is_deployed(render: Any, overlay: st
     folder = MANIFESTS / "overlays" / overlay
     (tmp_path / "patch.yaml").write_text("of another overlay")
     write_manifests(load_cluster_settings(folder / "settings.env"), folder, tmp_path)
-    assert (tmp_path / "patch.yaml").exists() == (overlay == "minio")
+    assert (tmp_path / "patch.yaml").exists() == (overlay in OWN_BUCKET)
     command = [str(TOOLS / "kubectl"), "kustomize", str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     others = [item for item in render(overlay) if item["metadata"]["name"] == "kfp-launcher"]
@@ -156,8 +159,21 @@ def _assert_named(resources: list[dict[str, Any]], settings: ClusterSettings) ->
     peers = re.findall(r"kubernetes.io/metadata.name: (\S+)", yaml.safe_dump(resources))
     ours = {settings.namespace, store} if settings.overlay == "minio" else set()
     assert set(peers) == {"kube-system", settings.kfp_namespace} | ours | others
+    if settings.overlay in OWN_BUCKET:
+        _assert_bucket_named(resources, settings)
     if settings.overlay == "minio":
         _assert_store_named(resources, settings)
+
+
+def _assert_bucket_named(resources: list[dict[str, Any]], settings: ClusterSettings) -> None:
+    bucket = settings.pipeline_root.split("/")[2]
+    launcher = _one(resources, "ConfigMap")
+    assert launcher["metadata"] == {"name": "kfp-launcher", "namespace": settings.namespace}
+    providers = yaml.safe_load(launcher["data"]["providers"])["minio"]
+    assert providers["default"]["endpoint"] == f"http://seaweedfs.{settings.kfp_namespace}.svc:8333"
+    (override,) = providers["overrides"]
+    assert (override["bucketName"], override["endpoint"]) == (bucket, settings.store_endpoint)
+    assert override["credentials"]["secretRef"]["secretName"] == settings.store_secret
 
 
 def _assert_store_named(resources: list[dict[str, Any]], settings: ClusterSettings) -> None:
@@ -172,13 +188,6 @@ def _assert_store_named(resources: list[dict[str, Any]], settings: ClusterSettin
     values = {item["name"]: item["value"] for item in job["containers"][0]["env"]}
     assert (values["STORE_ENDPOINT"], values["BUCKET"]) == (settings.store_endpoint, bucket)
     assert job["volumes"][0]["secret"]["secretName"] == settings.store_secret
-    launcher = _one(resources, "ConfigMap")
-    assert launcher["metadata"] == {"name": "kfp-launcher", "namespace": settings.namespace}
-    providers = yaml.safe_load(launcher["data"]["providers"])["minio"]
-    assert providers["default"]["endpoint"] == f"http://seaweedfs.{settings.kfp_namespace}.svc:8333"
-    (override,) = providers["overrides"]
-    assert (override["bucketName"], override["endpoint"]) == (bucket, settings.store_endpoint)
-    assert override["credentials"]["secretRef"]["secretName"] == settings.store_secret
 
 
 def test_the_stores_of_an_overlays_settings_are_one(overlay: str) -> None:
@@ -200,6 +209,7 @@ RUNNER_RULES = [
         ("default", ["mlpipeline-minio-artifact"]),
         ("kind", ["mlpipeline-minio-artifact"]),
         ("minio", ["datum-store", "mlpipeline-minio-artifact"]),
+        ("seaweedfs", ["datum-store"]),
     ],
 )
 def test_the_runner_may_do_what_kfp_does_with_it_and_no_more(

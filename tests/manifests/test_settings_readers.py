@@ -10,11 +10,13 @@ from datum.cluster.settings import load_cluster_settings
 from datum.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-KEYS = ("NAMESPACE", "STORE_ENDPOINT", "STORE_SECRET", "REGISTRY", "TAG")
+KEYS = ("NAMESPACE", "KFP_NAMESPACE", "STORE_ENDPOINT", "STORE_SECRET", "PIPELINE_ROOT", "REGISTRY", "TAG")
 GOOD = """# A comment that is "quoted" $(and more)
 NAMESPACE=team-a
+KFP_NAMESPACE=kfp
 STORE_ENDPOINT=http://store.team-b.svc:9000
 STORE_SECRET=keys
+PIPELINE_ROOT=minio://bucket/folder
 
 REGISTRY=registry.example.org:5000/team/datum
 TAG=1.2.3

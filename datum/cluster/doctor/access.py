@@ -144,8 +144,11 @@ def deploy_rights(settings: ClusterSettings) -> list[Right]:
     if settings.overlay == "minio":
         if store := in_cluster_service(settings):
             places += [(store.namespace, DEPLOYED_STORE)]
-        rights += [Right("create", "namespaces"), Right("create", "secrets", runs)]
-        rights += [Right("patch", "configmaps", runs, "kfp-launcher")]
+        rights += [Right("create", "namespaces")]
+    if settings.overlay == "seaweedfs":
+        rights += [Right("create", "pods", settings.kfp_namespace, subresource="exec")]
+    if settings.overlay in ("minio", "seaweedfs"):
+        rights += [Right("create", "secrets", runs), Right("patch", "configmaps", runs, "kfp-launcher")]
     rights += [
         Right(verb, resource, namespace, group=group)
         for namespace, resources in places

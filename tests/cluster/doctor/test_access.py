@@ -192,7 +192,7 @@ def test_a_denied_permission_is_named(examine: Doctor, cluster: KubernetesApi) -
     assert "--clusterrole=admin" in row.remedy
 
 
-@pytest.mark.parametrize("overlay", ["default", "minio"])
+@pytest.mark.parametrize("overlay", ["default", "seaweedfs", "minio"])
 def test_every_resource_of_the_manifests_is_asked_for(overlay: str) -> None:
     folder = REPOSITORY / "manifests" / "overlays" / overlay
     settings = load_cluster_settings(folder / "settings.env")
