@@ -18,7 +18,7 @@ BUILD = $(PYTHON) images/build.py --engine "$(ENGINE)" --registry "$(REGISTRY)" 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint faults bench base-model lock clean images push pin-bases sbom test-images \
-  doctor kfp deploy undeploy manifests
+  doctor kfp deploy undeploy manifests mirror
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -91,6 +91,9 @@ deploy: .venv/cluster ## Install into the cluster, or bring up to date: OVERLAY=
 
 manifests: .venv/cluster ## Write what deploy applies, for Argo CD or Flux: OVERLAY=..., OUTPUT=build/manifests/$(OVERLAY)
 	$(BIN)/datum manifests --settings $(SETTINGS) --output $(OUTPUT)
+
+mirror: .venv/cluster ## List every image that an installation pulls, or copy them: OVERLAY=..., MIRROR=registry/path
+	@manifests/mirror.sh $(OVERLAY) $(MIRROR)
 
 undeploy: .venv/cluster ## Remove from the cluster what deploy made: OVERLAY=...; data stays
 	manifests/deploy.sh undeploy $(OVERLAY)

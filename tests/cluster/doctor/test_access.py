@@ -203,6 +203,22 @@ def test_every_resource_of_the_manifests_is_asked_for(overlay: str) -> None:
         assert (plural, manifest["metadata"].get("namespace", "")) in asked, manifest
 
 
+def test_the_secret_that_images_are_pulled_with_is_there_and_of_its_type(
+    examine: Doctor, cluster: KubernetesApi
+) -> None:
+    row = examine(image_pull_secret="pull")["service account"]
+    assert row.status == "problem"
+    assert "there is no secret pull in kubeflow, which image_pull_secret names" in row.found
+    secret = a_secret("pull", password="x")
+    secret.type = "Opaque"
+    cluster.put(secret)
+    assert "of type Opaque, not kubernetes.io/dockerconfigjson" in (
+        examine(image_pull_secret="pull")["service account"].found
+    )
+    secret.type = "kubernetes.io/dockerconfigjson"
+    assert examine(image_pull_secret="pull")["service account"].status == "ok"
+
+
 def test_a_service_account_that_deploy_makes_is_a_warning(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.remove("ServiceAccount", "datum-runner", "kubeflow")
     cluster.denied_runner = {("create", "workflowtaskresults")}
