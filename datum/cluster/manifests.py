@@ -116,6 +116,8 @@ def _values(settings: ClusterSettings) -> Mapping[str, Any]:
         "STORE_NAMESPACE": service.namespace if service else "",
         "BUCKET": urlsplit(settings.pipeline_root).netloc,
         "SECRETS": list(dict.fromkeys((settings.store_secret, settings.artifact_secret))),
+        "KFP_SERVER_LABELS": dict(settings.kfp_server_labels),
+        "KFP_METADATA_LABELS": dict(settings.kfp_metadata_labels),
         "DNS_RULES": dns_rules(settings),
         "API_RULES": api_rules(settings),
         "STORE_RULES": store_rules(settings),

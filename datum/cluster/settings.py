@@ -13,7 +13,7 @@ import json
 import re
 import typing
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -63,6 +63,12 @@ class ClusterSettings(FormDefaults):
     """Port that the store's pods listen on, where its service has another; 0 is `store_endpoint`'s."""
     store_cidrs: tuple[str, ...] = ()
     """Networks of a store outside of the cluster; empty allows its port on all but link-local addresses."""
+    kfp_server_labels: Mapping[str, str] = dataclasses.field(default_factory=lambda: {"app": "ml-pipeline"})
+    """Labels of the pods of KFP's API server; of an OpenShift AI server NAME, app: ds-pipeline-NAME."""
+    kfp_metadata_labels: Mapping[str, str] = dataclasses.field(
+        default_factory=lambda: {"component": "metadata-grpc-server"}
+    )
+    """Labels of the pods of KFP's metadata store; on OpenShift AI, app: ds-pipeline-metadata-grpc-NAME."""
     network_policies: Literal["on", "off"] = "on"
     """Whether NetworkPolicies keep tasks to what they need; off leaves that to the cluster's owner."""
     dns_namespace: str = "kube-system"

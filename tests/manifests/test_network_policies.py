@@ -315,6 +315,22 @@ def test_a_task_reaches_the_store_that_the_settings_name(
         assert not connects(policies, _task("adaptation"), Place("198.51.100.7"), port)
 
 
+def test_a_task_reaches_an_openshift_ai_server_by_the_labels_of_its_pods(
+    with_settings: Callable[..., list[Policy]],
+) -> None:
+    """As its operator has them (config/internal, apiserver and ml-metadata), for a server called `dspa`."""
+    server = Place(namespace="kubeflow", labels={"app": "ds-pipeline-dspa", "dspa": "dspa"})
+    metadata = Place(namespace="kubeflow", labels={"app": "ds-pipeline-metadata-grpc-dspa", "dspa": "dspa"})
+    policies = with_settings(
+        kfp_server_labels={"app": "ds-pipeline-dspa"},
+        kfp_metadata_labels={"app": "ds-pipeline-metadata-grpc-dspa"},
+    )
+    task = _task("adaptation")
+    assert connects(policies, task, server, 8887) and connects(policies, task, metadata, 8080)
+    assert not connects(policies, task, server, 8080) and not connects(policies, task, metadata, 8887)
+    assert not connects(with_settings(), task, server, 8887)
+
+
 def test_policies_that_are_off_are_not_made(with_settings: Callable[..., list[Policy]]) -> None:
     assert with_settings(network_policies="off") == []
 
