@@ -57,7 +57,7 @@ store_namespace() { # where the minio overlay's store is: the second label of it
   echo "${host%%.*}"
 }
 
-share_store_keys() { # the tasks and the store have one pair of keys: the one that is there, or a random one
+share_store_keys() { # one pair for the tasks, which the store makes a user of, and one for the store alone
   local runs store name keys access secret namespace
   runs=$(setting NAMESPACE)
   store=$(store_namespace)
@@ -76,6 +76,9 @@ share_store_keys() { # the tasks and the store have one pair of keys: the one th
       create_secret "$namespace" "$name" "$access" "$secret"
     fi
   done
+  if [[ -z $(read_keys "$store" "$name-root") ]]; then
+    create_secret "$store" "$name-root" "$(random 10)" "$(random 20)"
+  fi
 }
 
 make_store_user() { # in KFP's SeaweedFS a bucket, and a user who may read and write it and nothing else

@@ -296,6 +296,9 @@ def test_the_own_store_gets_random_keys_that_it_shares_with_the_tasks(
     assert keys == _keys(api_server, "datum-store", "datum-store")
     assert (len(keys["accesskey"]), len(keys["secretkey"])) == (20, 40)
     assert not any(value in run.stdout + run.stderr for value in keys.values())
+    root = _keys(api_server, "datum-store", "datum-store-root")
+    assert not set(root.values()) & set(keys.values())
+    assert "api/v1/namespaces/kubeflow/secrets/datum-store-root" not in api_server.objects
 
     for path in [path for path in api_server.objects if path.endswith("/secrets/datum-store")]:
         del api_server.objects[path]

@@ -1,5 +1,6 @@
 """Every overlay renders, is valid Kubernetes, and takes its names from its settings.env alone."""
 
+import json
 import os
 import re
 import shutil
@@ -181,13 +182,18 @@ def _assert_store_named(resources: list[dict[str, Any]], settings: ClusterSettin
     (server,) = _one(resources, "StatefulSet")["spec"]["template"]["spec"]["containers"]
     keys = {item["name"]: item["valueFrom"]["secretKeyRef"] for item in server["env"] if "valueFrom" in item}
     assert keys == {
-        "MINIO_ROOT_USER": {"name": settings.store_secret, "key": "accesskey"},
-        "MINIO_ROOT_PASSWORD": {"name": settings.store_secret, "key": "secretkey"},
+        "MINIO_ROOT_USER": {"name": f"{settings.store_secret}-root", "key": "accesskey"},
+        "MINIO_ROOT_PASSWORD": {"name": f"{settings.store_secret}-root", "key": "secretkey"},
     }
     job = _one(resources, "Job")["spec"]["template"]["spec"]
     values = {item["name"]: item["value"] for item in job["containers"][0]["env"]}
     assert (values["STORE_ENDPOINT"], values["BUCKET"]) == (settings.store_endpoint, bucket)
-    assert job["volumes"][0]["secret"]["secretName"] == settings.store_secret
+    assert [volume["secret"]["secretName"] for volume in job["volumes"] if "secret" in volume] == [
+        settings.store_secret,
+        f"{settings.store_secret}-root",
+    ]
+    policy = (MANIFESTS / "store-policy.json").read_text().replace("BUCKET", bucket)
+    assert _statements(values["POLICY"]) == _statements(policy)
 
 
 def test_the_stores_of_an_overlays_settings_are_one(overlay: str) -> None:
@@ -308,6 +314,12 @@ def _one(resources: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     """The only resource of a kind."""
     (resource,) = (item for item in resources if item["kind"] == kind)
     return resource
+
+
+def _statements(policy: str) -> list[tuple[str, list[str], list[str]]]:
+    return [
+        (item["Effect"], item["Resource"], sorted(item["Action"])) for item in json.loads(policy)["Statement"]
+    ]
 
 
 def _namespaces(resources: list[dict[str, Any]]) -> set[str]:
