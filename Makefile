@@ -9,6 +9,7 @@ SETTINGS := manifests/overlays/$(OVERLAY)/settings.env
 sound = $(if $(findstring !,$1),$(error $(SETTINGS) is refused),$1)
 REGISTRY ?= $(call sound,$(shell manifests/setting.sh $(SETTINGS) REGISTRY || echo !))
 TAG ?= $(call sound,$(shell manifests/setting.sh $(SETTINGS) TAG || echo !))
+OUTPUT ?= build/manifests/$(OVERLAY)
 ENGINE ?=
 PLATFORM_BASE ?=
 STAGES ?=
@@ -17,7 +18,7 @@ BUILD = $(PYTHON) images/build.py --engine "$(ENGINE)" --registry "$(REGISTRY)" 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint faults bench base-model lock clean images push pin-bases sbom test-images \
-  doctor kfp deploy undeploy
+  doctor kfp deploy undeploy manifests mirror
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -79,14 +80,20 @@ test-images: .venv/test ## Build the images with buildah and run the whole pipel
 	. build/test-images.env && $(MAKE) images ENGINE=buildah REGISTRY=localhost TAG=test IMAGES=$(IMAGES)
 	. build/test-images.env && $(BIN)/python -m pytest tests/images/containers
 
-doctor: .venv/cluster ## Check the cluster of the current kube context: OVERLAY=default|minio|kind
+doctor: .venv/cluster ## Check the cluster of the current kube context: OVERLAY=default|seaweedfs|minio|kind
 	$(BIN)/datum doctor --settings $(SETTINGS)
 
 kfp: ## Install Kubeflow Pipelines 2.17.0 into a cluster that has none
 	manifests/deploy.sh kfp
 
-deploy: .venv/cluster ## Install into the cluster, or bring up to date: OVERLAY=default|minio|kind, SKIP_IMAGES=1
+deploy: .venv/cluster ## Install into the cluster, or bring up to date: OVERLAY=default|seaweedfs|minio|kind, SKIP_IMAGES=1
 	SKIP_IMAGES=$(SKIP_IMAGES) manifests/deploy.sh deploy $(OVERLAY)
+
+manifests: .venv/cluster ## Write what deploy applies, for Argo CD or Flux: OVERLAY=..., OUTPUT=build/manifests/$(OVERLAY)
+	$(BIN)/datum manifests --settings $(SETTINGS) --output $(OUTPUT)
+
+mirror: .venv/cluster ## List every image that an installation pulls, or copy them: OVERLAY=..., MIRROR=registry/path
+	@manifests/mirror.sh $(OVERLAY) $(MIRROR)
 
 undeploy: .venv/cluster ## Remove from the cluster what deploy made: OVERLAY=...; data stays
 	manifests/deploy.sh undeploy $(OVERLAY)

@@ -11,6 +11,9 @@ datum=${DATUM:-.venv/bin/datum}
 overlay=${2:-}
 folder=manifests/overlays/$overlay
 settings=$folder/settings.env
+rendered=build/manifests/$overlay # what `datum manifests` writes
+launcher_patch=$rendered/patch.yaml
+our_line="# DATUM set this key" # first line of our value of kfp-launcher's key `providers`
 
 setting() { # KEY: its value in settings.env
   manifests/setting.sh "$settings" "$1"
@@ -30,8 +33,15 @@ SECRET
 }
 
 read_keys() { # NAMESPACE NAME: both keys in base64, or nothing where there is no such secret
-  kubectl -n "$1" get secret "$2" --ignore-not-found \
-    -o go-template='{{.data.accesskey}} {{.data.secretkey}}'
+  local keys
+  keys=$(kubectl -n "$1" get secret "$2" --ignore-not-found \
+    -o go-template='{{with .data}}{{.accesskey}} {{.secretkey}}{{else}}<no value>{{end}}')
+  if [[ $keys == *"<no value>"* ]]; then
+    echo "deploy: secret $2 in $1 lacks accesskey or secretkey and is not changed; complete it, or delete it for" \
+      "random keys" >&2
+    exit 2
+  fi
+  echo "$keys"
 }
 
 store_namespace() { # where the minio overlay's store is: the second label of its host
@@ -47,7 +57,7 @@ store_namespace() { # where the minio overlay's store is: the second label of it
   echo "${host%%.*}"
 }
 
-share_store_keys() { # the tasks and the store have one pair of keys: the one that is there, or a random one
+share_store_keys() { # one pair for the tasks, which the store makes a user of, and one for the store alone
   local runs store name keys access secret namespace
   runs=$(setting NAMESPACE)
   store=$(store_namespace)
@@ -55,17 +65,52 @@ share_store_keys() { # the tasks and the store have one pair of keys: the one th
   if [[ -z $(kubectl get namespace "$runs" --ignore-not-found -o name) ]]; then
     return # the doctor says so
   fi
-  if [[ -z $(kubectl get namespace "$store" --ignore-not-found -o name) ]]; then
-    kubectl create -f - <<<"{apiVersion: v1, kind: Namespace, metadata: {name: $store}}"
-  fi
   keys=$(read_keys "$runs" "$name")
   keys=${keys:-$(read_keys "$store" "$name")}
+  if [[ -z $(kubectl get namespace "$store" --ignore-not-found -o name) ]]; then
+    kubectl create -f "$rendered/namespace.yaml"
+  fi
   read -r access secret <<<"${keys:-$(random 10) $(random 20)}"
   for namespace in "$runs" "$store"; do
     if [[ -z $(read_keys "$namespace" "$name") ]]; then
       create_secret "$namespace" "$name" "$access" "$secret"
     fi
   done
+  if [[ -z $(read_keys "$store" "$name-root") ]]; then
+    create_secret "$store" "$name-root" "$(random 10)" "$(random 20)"
+  fi
+}
+
+make_store_user() { # in KFP's SeaweedFS a bucket, and a user who may read and write it and nothing else
+  local runs name bucket keys access secret answer
+  runs=$(setting NAMESPACE)
+  name=$(setting STORE_SECRET)
+  bucket=$(setting PIPELINE_ROOT)
+  bucket=${bucket#*://}
+  bucket=${bucket%%/*}
+  keys=$(read_keys "$runs" "$name")
+  if [[ -z $keys ]]; then
+    keys="$(random 10) $(random 20)"
+    create_secret "$runs" "$name" "${keys% *}" "${keys#* }"
+  fi
+  read -r access secret <<<"$keys"
+  access=$(base64 -d <<<"$access")
+  secret=$(base64 -d <<<"$secret")
+  if [[ $access$secret == *[^A-Za-z0-9+/=_.-]* ]]; then
+    echo "deploy: the keys in secret $name of $runs hold more than letters, digits and + / = _ . -, which SeaweedFS's" \
+      "shell takes for its own; choose others, or delete the secret for random ones" >&2
+    exit 2
+  fi
+  # By standard input: no process list shows a key; nor is the answer, which repeats them, shown.
+  answer=$(kubectl -n "$(setting KFP_NAMESPACE)" exec -i deployment/seaweedfs -- weed shell 2>&1 <<SHELL
+s3.bucket.create --name $bucket
+s3.configure -user $name -access_key $access -secret_key $secret -buckets $bucket -actions Read,Write,List,Tagging -apply
+SHELL
+  ) || true
+  if [[ $answer != *"\"Write:$bucket\""* ]]; then
+    echo "deploy: KFP's store made no user for bucket $bucket: ${answer//"$secret"/…}" >&2
+    exit 2
+  fi
 }
 
 build_images() { # the Makefile takes registry and tag from the same settings
@@ -83,6 +128,61 @@ build_images() { # the Makefile takes registry and tag from the same settings
   fi
 }
 
+providers() { # what KFP's launcher is told of stores, or nothing
+  kubectl -n "$(setting NAMESPACE)" get configmap kfp-launcher --ignore-not-found \
+    -o go-template='{{with .data}}{{with .providers}}{{.}}{{end}}{{end}}'
+}
+
+refuse_others() { # what bears our names in the cluster and is not ours stays as it is
+  local others found
+  others=$(kubectl get -f "$rendered/resources.yaml" --ignore-not-found --no-headers -o custom-columns='KIND:.kind,NAME:.metadata.name,NAMESPACE:.metadata.namespace,OWNER:.metadata.labels.app\.kubernetes\.io/part-of' |
+    awk '$4 != "datum" {printf "%s%s %s in %s", (n++ ? ", " : ""), $1, $2, $3}')
+  if [[ -n $others ]]; then
+    echo "deploy: the cluster holds $others without the label app.kubernetes.io/part-of=datum, so not of ours;" \
+      "choose another SERVICE_ACCOUNT or NAMESPACE in $settings, or remove it" >&2
+    exit 2
+  fi
+  found=$(providers)
+  if [[ -f $launcher_patch && -n $found && $found != "$our_line"* ]]; then
+    echo "deploy: ConfigMap kfp-launcher in $(setting NAMESPACE) has a key \`providers\` that is not ours; merge it" \
+      "with $launcher_patch by hand, begin it with '$our_line', or deploy OVERLAY=default" >&2
+    exit 2
+  fi
+}
+
+apply() { # what is ours, whole and by force; of KFP's ConfigMap one key
+  local namespace policy
+  namespace=$(setting NAMESPACE)
+  kubectl apply --server-side --force-conflicts --field-manager=datum -f "$rendered/resources.yaml"
+  # Policies of an earlier deployment that this one has no more.
+  kubectl -n "$namespace" get networkpolicies --selector app.kubernetes.io/part-of=datum -o name |
+    while read -r policy; do
+      grep -qx "  name: ${policy##*/}" "$rendered/resources.yaml" || kubectl -n "$namespace" delete "$policy"
+    done
+  if [[ ! -f $launcher_patch ]]; then
+    return
+  fi
+  if [[ -n $(kubectl -n "$namespace" get configmap kfp-launcher --ignore-not-found -o name) ]]; then
+    kubectl -n "$namespace" patch configmap kfp-launcher --field-manager=datum --type merge --patch-file "$launcher_patch"
+  else
+    kubectl create -f "$launcher_patch"
+    kubectl -n "$namespace" label configmap kfp-launcher app.kubernetes.io/part-of=datum
+  fi
+}
+
+take_back_providers() { # leaves KFP's ConfigMap, unless we made it and nothing else is in it
+  local namespace
+  namespace=$(setting NAMESPACE)
+  if [[ ! -f $launcher_patch || $(providers) != "$our_line"* ]]; then
+    return
+  fi
+  kubectl -n "$namespace" patch configmap kfp-launcher --field-manager=datum --type merge --patch '{"data": {"providers": null}}'
+  if [[ -z $(kubectl -n "$namespace" get configmap kfp-launcher -o go-template='{{with .data}}{{len .}}{{end}}') ]]; then
+    kubectl -n "$namespace" delete configmap --selector app.kubernetes.io/part-of=datum \
+      --field-selector metadata.name=kfp-launcher --ignore-not-found
+  fi
+}
+
 deploy() {
   local registry store
   registry=$(setting REGISTRY)
@@ -91,14 +191,17 @@ deploy() {
       "set it, or deploy with SKIP_IMAGES=1 where the nodes hold the images" >&2
     exit 2
   fi
-  if [[ $overlay == minio ]]; then
-    share_store_keys
-  fi
+  "$datum" manifests --settings "$settings" --output "$rendered"
+  refuse_others
+  case $overlay in
+  minio) share_store_keys ;;
+  seaweedfs) make_store_user ;;
+  esac
   "$datum" doctor --settings "$settings"
   if [[ -z ${SKIP_IMAGES:-} ]]; then
     build_images
   fi
-  kubectl apply --server-side --field-manager=datum --kustomize "$folder"
+  apply
   if [[ $overlay == minio ]]; then
     store=$(store_namespace)
     kubectl -n "$store" wait job/datum-bucket --for=condition=complete --timeout=10m
@@ -108,15 +211,29 @@ deploy() {
 }
 
 undeploy() { # leaves namespaces, secrets, volume claims and buckets: the data
-  local namespace
-  namespace=$(setting NAMESPACE)
+  "$datum" manifests --settings "$settings" --output "$rendered"
   "$datum" schedule --settings "$settings" --remove-all
   "$datum" upload --settings "$settings" --remove
-  kubectl delete --kustomize "$folder" --selector app.kubernetes.io/part-of=datum --ignore-not-found
-  if [[ $overlay == minio ]]; then
-    # The ConfigMap is KFP's; its key `providers` is ours.
-    kubectl -n "$namespace" patch configmap kfp-launcher --type merge --patch '{"data": {"providers": null}}'
+  kubectl delete -f "$rendered/resources.yaml" --selector app.kubernetes.io/part-of=datum --ignore-not-found
+  take_back_providers
+}
+
+require_default_class() { # KFP's store and database make claims without a class; nobody says why they wait
+  local classes names
+  classes=$(kubectl get storageclasses -o go-template='{{range .items}}{{.metadata.name}} {{with .metadata.annotations}}{{index . "storageclass.kubernetes.io/is-default-class"}}{{end}}
+{{end}}')
+  if grep -q ' true$' <<<"$classes"; then
+    return
   fi
+  names=$(awk 'NF {printf "%s%s", (n++ ? ", " : ""), $1}' <<<"$classes")
+  if [[ -z $names ]]; then
+    echo "kfp: the cluster has no StorageClass, expected one that is the default, for the volumes of KFP's store and" \
+      "database; install a volume provisioner (microk8s enable hostpath-storage; k3s and kind bring one)" >&2
+  else
+    echo "kfp: none of the StorageClasses ($names) is the default, expected one, for the volumes of KFP's store and" \
+      "database; kubectl annotate storageclass ${names%%,*} storageclass.kubernetes.io/is-default-class=true" >&2
+  fi
+  exit 2
 }
 
 kfp() {
@@ -127,6 +244,7 @@ kfp() {
     echo "kfp: KFP is there already, nothing to do ($found)"
     return
   fi
+  require_default_class
   kubectl apply --kustomize manifests/kfp/cluster-scoped
   kubectl wait crd/workflows.argoproj.io crd/scheduledworkflows.kubeflow.org \
     --for=condition=established --timeout=60s
@@ -144,7 +262,7 @@ deploy | undeploy)
       "$(basename -a manifests/overlays/*/ | paste -sd ' ')" >&2
     exit 2
   fi
-  setting NAMESPACE >/dev/null # refuses a file that `datum`, make and kustomize would read differently
+  setting NAMESPACE >/dev/null # refuses a file that `datum`, make would read differently
   ;;
 kfp) ;;
 *)

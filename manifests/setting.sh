@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Prints the value of KEY in a settings.env, or nothing: by this, make and deploy.sh read what kustomize and
-# `datum` read themselves. Lines may end as Windows ends them. What one of the four would read otherwise than
-# the others is refused, with status 2 and in one line, as `datum` refuses it.
+# Prints the value of KEY in a settings.env, or nothing: by this, make and deploy.sh read what `datum` reads
+# itself. Lines may end as Windows ends them. What one of the three would read otherwise than the others is
+# refused, with status 2 and in one line, as `datum` refuses it.
 #
 #   manifests/setting.sh FILE KEY
 set -euo pipefail
@@ -10,7 +10,7 @@ export LC_ALL=C
 file=$1
 wanted=$2
 number=0
-shells=" NAMESPACE STORE_ENDPOINT STORE_SECRET REGISTRY TAG " # keys that make and deploy.sh read
+shells=" NAMESPACE KFP_NAMESPACE STORE_ENDPOINT STORE_SECRET PIPELINE_ROOT REGISTRY TAG " # keys that make and deploy.sh read
 seen=" "
 value=""
 

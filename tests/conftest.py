@@ -53,6 +53,13 @@ class SeaweedFS:
         self.endpoint = f"http://127.0.0.1:{self._ports[0]}"
         self._process = self._start()
 
+    @property
+    def shell(self) -> list[str]:
+        """The command of an administrator's shell, which reads its standard input."""
+        _, master, filer, _ = self._ports
+        weed = str(Path(sys.executable).with_name("weed"))
+        return [weed, "shell", f"-master=127.0.0.1:{master}", f"-filer=127.0.0.1:{filer}"]
+
     def _start(self) -> subprocess.Popen[bytes]:
         s3, master, filer, volume = self._ports
         with (self._folder / "log").open("w") as log:

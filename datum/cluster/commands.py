@@ -17,9 +17,10 @@ MOST_RUNS = 200
 
 
 def add_cluster_commands(commands: Any) -> None:
-    """Adds doctor, upload, submit, schedule and runs to the sub-commands of `datum`."""
+    """Adds doctor, manifests, upload, submit, schedule and runs to the sub-commands of `datum`."""
     summary = "check what a run needs of the cluster, with a remedy for what is missing"
     _command(commands, "doctor", _doctor, summary)
+    _add_manifests(commands)
     _add_upload(commands)
     _add_submit(commands)
     _add_schedule(commands)
@@ -34,6 +35,11 @@ def _command(commands: Any, name: str, function: Callable[..., None], summary: s
         function(load_cluster_settings(file, overrides), **options)
 
     command = add_command(commands, name, run, summary)
+    _settings_options(command)
+    return command
+
+
+def _settings_options(command: CommandParser) -> None:
     command.add_path(
         "--settings",
         "FILE",
@@ -41,7 +47,6 @@ def _command(commands: Any, name: str, function: Callable[..., None], summary: s
     )
     meaning = "change one setting, such as namespace=team; may be given again"
     command.add_repeated("--set", "KEY=VALUE", "overrides", meaning)
-    return command
 
 
 def _doctor(settings: ClusterSettings) -> None:
@@ -51,6 +56,21 @@ def _doctor(settings: ClusterSettings) -> None:
     show(findings)
     if any(finding.status == "problem" for finding in findings.values()):
         sys.exit(BAD_INPUT)
+
+
+def _add_manifests(commands: Any) -> None:
+    summary = "write the manifests of an overlay, with its settings filled in, for kubectl, Argo CD or Flux"
+    command = add_command(commands, "manifests", _manifests, summary)
+    _settings_options(command)
+    command.add_path("--output", "DIR", "folder to write into", required=True)
+
+
+def _manifests(settings: Path | None, overrides: list[str], output: Path) -> None:
+    from datum.cluster.manifests import write_manifests
+
+    file = settings or DEFAULT_SETTINGS
+    # An overlay's settings stand beside its kustomization.
+    write_manifests(load_cluster_settings(file, overrides), file.parent, output)
 
 
 def _add_upload(commands: Any) -> None:

@@ -1,31 +1,41 @@
 """Settings of an installation on a cluster: one `settings.env` an overlay.
 
-The file is read by kustomize (which puts namespace and names into the manifests), by the Makefile and by the
-`datum` command, so that each value stands in one place. Lines are `KEY=VALUE`, the key in capitals, each
-once, and end as Unix or Windows ends them; `#` starts a comment line. A value that is neither text nor one of
-a few names is JSON. What the four would read differently (blanks or quotes around a value) is refused, here
-and in `manifests/setting.sh`. The fields of a run's form are inherited.
+The file is read by the `datum` command (which puts the values into the manifests), by the Makefile and by
+deploy.sh, so that each value stands in one place. Lines are `KEY=VALUE`, the key in capitals, each once, and
+end as Unix or Windows ends them; `#` starts a comment line. A value that is neither text nor one of a few
+names is JSON. What the three would read differently (blanks or quotes around a value) is refused, here and in
+`manifests/setting.sh`. The fields of a run's form are inherited.
 """
 
 import dataclasses
+import ipaddress
 import json
 import re
 import typing
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from datum import __version__
 from datum.cluster.rhythm import RHYTHMS
 from datum.errors import InputError
-from datum.values import OneOf, cast, did_you_mean, in_words
+from datum.values import Least, OneOf, cast, did_you_mean, in_words
 from pipelines.form_defaults import FormDefaults
 
 PIPELINES = ("reproduction", "ingest", "ablation", "baselines")
 """Pipelines that can be uploaded and submitted."""
 
-_READ_BY_SHELLS = ("NAMESPACE", "STORE_ENDPOINT", "STORE_SECRET", "REGISTRY", "TAG")
+_READ_BY_SHELLS = (
+    "NAMESPACE",
+    "KFP_NAMESPACE",
+    "STORE_ENDPOINT",
+    "STORE_SECRET",
+    "PIPELINE_ROOT",
+    "REGISTRY",
+    "TAG",
+)
 """Keys that the Makefile and deploy.sh read too, by `manifests/setting.sh`."""
 
 
@@ -33,7 +43,7 @@ _READ_BY_SHELLS = ("NAMESPACE", "STORE_ENDPOINT", "STORE_SECRET", "REGISTRY", "T
 class ClusterSettings(FormDefaults):
     """Where runs happen, which images they use, and what a run's form is filled with."""
 
-    overlay: Literal["default", "minio", "kind"] = "default"
+    overlay: Literal["default", "seaweedfs", "minio", "kind"] = "default"
     """Overlay in `manifests/overlays` that `make deploy` applies."""
     namespace: str = "kubeflow"
     """Namespace that runs live in: KFP's own where KFP is installed standalone, a profile's where it is
@@ -44,6 +54,39 @@ class ClusterSettings(FormDefaults):
     """URL of the KFP API, such as http://localhost:8888; empty goes through the Kubernetes API's proxy."""
     service_account: str = "datum-runner"
     """Service account of the tasks."""
+    artifact_secret: str = "mlpipeline-minio-artifact"
+    """Secret of the store that KFP keeps artifacts in; its launcher reads it whatever `store_secret` is."""
+    image_pull_secret: str = ""
+    """Secret in `namespace`, of type kubernetes.io/dockerconfigjson, that nodes pull the images with; empty
+    where they need none."""
+    store_pod_port: Annotated[int, Least(0)] = 0
+    """Port that the store's pods listen on, where its service has another; 0 is `store_endpoint`'s."""
+    store_cidrs: tuple[str, ...] = ()
+    """Networks of a store outside of the cluster; empty allows its port on all but link-local addresses."""
+    kfp_server_labels: Mapping[str, str] = dataclasses.field(default_factory=lambda: {"app": "ml-pipeline"})
+    """Labels of the pods of KFP's API server; of an OpenShift AI server NAME, app: ds-pipeline-NAME."""
+    kfp_metadata_labels: Mapping[str, str] = dataclasses.field(
+        default_factory=lambda: {"component": "metadata-grpc-server"}
+    )
+    """Labels of the pods of KFP's metadata store; on OpenShift AI, app: ds-pipeline-metadata-grpc-NAME."""
+    network_policies: Literal["on", "off"] = "on"
+    """Whether NetworkPolicies keep tasks to what they need; off leaves that to the cluster's owner."""
+    dns_namespace: str = "kube-system"
+    """Namespace of the cluster's DNS; openshift-dns on OpenShift."""
+    dns_port: int = 53
+    """Port that its pods listen on; 5353 on OpenShift."""
+    dns_cidrs: tuple[str, ...] = ("169.254.20.10/32",)
+    """Addresses of DNS that are no pod's: NodeLocal DNSCache; GKE's Cloud DNS is 169.254.169.254/32."""
+    api_cidrs: tuple[str, ...] = (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "fc00::/7",
+    )
+    """Networks of the API server: the private ones (RFC 1918, 6598, 4193), since its addresses change."""
+    api_ports: tuple[int, ...] = (443, 6443)
+    """Ports of the API server; 8443 on minikube, 16443 on MicroK8s."""
     registry: str = ""
     """Registry and path that images are pushed to and pulled from, such as registry.example.org/team; empty
     names images that the nodes already hold (kind)."""
@@ -57,6 +100,40 @@ class ClusterSettings(FormDefaults):
     """PersistentVolumeClaim with data sets, mounted read-only at /data; empty mounts none."""
     schedule: Annotated[str, OneOf(("", *RHYTHMS))] = ""
     """How often `make deploy` has the reproduction repeated; empty: not at all."""
+
+    def __post_init__(self) -> None:
+        for key in ("store_cidrs", "dns_cidrs", "api_cidrs"):
+            for cidr in getattr(self, key):
+                if not _is_network(cidr):
+                    raise InputError(
+                        f"setting {key}: found {cidr!r}, expected networks such as 10.0.0.0/8; an address "
+                        "alone ends in /32"
+                    )
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return "/" in text and bool(ipaddress.ip_network(text))
+    except ValueError:
+        return False
+
+
+class Service(NamedTuple):
+    """A service of the cluster."""
+
+    name: str
+    namespace: str
+
+
+_SERVICE_HOST = re.compile(r"([a-z0-9-]+)(?:\.([a-z0-9-]+)(?:\.svc(?:\.cluster\.local)?)?)?")
+
+
+def in_cluster_service(settings: ClusterSettings) -> Service | None:
+    """The service that `store_endpoint` names, as `service.namespace`, with or without `.svc`; None where it
+    leads out of the cluster."""
+    host = urlsplit(settings.store_endpoint).hostname or ""
+    found = _SERVICE_HOST.fullmatch(host)
+    return Service(found[1], found[2] or settings.namespace) if found and host != "localhost" else None
 
 
 def load_cluster_settings(file: Path | None = None, overrides: Iterable[str] = ()) -> ClusterSettings:
@@ -83,7 +160,7 @@ def load_cluster_settings(file: Path | None = None, overrides: Iterable[str] = (
 
 def _lines(file: Path) -> list[str]:
     try:
-        # Some editors begin a file with a byte order mark. Lines end where kustomize ends them.
+        # Some editors begin a file with a byte order mark.
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(
@@ -95,7 +172,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _require_one_meaning(line: str, where: str) -> None:
-    """Raises `InputError` for a line that kustomize, make and deploy.sh would read otherwise than `datum`."""
+    """Raises `InputError` for a line that make and deploy.sh would read otherwise than `datum`."""
     key, _, text = line.partition("=")
     if not re.fullmatch("[A-Z_]+", key):
         raise InputError(f"{where}: found the key {key!r}, expected capitals without blanks around them")

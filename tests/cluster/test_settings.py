@@ -62,7 +62,7 @@ def test_an_override_wins_over_the_file_and_the_last_one_over_the_first(tmp_path
         ("NAMESPACE", "found 'NAMESPACE', expected KEY=VALUE"),
         ("NAMESPCE=x", "unknown setting 'NAMESPCE'; did you mean namespace?"),
         ("ZZZ=x", "unknown setting 'ZZZ'; known: profile, source"),
-        ("OVERLAY=prod", "found 'prod', expected one of default, minio, kind"),
+        ("OVERLAY=prod", "found 'prod', expected one of default, seaweedfs, minio, kind"),
         ("GPU_COUNT=one", "found 'one', expected a whole number from 0"),
         ("GPU_COUNT=-1", "found '-1', expected a whole number from 0"),
         ("NODE_SELECTOR=gpu", "found 'gpu', expected a JSON object of strings"),
@@ -80,6 +80,13 @@ def test_a_wrong_line_is_named_with_what_was_expected(tmp_path: Path, line: str,
     assert message in str(raised.value)
     with pytest.raises(InputError, match=r"^--set "):
         load_cluster_settings(overrides=[line])
+
+
+@pytest.mark.parametrize("value", ["10.0.0.0", "10.0.0.1/8", "10.0.0.0/33", "store.example.org"])
+def test_what_is_no_network_is_refused(tmp_path: Path, value: str) -> None:
+    file = write(tmp_path, f'API_CIDRS=["{value}"]')
+    with pytest.raises(InputError, match=r"setting api_cidrs: found .*, expected networks such as"):
+        load_cluster_settings(file)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
-"""The overlays as `kubectl kustomize` renders them, and a server for kubectl to talk to."""
+"""The overlays as `datum manifests` renders them, and a server for kubectl to talk to."""
 
 import functools
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,20 +14,24 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
+from datum.cluster.manifests import Resource, render_manifests
+from datum.cluster.settings import load_cluster_settings
+
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 KUBECTL = Path(sys.executable).with_name("kubectl")
 
-Resource = dict[str, Any]
 Render = Callable[..., list[Resource]]
 
 
 @functools.cache
 def _render(folder: Path) -> list[Resource]:
-    # No proxy leads anywhere: an overlay that fetches anything fails.
-    offline = os.environ | {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
-    command = [str(KUBECTL), "kustomize", str(folder)]
-    rendered = subprocess.run(command, env=offline, capture_output=True, text=True, check=True)
-    return [document for document in yaml.safe_load_all(rendered.stdout) if document]
+    settings = load_cluster_settings(folder / "settings.env")
+    with pytest.MonkeyPatch.context() as patch:
+        # The kubectl of the lock file, and no proxy leads anywhere: an overlay that fetches anything fails.
+        patch.setenv("PATH", f"{KUBECTL.parent}:{os.environ['PATH']}")
+        for name in ("HTTPS_PROXY", "HTTP_PROXY"):
+            patch.setenv(name, "http://127.0.0.1:9")
+        return render_manifests(settings, folder)
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +58,7 @@ RESOURCES = {
     "apis/batch/v1": ("Job",),
     "apis/rbac.authorization.k8s.io/v1": ("Role", "RoleBinding"),
     "apis/networking.k8s.io/v1": ("NetworkPolicy",),
+    "apis/storage.k8s.io/v1": ("StorageClass:",),
     "apis/apiextensions.k8s.io/v1": ("CustomResourceDefinition:",),
 }
 """What the server below serves, by group and version; a colon marks what has no namespace."""
@@ -79,6 +83,9 @@ class ApiServer(ThreadingHTTPServer):
         """Keeps an object as if it had been there for long."""
         name = path.rpartition("/")[2]
         content.setdefault("metadata", {}).update({"name": name, "uid": name, "resourceVersion": "1"})
+        _, *scope = path.split("/namespaces/")
+        if scope and "/" in scope[0]:
+            content["metadata"]["namespace"] = scope[0].partition("/")[0]
         if condition := CONDITIONS.get(content.get("kind", "")):
             content["status"] = {"conditions": [{"type": condition, "status": "True"}]}
         self.objects[path] = content
@@ -101,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
                 {"kind": "Status", "code": 404, "reason": "NotFound", "message": path}, status=404
             )
         wanted = query.get("fieldSelector", [""])[0].removeprefix("metadata.name=")
+        selected = query.get("labelSelector", [""])[0].split(",")
+        labels = dict(term.split("=") for term in selected if term)
         _, *scope = path.split("/namespaces/")
         items = [
             item
@@ -108,6 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
             if place.split("/")[-2] == plural
             and item["metadata"]["name"] in (wanted or item["metadata"]["name"])
             if not scope or f"/namespaces/{scope[0]}/" in place
+            if labels.items() <= item["metadata"].get("labels", {}).items()
         ]
         kind = {"kind": PLURALS[plural], "apiVersion": _version(path)}
         if "watch" in query:
@@ -159,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _plural(kind: str) -> str:
     kind = kind.rstrip(":").lower()
-    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}es" if kind.endswith("s") else f"{kind}s"
 
 
 PLURALS = {_plural(kind): kind.rstrip(":") for kinds in RESOURCES.values() for kind in kinds}

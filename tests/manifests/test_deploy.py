@@ -1,28 +1,42 @@
-"""`manifests/deploy.sh`: kubectl itself talks to a server; `datum`, make and kind only tell that they ran."""
+"""`manifests/deploy.sh`: kubectl itself talks to a server, and `datum` writes the manifests; its other
+commands, make and kind only tell that they ran."""
 
 import base64
+import copy
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from minio import Minio
+from minio.error import S3Error
 
 from components.images import STAGES
 from datum import __version__
+from tests.conftest import ACCESS_KEY, SECRET_KEY, SeaweedFS, restarting_seaweedfs
 
 ROOT = Path(__file__).parents[2]
 RECORDER = """#!{python}
 import os, pathlib, sys, urllib.request
 words = [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]
+if "manifests" in words:
+    from datum.cli import main
+    sys.exit(main())
 urllib.request.urlopen("{url}/record", data=" ".join(words).encode())
 sys.exit(int(os.environ.get("DOCTOR", 0)) if "doctor" in words else 0)
 """
+KUBECTL = """#!{python}
+import os, sys
+os.execv(*({shell} if "exec" in sys.argv else ("{kubectl}", ["kubectl", *sys.argv[1:]])))
+"""
+"""kubectl, but for what it would run in a pod of KFP's store, which a server of the same kind answers."""
 Deploy = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -36,8 +50,15 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def kfp_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A SeaweedFS as KFP has one."""
+    with restarting_seaweedfs(tmp_path_factory.mktemp("kfp-store")) as server:
+        yield server
+
+
 @pytest.fixture
-def deploy(checkout: Path, api_server: Any) -> Deploy:
+def deploy(checkout: Path, api_server: Any, kfp_store: SeaweedFS) -> Deploy:
     """Function: runs the script with the given arguments and environment in the copy."""
     url = f"http://127.0.0.1:{api_server.server_address[1]}"
     tools = checkout / "tools"
@@ -45,6 +66,11 @@ def deploy(checkout: Path, api_server: Any) -> Deploy:
     for name in ("datum", "make", "kind"):
         (tools / name).write_text(RECORDER.format(python=sys.executable, url=url))
         (tools / name).chmod(0o755)
+    shell, real = kfp_store.shell, Path(sys.executable).with_name("kubectl")
+    (tools / "kubectl").write_text(
+        KUBECTL.format(python=sys.executable, shell=(shell[0], shell), kubectl=real)
+    )
+    (tools / "kubectl").chmod(0o755)
     config = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -59,6 +85,7 @@ def deploy(checkout: Path, api_server: Any) -> Deploy:
         "HOME": str(checkout),
         "KUBECONFIG": str(checkout / "kubeconfig"),
         "DATUM": "datum",
+        "PYTHONPATH": str(ROOT),
     }
 
     def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -121,6 +148,115 @@ def test_deploy_applies_every_resource_of_the_overlay(
     assert kept >= {(item["kind"], item["metadata"]["name"]) for item in render(overlay)}
 
 
+def test_a_value_that_nothing_fills_in_stops_before_anything_is_done(
+    deploy: Deploy, checkout: Path, api_server: Any
+) -> None:
+    file = checkout / "manifests/base/service-account.yaml"
+    file.write_text(file.read_text().replace("${SERVICE_ACCOUNT}", "${SERVICE_ACOUNT}"))
+    run = deploy("deploy", "default", SKIP_IMAGES="1")
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    assert "found ${SERVICE_ACOUNT}; did you mean SERVICE_ACCOUNT?" in run.stderr
+    assert api_server.writes == []
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "api/v1/namespaces/kubeflow": {
+        "kind": "Namespace",
+        "metadata": {
+            "labels": {
+                "pod-security.kubernetes.io/enforce": "baseline",
+                "istio-injection": "enabled",
+                "app.kubernetes.io/part-of": "kubeflow-profile",
+            },
+            "managedFields": [{"manager": "kubectl-client-side-apply", "operation": "Update"}],
+        },
+    },
+    "api/v1/namespaces/datum-store": {"kind": "Namespace", "metadata": {"labels": {"team": "storage"}}},
+    "api/v1/namespaces/kubeflow/configmaps/kfp-launcher": {
+        "kind": "ConfigMap",
+        "metadata": {"labels": {"application-crd-id": "kubeflow-pipelines"}},
+        "data": {"defaultPipelineRoot": "s3://a/b"},
+    },
+    "api/v1/namespaces/kubeflow/serviceaccounts/pipeline-runner": {"kind": "ServiceAccount"},
+    "apis/networking.k8s.io/v1/namespaces/kubeflow/networkpolicies/theirs": {"kind": "NetworkPolicy"},
+}
+"""What a cluster holds that is not ours."""
+
+
+def _put_others(api_server: Any) -> dict[str, Any]:
+    for path, content in OTHERS.items():
+        version = path.partition("/namespaces")[0].split("/", 1)[1]
+        api_server.put(path, copy.deepcopy(content) | {"apiVersion": version})
+    return copy.deepcopy(api_server.objects)
+
+
+def test_what_is_others_stays_as_it_was_but_for_the_key_that_is_ours(
+    deploy: Deploy, api_server: Any, overlay: str
+) -> None:
+    before = _put_others(api_server)
+    run = deploy("deploy", overlay, SKIP_IMAGES="1")
+    assert run.returncode == 0, run.stderr
+    launcher = "api/v1/namespaces/kubeflow/configmaps/kfp-launcher"
+    during = {path: api_server.objects[path] for path in before}
+    if overlay in ("minio", "seaweedfs"):
+        during = copy.deepcopy(during)
+        assert during[launcher]["data"].pop("providers").startswith("# DATUM set this key")
+    assert during == before
+    # Nor is anything sent that would make us an owner of its fields.
+    assert not [write for write in api_server.writes if write.endswith("/kubeflow")]
+    assert deploy("undeploy", overlay).returncode == 0
+    assert {path: api_server.objects[path] for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("api/v1/namespaces/kubeflow/serviceaccounts/datum-runner", "ServiceAccount"),
+        ("apis/rbac.authorization.k8s.io/v1/namespaces/kubeflow/roles/datum-runner", "Role"),
+    ],
+)
+def test_what_bears_our_name_and_is_not_ours_stops_before_anything_is_done(
+    deploy: Deploy, api_server: Any, path: str, kind: str
+) -> None:
+    version = path.partition("/namespaces")[0].split("/", 1)[1]
+    api_server.put(path, {"kind": kind, "apiVersion": version, "metadata": {"labels": {"app": "theirs"}}})
+    run = deploy("deploy", "default", SKIP_IMAGES="1")
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    assert f"the cluster holds {kind} datum-runner in kubeflow without the label" in run.stderr
+    assert api_server.writes == []
+
+
+def test_anothers_setting_of_stores_is_not_replaced(deploy: Deploy, api_server: Any) -> None:
+    path = "api/v1/namespaces/kubeflow/configmaps/kfp-launcher"
+    theirs = {"kind": "ConfigMap", "apiVersion": "v1", "data": {"providers": "s3: {}"}}
+    api_server.put(path, theirs)
+    run = deploy("deploy", "minio", SKIP_IMAGES="1")
+    assert run.returncode == 2
+    assert "kfp-launcher in kubeflow has a key `providers` that is not ours" in run.stderr
+    assert api_server.writes == []
+    assert deploy("undeploy", "minio").returncode == 0
+    assert api_server.objects[path]["data"] == {"providers": "s3: {}"}
+
+
+def test_a_secret_that_lacks_a_key_is_told_and_left_alone(deploy: Deploy, api_server: Any) -> None:
+    secret = {"kind": "Secret", "apiVersion": "v1", "data": {"accesskey": "YQ=="}}
+    api_server.put("api/v1/namespaces/kubeflow/secrets/datum-store", secret)
+    run = deploy("deploy", "minio", SKIP_IMAGES="1")
+    assert run.returncode == 2
+    assert "secret datum-store in kubeflow lacks accesskey or secretkey" in run.stderr
+    assert api_server.writes == []
+
+
+def test_a_policy_of_an_earlier_deployment_is_removed(deploy: Deploy, api_server: Any) -> None:
+    folder = "apis/networking.k8s.io/v1/namespaces/kubeflow/networkpolicies"
+    ours = {"labels": {"app.kubernetes.io/part-of": "datum"}}
+    policy = {"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1", "metadata": ours}
+    api_server.put(f"{folder}/datum-dn", policy)
+    assert deploy("deploy", "default", SKIP_IMAGES="1").returncode == 0
+    assert f"{folder}/datum-dn" not in api_server.objects
+    assert f"{folder}/datum-dns" in api_server.objects
+
+
 def test_deploying_again_changes_nothing(deploy: Deploy, api_server: Any, overlay: str) -> None:
     assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
     before = yaml.safe_dump(api_server.objects)
@@ -160,12 +296,50 @@ def test_the_own_store_gets_random_keys_that_it_shares_with_the_tasks(
     assert keys == _keys(api_server, "datum-store", "datum-store")
     assert (len(keys["accesskey"]), len(keys["secretkey"])) == (20, 40)
     assert not any(value in run.stdout + run.stderr for value in keys.values())
+    root = _keys(api_server, "datum-store", "datum-store-root")
+    assert not set(root.values()) & set(keys.values())
+    assert "api/v1/namespaces/kubeflow/secrets/datum-store-root" not in api_server.objects
 
     for path in [path for path in api_server.objects if path.endswith("/secrets/datum-store")]:
         del api_server.objects[path]
     assert deploy("deploy", "minio", SKIP_IMAGES="1").returncode == 0
     others = _keys(api_server, "kubeflow", "datum-store")
     assert not set(others.values()) & set(keys.values())
+
+
+def test_tasks_get_a_user_of_kfps_store_who_reaches_one_bucket_alone(
+    deploy: Deploy, api_server: Any, kfp_store: SeaweedFS
+) -> None:
+    host = kfp_store.endpoint.removeprefix("http://")
+    admin = Minio(host, ACCESS_KEY, SECRET_KEY, secure=False)
+    if not admin.bucket_exists("mlpipeline"):
+        admin.make_bucket("mlpipeline")
+    for _ in range(2):
+        run = deploy("deploy", "seaweedfs", SKIP_IMAGES="1")
+        assert run.returncode == 0, run.stderr
+    keys = _keys(api_server, "kubeflow", "datum-store")
+    assert not any(value in run.stdout + run.stderr for value in keys.values())
+    tasks = Minio(host, keys["accesskey"], keys["secretkey"], secure=False)
+    tasks.put_object("datum", "state/a", io.BytesIO(b"a"), 1)
+    assert [item.object_name for item in tasks.list_objects("datum", recursive=True)] == ["state/a"]
+    tasks.remove_object("datum", "state/a")
+    for forbidden in (
+        lambda: list(tasks.list_objects("mlpipeline")),
+        lambda: tasks.put_object("mlpipeline", "a", io.BytesIO(b"a"), 1),
+        lambda: tasks.make_bucket("another"),
+    ):
+        with pytest.raises(S3Error, match="AccessDenied"):
+            forbidden()
+
+
+def test_keys_that_the_stores_shell_would_misread_are_refused(deploy: Deploy, api_server: Any) -> None:
+    encoded = {"accesskey": "YQ==", "secretkey": base64.b64encode(b"b -actions Admin").decode()}
+    secret = {"kind": "Secret", "apiVersion": "v1", "data": encoded}
+    api_server.put("api/v1/namespaces/kubeflow/secrets/datum-store", secret)
+    run = deploy("deploy", "seaweedfs", SKIP_IMAGES="1")
+    assert run.returncode == 2
+    assert "the keys in secret datum-store of kubeflow hold more than letters" in run.stderr
+    assert api_server.writes == []
 
 
 @pytest.mark.parametrize("namespace", ["kubeflow", "datum-store"])
@@ -204,7 +378,7 @@ def test_undeploy_removes_what_deploy_made_and_leaves_data(
         f"datum upload {_settings(overlay)} --remove",
     ]
     kinds = {item["kind"] for item in api_server.objects.values()}
-    assert kinds == {"Namespace", "Secret"} | ({"ConfigMap"} if overlay == "minio" else set())
+    assert kinds == {"Namespace", "Secret"}
     assert "api/v1/namespaces/kubeflow/secrets/mlpipeline-minio-artifact" in api_server.objects
 
 
@@ -214,7 +388,32 @@ def test_an_unknown_overlay_is_told_with_those_that_there_are(
 ) -> None:
     run = deploy(*arguments)
     assert run.returncode == 2
-    assert "default kind minio" in run.stderr
+    assert "default kind minio seaweedfs" in run.stderr
+    assert api_server.writes == []
+
+
+def _put_class(api_server: Any, name: str, default: str = "false") -> None:
+    annotations = {"storageclass.kubernetes.io/is-default-class": default}
+    content: dict[str, Any] = {"kind": "StorageClass", "apiVersion": "storage.k8s.io/v1"}
+    content["metadata"] = {"annotations": annotations} if name != "slow" else {}
+    api_server.put(f"apis/storage.k8s.io/v1/storageclasses/{name}", content)
+
+
+@pytest.mark.parametrize(
+    ("names", "found", "remedy"),
+    [
+        ([], "the cluster has no StorageClass", "install a volume provisioner"),
+        (["fast", "slow"], "none of the StorageClasses (fast, slow) is the default", "storageclass fast "),
+    ],
+)
+def test_without_a_default_storage_class_kfp_is_not_begun(
+    deploy: Deploy, api_server: Any, names: list[str], found: str, remedy: str
+) -> None:
+    for name in names:
+        _put_class(api_server, name)
+    run = deploy("kfp")
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    assert found in run.stderr and remedy in run.stderr
     assert api_server.writes == []
 
 
@@ -240,6 +439,9 @@ def test_kfp_is_installed_once_with_random_keys_of_its_store(
     for place, content in ((folder / "cluster-scoped", crds), (folder, [server])):
         (place / "resources.yaml").write_text(yaml.safe_dump_all(content))
         (place / "kustomization.yaml").write_text("resources: [resources.yaml]")
+
+    _put_class(api_server, "slow")
+    _put_class(api_server, "standard", default="true")
 
     run = deploy("kfp")
 

@@ -7,7 +7,7 @@
 import dataclasses
 import ipaddress
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ import pytest
 import yaml
 
 from components.images import STAGES
+from datum.cluster.manifests import render_manifests
+from datum.cluster.settings import load_cluster_settings
 
+MANIFESTS = Path(__file__).parents[2] / "manifests"
 KFP: dict[str, Any] = json.loads(Path(__file__).with_name("kfp_pods.json").read_text())
 
 Policy = Mapping[str, Any]
@@ -211,6 +214,125 @@ def test_the_own_store_reaches_nothing(render: Any) -> None:
         for port in (53, 80, 443, 6443):
             assert not connects(policies, MINIO, target, port)
     assert not connects(policies, BUCKET_JOB, HUB, 443)
+
+
+Clusters = Mapping[str, tuple[Mapping[str, Any], Place, int, Place, int]]
+CLUSTERS: Clusters = {
+    "kind, k3s, kubeadm": ({}, Place("172.18.0.2"), 6443, DNS, 53),
+    "minikube": ({"api_ports": (8443,)}, Place("192.168.49.2"), 8443, DNS, 53),
+    "MicroK8s": ({"api_ports": (16443,)}, Place("192.168.1.20"), 16443, DNS, 53),
+    "GKE, public control plane": (
+        {"api_cidrs": ("34.118.2.3/32",), "dns_cidrs": ("169.254.20.10/32", "169.254.169.254/32")},
+        Place("34.118.2.3"),
+        443,
+        Place("169.254.169.254"),
+        53,
+    ),
+    "EKS, private end": ({}, Place("10.0.130.7"), 443, DNS, 53),
+    "AKS, public control plane": ({"api_cidrs": ("20.50.1.2/32",)}, Place("20.50.1.2"), 443, DNS, 53),
+    "OpenShift": (
+        {"dns_namespace": "openshift-dns", "dns_port": 5353},
+        Place("10.0.0.5"),
+        6443,
+        Place(namespace="openshift-dns", labels={"dns.operator.openshift.io/daemonset-dns": "default"}),
+        5353,
+    ),
+}
+"""By kind of cluster: what its settings.env changes, and where API server and DNS are and listen."""
+
+
+@pytest.fixture
+def with_settings(overlay: str) -> Callable[..., list[Policy]]:
+    """Function: the policies of an overlay whose settings are changed as said."""
+    folder = MANIFESTS / "overlays" / overlay
+    settings = load_cluster_settings(folder / "settings.env")
+
+    def policies(**changes: Any) -> list[Policy]:
+        resources = render_manifests(dataclasses.replace(settings, **changes), folder)
+        return [item for item in resources if item["kind"] == "NetworkPolicy"]
+
+    return policies
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_a_task_reaches_the_api_and_dns_of_each_kind_of_cluster(
+    with_settings: Callable[..., list[Policy]], cluster: str
+) -> None:
+    changes, api_server, api_port, dns, dns_port = CLUSTERS[cluster]
+    policies = with_settings(**changes)
+    task = _task("adaptation")
+    assert connects(policies, task, api_server, api_port)
+    assert connects(policies, task, dns, dns_port, "UDP") and connects(policies, task, dns, dns_port)
+    assert not connects(policies, task, api_server, 22)
+    assert not connects(policies, task, METADATA_OF_THE_CLOUD, 80)
+    # The settings are needed: without them a part of it is refused.
+    plain = with_settings()
+    reached = connects(plain, task, api_server, api_port) and connects(plain, task, dns, dns_port, "UDP")
+    assert reached == (not changes)
+
+
+STORES: Mapping[str, tuple[Mapping[str, Any], Place, int]] = {
+    "a service": (
+        {"store_endpoint": "https://s3.objects.svc:9443"},
+        Place(namespace="objects", labels={"app": "s3"}),
+        9443,
+    ),
+    "a service that forwards to another port": (
+        {"store_endpoint": "http://s3.objects", "store_pod_port": 9000},
+        Place(namespace="objects", labels={"app": "s3"}),
+        9000,
+    ),
+    "a service of the runs' namespace": (
+        {"store_endpoint": "http://s3:9000"},
+        Place(namespace="kubeflow", labels={"app": "s3"}),
+        9000,
+    ),
+    "an address": ({"store_endpoint": "http://10.9.8.7:9000"}, Place("10.9.8.7"), 9000),
+    "a cloud's": ({"store_endpoint": "https://s3.eu-central-1.amazonaws.com"}, Place("52.219.1.1"), 443),
+    "a lab's, by its network": (
+        {"store_endpoint": "https://s3.lab.example.org:8443", "store_cidrs": ("192.0.2.0/24",)},
+        Place("192.0.2.4"),
+        8443,
+    ),
+}
+"""Stores that are not KFP's, by the settings that name them."""
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("overlay", ["default", "kind"])
+def test_a_task_reaches_the_store_that_the_settings_name(
+    with_settings: Callable[..., list[Policy]], store: str
+) -> None:
+    changes, place, port = STORES[store]
+    policies = with_settings(**changes)
+    for stage in STAGES:
+        assert connects(policies, _task(stage), place, port)
+        assert not connects(policies, _task(stage), place, 22)
+        assert not connects(policies, _task(stage), METADATA_OF_THE_CLOUD, port)
+    assert connects(policies, _task("adaptation"), _kfp("2.17.0")["seaweedfs"][0], 8333)
+    assert not connects(with_settings(), _task("adaptation"), place, port)
+    if "store_cidrs" in changes or store == "an address":
+        assert not connects(policies, _task("adaptation"), Place("198.51.100.7"), port)
+
+
+def test_a_task_reaches_an_openshift_ai_server_by_the_labels_of_its_pods(
+    with_settings: Callable[..., list[Policy]],
+) -> None:
+    """As its operator has them (config/internal, apiserver and ml-metadata), for a server called `dspa`."""
+    server = Place(namespace="kubeflow", labels={"app": "ds-pipeline-dspa", "dspa": "dspa"})
+    metadata = Place(namespace="kubeflow", labels={"app": "ds-pipeline-metadata-grpc-dspa", "dspa": "dspa"})
+    policies = with_settings(
+        kfp_server_labels={"app": "ds-pipeline-dspa"},
+        kfp_metadata_labels={"app": "ds-pipeline-metadata-grpc-dspa"},
+    )
+    task = _task("adaptation")
+    assert connects(policies, task, server, 8887) and connects(policies, task, metadata, 8080)
+    assert not connects(policies, task, server, 8080) and not connects(policies, task, metadata, 8887)
+    assert not connects(with_settings(), task, server, 8887)
+
+
+def test_policies_that_are_off_are_not_made(with_settings: Callable[..., list[Policy]]) -> None:
+    assert with_settings(network_policies="off") == []
 
 
 def test_without_the_policies_everything_is_reached() -> None:

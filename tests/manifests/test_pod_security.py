@@ -256,20 +256,14 @@ def test_no_pod_of_the_store_holds_a_token_of_the_api(resources: list[dict[str, 
         assert template["spec"]["automountServiceAccountToken"] is False, name
 
 
-@pytest.mark.parametrize(
-    ("overlay", "name", "enforced"),
-    [("default", "kubeflow", None), ("minio", "kubeflow", None), ("minio", "datum-store", "restricted")],
-)
-def test_a_shared_namespace_warns_and_one_of_ours_enforces(
-    render: Any, overlay: str, name: str, enforced: str | None
-) -> None:
-    (labels,) = (
-        item["metadata"]["labels"]
+def test_the_stores_namespace_enforces_and_no_other_is_named(render: Any, overlay: str) -> None:
+    levels = {
+        item["metadata"]["name"]: item["metadata"]["labels"]
         for item in render(overlay)
-        if item["kind"] == "Namespace" and item["metadata"]["name"] == name
-    )
-    levels = {"warn": "restricted", "audit": "restricted"} | ({"enforce": enforced} if enforced else {})
-    assert labels == {f"pod-security.kubernetes.io/{mode}": level for mode, level in levels.items()}
+        if item["kind"] == "Namespace"
+    }
+    own = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+    assert levels == ({"datum-store": own} if overlay == "minio" else {})
 
 
 HARDENED = {

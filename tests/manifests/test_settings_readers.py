@@ -1,24 +1,22 @@
-"""A settings.env means the same to `datum`, make, deploy.sh and kustomize, or is refused."""
+"""A settings.env means the same to `datum`, make and deploy.sh, or is refused."""
 
-import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from datum.cluster.settings import load_cluster_settings
 from datum.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-KUBECTL = Path(sys.executable).with_name("kubectl")
-KEYS = ("NAMESPACE", "STORE_ENDPOINT", "STORE_SECRET", "REGISTRY", "TAG")
+KEYS = ("NAMESPACE", "KFP_NAMESPACE", "STORE_ENDPOINT", "STORE_SECRET", "PIPELINE_ROOT", "REGISTRY", "TAG")
 GOOD = """# A comment that is "quoted" $(and more)
 NAMESPACE=team-a
+KFP_NAMESPACE=kfp
 STORE_ENDPOINT=http://store.team-b.svc:9000
 STORE_SECRET=keys
+PIPELINE_ROOT=minio://bucket/folder
 
 REGISTRY=registry.example.org:5000/team/datum
 TAG=1.2.3
@@ -33,8 +31,6 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("deploy.sh", "setting.sh"):
         shutil.copy(ROOT / "manifests" / name, tmp_path / "manifests")
     shutil.copy(ROOT / "Makefile", tmp_path)
-    generator = {"name": "settings", "envs": ["settings.env"]}
-    (overlay / "kustomization.yaml").write_text(json.dumps({"configMapGenerator": [generator]}))
     return tmp_path
 
 
@@ -58,13 +54,6 @@ def by_shell(checkout: Path) -> dict[str, str]:
     return {key: run(checkout, "manifests/setting.sh", file, key).stdout.removesuffix("\n") for key in KEYS}
 
 
-def by_kustomize(file: Path) -> dict[str, str]:
-    rendered = run(file.parent, str(KUBECTL), "kustomize", ".")
-    assert rendered.returncode == 0, rendered.stderr
-    data = yaml.safe_load(rendered.stdout)["data"]
-    return {key: data[key] for key in KEYS}
-
-
 def by_make(checkout: Path) -> tuple[str, str]:
     recipe = run(checkout, "make", "--dry-run", "images").stdout
     registry, tag = (
@@ -85,11 +74,11 @@ def by_make(checkout: Path) -> tuple[str, str]:
     ],
     ids=["plain", "CRLF", "byte order mark", "both", "no end of line", "blanks"],
 )
-def test_all_four_read_the_same(checkout: Path, content: bytes) -> None:
+def test_all_three_read_the_same(checkout: Path, content: bytes) -> None:
     file = write(checkout, content)
     found = by_datum(file)
     assert found["REGISTRY"] == "registry.example.org:5000/team/datum"
-    assert found == by_shell(checkout) == by_kustomize(file)
+    assert found == by_shell(checkout)
     assert by_make(checkout) == (found["REGISTRY"], found["TAG"])
 
 

@@ -11,7 +11,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from datum.cluster.doctor import access, gpu_nodes, image_pull, kfp_api, namespace, object_store, volumes
+from datum.cluster.doctor import (
+    access,
+    gpu_nodes,
+    image_pull,
+    kfp_api,
+    namespace,
+    network_policies,
+    object_store,
+    volumes,
+)
 from datum.cluster.doctor.checks import Examination, Finding
 from datum.cluster.settings import ClusterSettings
 
@@ -37,11 +46,13 @@ def doctor(settings: ClusterSettings) -> dict[str, Finding]:
     check("service account", runs, namespace.check_service_account, *asked)
     check("task permissions", runs, access.check_task_permissions, *asked)
     check("KFP", () if settings.kfp_host else cluster, kfp_api.check_kfp, settings)
+    check("network policies", cluster, network_policies.check_network_policies, *asked)
     check("GPU nodes", cluster, gpu_nodes.check_gpu_nodes, *asked)
     check("StorageClass", cluster, volumes.check_storage_class, *asked)
     check("data volume", runs, volumes.check_data_volume, *asked)
     store = object_store.StoreChecks(*asked)
     check("store secret", runs, store.check_secret)
+    check("artifact secret", runs, store.check_artifact_secret)
     check("store", (*runs, "store secret"), store.check_store)
     for name, uri in (("source", settings.source), ("target", settings.target)):
         needs = (*runs, "store secret") if uri.startswith("s3://") else ()

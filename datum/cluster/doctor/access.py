@@ -3,7 +3,6 @@
 import dataclasses
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from kubernetes.client import ApiException, Configuration
 from kubernetes.config import ConfigException, load_incluster_config
@@ -11,7 +10,7 @@ from kubernetes.config import ConfigException, load_incluster_config
 from datum.cluster.client import load_kubeconfig, refusal, service_url
 from datum.cluster.doctor.checks import Finding, listed, ok, problem, warning
 from datum.cluster.doctor.kubernetes_client import Kubernetes
-from datum.cluster.settings import ClusterSettings
+from datum.cluster.settings import ClusterSettings, in_cluster_service
 from datum.errors import InputError
 
 MINIMUM_KUBERNETES = (1, 30)
@@ -141,13 +140,15 @@ class Right:
 def deploy_rights(settings: ClusterSettings) -> list[Right]:
     """What `make deploy` does."""
     runs = settings.namespace
-    rights, places = [Right("patch", "namespaces", name=runs)], [(runs, DEPLOYED)]
+    rights, places = [], [(runs, DEPLOYED)]
     if settings.overlay == "minio":
-        # The store's namespace is the second label of its address, as the overlay has it.
-        store_namespace = (urlsplit(settings.store_endpoint).hostname or "").split(".")[1:2]
-        places += [(namespace, DEPLOYED_STORE) for namespace in store_namespace]
-        rights += [Right("create", "namespaces"), Right("create", "secrets", runs)]
-        rights += [Right("patch", "configmaps", runs, "kfp-launcher")]
+        if store := in_cluster_service(settings):
+            places += [(store.namespace, DEPLOYED_STORE)]
+        rights += [Right("create", "namespaces")]
+    if settings.overlay == "seaweedfs":
+        rights += [Right("create", "pods", settings.kfp_namespace, subresource="exec")]
+    if settings.overlay in ("minio", "seaweedfs"):
+        rights += [Right("create", "secrets", runs), Right("patch", "configmaps", runs, "kfp-launcher")]
     rights += [
         Right(verb, resource, namespace, group=group)
         for namespace, resources in places
@@ -162,11 +163,11 @@ def deploy_rights(settings: ClusterSettings) -> list[Right]:
 
 def task_rights(settings: ClusterSettings) -> list[Right]:
     """What KFP's driver and launcher and Argo's executor do with a task's service account: the driver reads
-    KFP's settings, the launcher the secret of the artifacts' store, and the executor reports the outcome."""
+    KFP's settings, the launcher the secrets of the stores, and the executor reports the outcome."""
     runs = settings.namespace
     return [
         Right("get", "configmaps", runs, "kfp-launcher"),
-        Right("get", "secrets", runs, settings.store_secret),
+        *(Right("get", "secrets", runs, name) for name in (settings.store_secret, settings.artifact_secret)),
         Right("create", "workflowtaskresults", runs, group="argoproj.io"),
         Right("patch", "workflowtaskresults", runs, group="argoproj.io"),
     ]

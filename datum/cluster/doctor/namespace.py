@@ -4,6 +4,9 @@ from datum.cluster.doctor.checks import Finding, ok, problem, warning
 from datum.cluster.doctor.kubernetes_client import Kubernetes
 from datum.cluster.settings import ClusterSettings
 
+DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
+"""Type of the secrets that nodes pull images with."""
+
 POD_SECURITY = "pod-security.kubernetes.io/"
 """Prefix of the labels that set a namespace's Pod Security."""
 
@@ -43,8 +46,17 @@ def check_pod_security(kubernetes: Kubernetes, settings: ClusterSettings) -> Fin
 
 
 def check_service_account(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
-    """Whether the tasks' service account is there yet."""
-    name = settings.service_account
+    """Whether the tasks' service account is there yet, and the secret that it will pull images with."""
+    name, pull = settings.service_account, settings.image_pull_secret
+    if pull:
+        secret = kubernetes.find(kubernetes.core.read_namespaced_secret, pull, settings.namespace)
+        if secret is None or secret.type != DOCKER_CONFIG:
+            found = "there is no" if secret is None else f"of type {secret.type}, not {DOCKER_CONFIG}, is"
+            return problem(
+                f"{found} secret {pull} in {settings.namespace}, which image_pull_secret names",
+                f"kubectl -n {settings.namespace} create secret docker-registry {pull} --docker-server=HOST "
+                "--docker-username=USER --docker-password=TOKEN, or correct image_pull_secret",
+            )
     found = kubernetes.find(kubernetes.core.read_namespaced_service_account, name, settings.namespace)
     if found is None:
         return warning(f"{name} is not there yet", "`make deploy` makes it")

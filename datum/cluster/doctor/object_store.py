@@ -1,7 +1,6 @@
 """The store of data sets and state: its secret, its address, its rights; and the data sets in it."""
 
 import base64
-import re
 import socket
 import uuid
 from collections.abc import Collection
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 
 from datum.cluster.doctor.checks import TIMEOUT, Finding, ok, problem, warning
 from datum.cluster.doctor.kubernetes_client import Kubernetes
-from datum.cluster.settings import ClusterSettings
+from datum.cluster.settings import ClusterSettings, in_cluster_service
 from datum.errors import InputError, TemporaryFaultError
 from datum.layouts import LAYOUTS, Listing, check_dataset
 from datum.methods import DatasetName
@@ -23,9 +22,6 @@ SECRET_KEYS = ("accesskey", "secretkey")
 
 IMPATIENT: dict[str, Any] = {"timeout": TIMEOUT, "patient": False}
 """How the doctor asks a store that may not answer at all."""
-
-_CLUSTER_HOST = re.compile(r"(?P<service>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)(\.svc(\.cluster\.local)?)?")
-"""Address of a service, which only pods can resolve."""
 
 
 class StoreChecks:
@@ -59,6 +55,18 @@ class StoreChecks:
         access_key, secret_key = (base64.b64decode(data[key]).decode() for key in SECRET_KEYS)
         self._keys = access_key, secret_key
         return ok(f"secret {name} has accesskey and secretkey")
+
+    def check_artifact_secret(self) -> Finding:
+        """Whether the secret that KFP's launcher reads is where the runs are."""
+        name, namespace = self._settings.artifact_secret, self._settings.namespace
+        if name == self._settings.store_secret:
+            return ok("the store's")
+        if self._kubernetes.find(self._kubernetes.core.read_namespaced_secret, name, namespace) is None:
+            return problem(
+                f"there is no secret {name} in {namespace}, which KFP's launcher reads in every task",
+                "set artifact_secret to the one of KFP's own store (on OpenShift AI ds-pipeline-s3-NAME)",
+            )
+        return ok(f"secret {name} of KFP's own store is there")
 
     def check_store(self) -> Finding:
         """Whether data sets and state can be written, read and removed with the secret's keys."""
@@ -194,14 +202,14 @@ class StoreChecks:
 
     def _seen_from_inside(self) -> Finding:
         """What the cluster says of a store whose address cannot be reached from here."""
-        (host, port), settings = self._address, self._settings
-        match = _CLUSTER_HOST.fullmatch(host)
-        if not match:
+        (_, port), settings = self._address, self._settings
+        in_cluster = in_cluster_service(settings)
+        if in_cluster is None:
             return problem(
                 f"{settings.store_endpoint} cannot be reached from here ({self._unreachable})",
                 "check store_endpoint; if only pods reach it, test from one",
             )
-        name, namespace = match["service"], match["namespace"]
+        name, namespace = in_cluster
         service = self._kubernetes.find(self._kubernetes.core.read_namespaced_service, name, namespace)
         if service is None:
             if settings.overlay == "minio":

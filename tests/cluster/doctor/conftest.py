@@ -17,6 +17,7 @@ from tests.cluster.doctor.objects import (
     a_namespace,
     a_node,
     a_secret,
+    a_slice,
     assert_no_secret,
     client,
     metadata,
@@ -63,6 +64,8 @@ def cluster(
     )
     api.put(a_node("cpu-1", 0))
     api.put(a_node("gpu-1", 4, **{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}))
+    api.put(a_slice("kubernetes", "default", "10.0.0.2", 6443, port_name="https"))
+    api.put(a_slice("kube-dns", "kube-system", "10.0.0.3", 53, port_name="dns"))
     with serving(api):
         api.write_kubeconfig(tmp_path / "kubeconfig")
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))

@@ -101,13 +101,26 @@ def a_service(name: str, port: int) -> Any:
     )
 
 
-def a_slice(ready: bool) -> Any:
-    conditions = kubernetes.V1EndpointConditions(ready=ready)
+def a_slice(
+    service: str = "seaweedfs",
+    namespace: str = "kubeflow",
+    address: str = "10.0.0.7",
+    port: int = 8333,
+    *,
+    port_name: str = "",
+    ready: bool = True,
+) -> Any:
+    labels = {"kubernetes.io/service-name": service}
     return kubernetes.V1EndpointSlice(
         kind="EndpointSlice",
         address_type="IPv4",
-        metadata=metadata("seaweedfs-abcde", labels={"kubernetes.io/service-name": "seaweedfs"}),
-        endpoints=[kubernetes.V1Endpoint(addresses=["10.0.0.7"], conditions=conditions)],
+        metadata=metadata(f"{service}-abcde", namespace, labels=labels),
+        endpoints=[
+            kubernetes.V1Endpoint(
+                addresses=[address], conditions=kubernetes.V1EndpointConditions(ready=ready)
+            )
+        ],
+        ports=[kubernetes.DiscoveryV1EndpointPort(name=port_name, port=port)],
     )
 
 

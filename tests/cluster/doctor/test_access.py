@@ -1,15 +1,13 @@
 """`datum doctor`: access to the cluster, permissions, and how the table is shown."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from datum.cluster.doctor import access
-from datum.cluster.settings import ClusterSettings
+from datum.cluster.manifests import render_manifests
+from datum.cluster.settings import load_cluster_settings
 from datum.store import open_store
 from tests.cluster.doctor.objects import (
     CLOSED,
@@ -39,10 +37,12 @@ def test_a_fit_cluster_has_neither_problem_nor_warning(examine: Doctor) -> None:
         "service account",
         "task permissions",
         "KFP",
+        "network policies",
         "GPU nodes",
         "StorageClass",
         "data volume",
         "store secret",
+        "artifact secret",
         "store",
         "source",
         "target",
@@ -192,27 +192,31 @@ def test_a_denied_permission_is_named(examine: Doctor, cluster: KubernetesApi) -
     assert "--clusterrole=admin" in row.remedy
 
 
-@pytest.mark.parametrize("overlay", ["default", "minio"])
+@pytest.mark.parametrize("overlay", ["default", "seaweedfs", "minio"])
 def test_every_resource_of_the_manifests_is_asked_for(overlay: str) -> None:
-    rendered = subprocess.run(
-        [
-            Path(sys.executable).with_name("kubectl"),
-            "kustomize",
-            REPOSITORY / "manifests" / "overlays" / overlay,
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    settings = ClusterSettings(
-        overlay=overlay,  # type: ignore[arg-type]
-        store_endpoint="http://minio.datum-store.svc:9000" if overlay == "minio" else "http://seaweedfs:8333",
-    )
+    folder = REPOSITORY / "manifests" / "overlays" / overlay
+    settings = load_cluster_settings(folder / "settings.env")
     asked = {(right.resource, right.namespace) for right in access.deploy_rights(settings)}
-    for manifest in yaml.safe_load_all(rendered.stdout):
+    for manifest in render_manifests(settings, folder):
         kind = manifest["kind"].lower()
         plural = kind.removesuffix("y") + "ies" if kind.endswith("y") else kind + "s"
         assert (plural, manifest["metadata"].get("namespace", "")) in asked, manifest
+
+
+def test_the_secret_that_images_are_pulled_with_is_there_and_of_its_type(
+    examine: Doctor, cluster: KubernetesApi
+) -> None:
+    row = examine(image_pull_secret="pull")["service account"]
+    assert row.status == "problem"
+    assert "there is no secret pull in kubeflow, which image_pull_secret names" in row.found
+    secret = a_secret("pull", password="x")
+    secret.type = "Opaque"
+    cluster.put(secret)
+    assert "of type Opaque, not kubernetes.io/dockerconfigjson" in (
+        examine(image_pull_secret="pull")["service account"].found
+    )
+    secret.type = "kubernetes.io/dockerconfigjson"
+    assert examine(image_pull_secret="pull")["service account"].status == "ok"
 
 
 def test_a_service_account_that_deploy_makes_is_a_warning(examine: Doctor, cluster: KubernetesApi) -> None:
@@ -250,7 +254,7 @@ def test_a_narrow_terminal_loses_no_word_of_a_remedy(examine: Doctor, cluster: K
     for check in rows.values():
         # Every line of a row continues in the last column, so its words follow one another.
         assert "".join(check.remedy.split()) in text.replace("→", "")
-    assert "1problem,nowarningsin17checks" in text
+    assert "1problem,nowarningsin19checks" in text
 
 
 def test_the_command_ends_with_2_where_there_is_a_problem(
@@ -267,9 +271,9 @@ def test_the_command_ends_with_2_where_there_is_a_problem(
     ]
     done = run_command(*settings)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "no problems, no warnings in 17 checks" in done.stdout
+    assert "no problems, no warnings in 19 checks" in done.stdout
     cluster.remove("Node", "gpu-1")
     done = run_command(*settings)
     assert (done.returncode, done.stderr) == (2, "")
-    assert "1 problem, no warnings in 17 checks" in done.stdout
+    assert "1 problem, no warnings in 19 checks" in done.stdout
     assert_no_secret(done.stdout)

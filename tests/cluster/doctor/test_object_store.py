@@ -122,7 +122,7 @@ def test_of_a_store_that_only_pods_reach_the_service_is_checked(
     cluster.put(a_slice(ready=False))
     row = examine(store_endpoint=inside)["store"]
     assert (row.status, row.found) == ("problem", "service seaweedfs in kubeflow has no ready pod")
-    cluster.put(a_slice(ready=True))
+    cluster.put(a_slice())
     rows = examine(store_endpoint=inside, source="s3://b/gta", target="s3://b/cityscapes")
     assert problems(rows) == []
     assert rows["store"].status == rows["source"].status == "warning"
