@@ -100,10 +100,7 @@ class Kfp:
     def health(self) -> dict[str, Any]:
         """What KFP says of itself, such as `tag_name` and `multi_user`."""
         # The generated function would drop the release, which KFP's specification does not list.
-        arguments = {"response_type": "object", "auth_settings": ["Bearer"], "_return_http_data_only": False}
-        return dict(
-            self.read(self._client.call_api, resource_path=HEALTH_PATH, method="GET", **arguments) or {}
-        )
+        return dict(self.get(HEALTH_PATH) or {})
 
     def page(self, path: str) -> str:
         """URL of a page of KFP's web interface; without `kfp_host`, as `kubectl port-forward` serves it."""
@@ -123,6 +120,11 @@ class Kfp:
             except TemporaryFaultError:
                 time.sleep(delay)
         return self._once(call, arguments)
+
+    def get(self, path: str) -> Any:
+        """What is at a path that kfp's client has no function for, or one that drops a part of it."""
+        arguments = {"response_type": "object", "auth_settings": ["Bearer"], "_return_http_data_only": False}
+        return self.read(self._client.call_api, resource_path=path, method="GET", **arguments)
 
     def find(self, call: Callable[..., Any], **arguments: Any) -> Any:
         """The answer of a call that reads, or None where the object is not there."""

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from datum.cluster.client import Kfp
+from datum.cluster.kubernetes_access import KubernetesAccess
 from datum.cluster.live import live_view
 from datum.cluster.published import fetch_report
 from datum.cluster.run_arguments import pipeline_spec
 from datum.cluster.watched import STATES, Task, Watched
+from datum.cluster.workflow import WorkflowReader
 from datum.errors import BAD_INPUT, INTERRUPTED, TEMPORARY_FAULT, TemporaryFaultError
 from datum.telemetry import duration, log
 
@@ -56,38 +58,44 @@ def watch(kfp: Kfp, run_id: str) -> Watched:
 
     Raises `TemporaryFaultError` where KFP stays out of reach for `PATIENCE` seconds.
     """
-    run = _look(kfp, run_id)
+    run = _run(kfp, run_id)
     watched = Watched(run.display_name, kfp.page(f"runs/details/{run_id}"), _tasks(_spec(kfp, run)))
-    watched.update(run)
+    reader = WorkflowReader(kfp, KubernetesAccess.find(kfp.settings))
+
+    def look() -> None:
+        run = _run(kfp, run_id)
+        watched.update(run, reader.look(run))
+
     if sys.stderr.isatty():
         with live_view(watched):
-            _follow(kfp, run_id, watched, lambda: None)
+            _follow(look, watched, lambda: None)
     else:
         seen: dict[str, str] = {}
-        _follow(kfp, run_id, watched, lambda: _show_changes(watched, seen))
+        _follow(look, watched, lambda: _show_changes(watched, seen))
     if watched.state == "SUCCEEDED":
         log(f"{watched.name}: succeeded after {duration(watched.seconds())}")
     return watched
 
 
-def _follow(kfp: Kfp, run_id: str, watched: Watched, show: Callable[[], None]) -> None:
-    """Looks at the run until it ends, and calls `show` before and after each look."""
-    show()
+def _follow(look: Callable[[], None], watched: Watched, show: Callable[[], None]) -> None:
+    """Looks at the run until it ends, and calls `show` after each `look`."""
     answered = time.monotonic()
-    while not watched.final:
-        time.sleep(POLL_SECONDS)
+    while True:
         try:
-            watched.update(_look(kfp, run_id))
+            look()
         except TemporaryFaultError as error:
             watched.trouble = str(error)
             if time.monotonic() - answered > PATIENCE:
                 raise
-            continue
-        watched.trouble, answered = "", time.monotonic()
-        show()
+        else:
+            watched.trouble, answered = "", time.monotonic()
+            show()
+        if watched.final:
+            return
+        time.sleep(POLL_SECONDS)
 
 
-def _look(kfp: Kfp, run_id: str) -> Any:
+def _run(kfp: Kfp, run_id: str) -> Any:
     return kfp.read(kfp.runs.get_run, run_id=run_id)
 
 

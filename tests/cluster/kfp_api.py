@@ -57,6 +57,8 @@ class KfpApi:
         self.experiments: dict[str, api.V2beta1Experiment] = {}
         self.runs: dict[str, api.V2beta1Run] = {}
         self.recurring_runs: dict[str, api.V2beta1RecurringRun] = {}
+        self.manifests: dict[str, str] = {}
+        """Workflows as KFP has stored them, by the ids of runs; the first API alone gives them away."""
         self.deletions: list[tuple[str, dict[str, str]]] = []
         """Paths and queries of DELETE requests."""
         self.requests: list[str] = []
@@ -97,7 +99,7 @@ class KfpApi:
             raise RefusalError(401, "Request header error: there is no user identity header.")
         for pattern, handler in ROUTES.items():
             expected, _, template = pattern.partition(" ")
-            found = re.fullmatch(template, path.removeprefix(f"{self.prefix}/apis/v2beta1"))
+            found = re.fullmatch(template, path.removeprefix(self.prefix).removeprefix("/apis/v2beta1"))
             if expected == method and found:
                 groups = {key: unquote(value) for key, value in found.groupdict().items()}
                 request = SimpleNamespace(query=query, headers=headers, body=body, **groups)
@@ -253,6 +255,12 @@ def _get_run(state: KfpApi, request: Any) -> Any:
     return run
 
 
+def _get_stored_run(state: KfpApi, request: Any) -> Any:
+    _get(state.runs, "Run", request.id)
+    runtime = {"workflow_manifest": state.manifests[request.id]} if request.id in state.manifests else {}
+    return {"run": {"id": request.id}, "pipeline_runtime": runtime}
+
+
 def _list_runs(state: KfpApi, request: Any) -> Any:
     runs = [run for run in state.runs.values() if run.experiment_id == request.query["experiment_id"]]
     page, token = _page(runs, request.query)
@@ -309,6 +317,7 @@ ROUTES: Mapping[str, Callable[[KfpApi, Any], Any]] = {
     "GET /runs": _list_runs,
     "POST /runs": _create_run,
     "GET /runs/(?P<id>[^/:]+)": _get_run,
+    "GET /apis/v1beta1/runs/(?P<id>[^/:]+)": _get_stored_run,
     "GET /recurringruns": _list_recurring_runs,
     "POST /recurringruns": _create_recurring_run,
     "POST /recurringruns/(?P<id>[^/:]+):enable": _switch("ENABLE"),

@@ -270,7 +270,7 @@ def test_a_terminal_shows_the_dag_by_seed(uploaded: Cluster) -> None:
     def on_look(run: V2beta1Run) -> None:
         keys = task_keys(api, run)
         done = [node(keys["check parameters"], "SUCCEEDED"), node(keys["ingest source"], "SUCCEEDED")]
-        if sum("/runs/" in line for line in api.requests) < 2:
+        if sum("/v2beta1/runs/" in line for line in api.requests) < 3:
             show_nodes(run, "RUNNING", [*done, node(keys["seed 2 · personalize"], "RUNNING", seconds=3700)])
         else:
             show_nodes(run, "FAILED", [*done, node(keys["seed 2 · personalize"], "FAILED", seconds=3700)])

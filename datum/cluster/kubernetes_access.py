@@ -1,0 +1,70 @@
+"""The Kubernetes API as the terminal's commands use it: with the rights of the current kube context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from datum.cluster.client import load_kubeconfig, reason, refusal
+from datum.cluster.settings import ClusterSettings
+from datum.errors import InputError
+
+TIMEOUT = (5.0, 30.0)
+"""Seconds to connect and to read."""
+RUN_LABEL = "pipeline/runid"
+"""KFP's label with the id of a run, on its Workflow and its pods."""
+
+
+class UnreadableError(Exception):
+    """Something of the cluster cannot be read from here; says why."""
+
+
+class KubernetesAccess:
+    """What the commands read of a cluster. Calls raise `UnreadableError` where the user may not, or where
+    the API server does not answer."""
+
+    def __init__(self, configuration: Any, settings: ClusterSettings) -> None:
+        from kubernetes import client as api
+
+        # Whoever asks knows another way, or says in one line what is missing.
+        configuration.retries = False
+        self.settings = settings
+        self.client = api.ApiClient(configuration)
+        self.core = api.CoreV1Api(self.client)
+        self._objects = api.CustomObjectsApi(self.client)
+
+    @classmethod
+    def find(cls, settings: ClusterSettings) -> KubernetesAccess | None:
+        """The cluster of the current kube context, or None where there is no usable kubeconfig."""
+        from kubernetes import client as api
+
+        configuration = api.Configuration()
+        try:
+            load_kubeconfig(configuration)
+        except InputError:
+            return None
+        return cls(configuration, settings)
+
+    def workflow(self, run_id: str) -> Mapping[str, Any] | None:
+        """The Workflow of a run; None where it is gone."""
+        found = self.read(
+            self._objects.list_namespaced_custom_object,
+            *("argoproj.io", "v1alpha1", self.settings.namespace, "workflows"),
+            label_selector=f"{RUN_LABEL}={run_id}",
+        )
+        return next(iter(found["items"]), None) if found else None
+
+    def read(self, call: Callable[..., Any], *arguments: str, **options: Any) -> Any:
+        """The answer of a call that reads, or None where there is no such object."""
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        options.setdefault("_request_timeout", TIMEOUT)
+        try:
+            return call(*arguments, **options)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise UnreadableError(f"{error.status}: {refusal(error)[0]}") from None
+        except HTTPError as error:
+            raise UnreadableError(f"the Kubernetes API does not answer ({reason(error)})") from None
