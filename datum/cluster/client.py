@@ -30,6 +30,8 @@ POD_TOKEN_PATH = "/var/run/secrets/kubeflow/pipelines/token"
 """Where that file is in a pod, by KFP's convention."""
 HEALTH_PATH = "/apis/v2beta1/healthz"
 """Where KFP says what it is."""
+TEXT = "text/plain"
+"""Content type of a log."""
 NOT_FOUND_CODE = 5
 """gRPC's code in the body of a 404 that is about an object; another 404 is no KFP API's."""
 
@@ -112,19 +114,36 @@ class Kfp:
             forward = f"kubectl port-forward --namespace {self.settings.kfp_namespace}"
             log(f"the URLs work after: {forward} service/ml-pipeline-ui 8080:80")
 
-    def read(self, call: Callable[..., Any], **arguments: Any) -> Any:
+    def read(self, call: Callable[..., Any], *, content_type: str = "json", **arguments: Any) -> Any:
         """The answer of a call that may be made twice: one that reads, or one that sets a state."""
         for delay in self._delays:
             try:
-                return self._once(call, arguments)
+                return self._once(call, arguments, content_type)
             except TemporaryFaultError:
                 time.sleep(delay)
-        return self._once(call, arguments)
+        return self._once(call, arguments, content_type)
 
     def get(self, path: str) -> Any:
         """What is at a path that kfp's client has no function for, or one that drops a part of it."""
-        arguments = {"response_type": "object", "auth_settings": ["Bearer"], "_return_http_data_only": False}
-        return self.read(self._client.call_api, resource_path=path, method="GET", **arguments)
+        login: dict[str, Any] = {"auth_settings": ["Bearer"], "_return_http_data_only": False}
+        return self.read(
+            self._client.call_api, resource_path=path, method="GET", response_type="object", **login
+        )
+
+    def log(self, run_id: str, pod: str) -> list[str] | None:
+        """Lines that a pod of a run has written: of the pod itself, else as Argo has archived them where it
+        is set to; None where there are neither."""
+
+        def call(**options: Any) -> tuple[str, int, dict[str, str]]:
+            path = f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log"
+            login = {"auth_settings": ["Bearer"], "_preload_content": False}
+            answer = self._client.call_api(path, "GET", **login, **options)
+            kind = answer.headers.get("Content-Type", TEXT)
+            return answer.read().decode(errors="replace"), answer.status, {"Content-Type": kind}
+
+        text = self.read(call, content_type=TEXT)
+        # KFP answers 200 before it looks for the log, and writes what fails then in its place.
+        return None if text.startswith('{"error_message":') else str(text).splitlines()
 
     def find(self, call: Callable[..., Any], **arguments: Any) -> Any:
         """The answer of a call that reads, or None where the object is not there."""
@@ -180,7 +199,7 @@ class Kfp:
             time.sleep(delay)
         raise fault
 
-    def _once(self, call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    def _once(self, call: Callable[..., Any], arguments: dict[str, Any], content_type: str = "json") -> Any:
         from kfp_server_api import ApiException
         from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
@@ -198,9 +217,9 @@ class Kfp:
                 f"KFP at {host} gave no answer ({reason(error)}); check `datum doctor`"
             ) from None
         content = headers.get("Content-Type", "no content type")
-        if "json" not in content:
+        if content_type not in content:
             raise InputError(
-                f"{host}: found {content}, expected JSON of the KFP API; "
+                f"{host}: found {content}, expected {content_type.upper()} of the KFP API; "
                 f"set kfp_host to it, or {TOKEN_PATH} where a login page is in front"
             )
         return answer

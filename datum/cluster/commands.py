@@ -88,6 +88,9 @@ def _add_submit(commands: Any) -> None:
         "DIR",
         "wait, then fetch the report and the median checkpoint into this folder (default: neither)",
     )
+    command.add_number(
+        "--retries", 0, "with --wait: how often a run that fails is tried again", least=0, most=9
+    )
     command.add_argument(
         "--no-cache",
         action="store_false",
@@ -174,17 +177,54 @@ def _add_runs(commands: Any) -> None:
         "when the run ID has ended, fetch its report and median checkpoint into this folder "
         "(default: do not)",
     )
+    actions = command.add_mutually_exclusive_group()
+    actions.add_argument(
+        "--logs",
+        nargs="?",
+        const="",
+        metavar="TASK",
+        help="print what this task of the run has written, all its tries (default: what failed, else what "
+        "is at work)",
+    )
+    actions.add_argument("--terminate", action="store_true", help="end the run; what it has saved stays")
+    actions.add_argument(
+        "--retry",
+        action="store_true",
+        help="have KFP go on with a run that failed: only the failed tasks run again, from their state",
+    )
+    command.add_argument("--follow", action="store_true", help="with --logs: go on until the task has ended")
 
 
-def _runs(settings: ClusterSettings, run: str | None, limit: int, output: Path | None) -> None:
-    from datum.cluster.runs import list_runs, show_run
+def _runs(
+    settings: ClusterSettings,
+    run: str | None,
+    limit: int,
+    output: Path | None,
+    logs: str | None,
+    follow: bool,
+    **actions: bool,
+) -> None:
+    from datum.cluster import runs
 
-    if run:
-        show_run(settings, run, output)
+    chosen = "logs" if logs is not None else next((name for name, given in actions.items() if given), "")
+    if output and chosen:
+        raise InputError(f"--output and --{chosen}: give one of the two")
+    if follow and logs is None:
+        raise InputError("--follow: goes with --logs")
+    if not run:
+        if output or chosen:
+            raise InputError(f"--{chosen or 'output'}: of which run? Give its ID; `datum runs` lists them")
+        runs.list_runs(settings, limit)
         return
-    if output:
-        raise InputError("--output: of which run? Give its ID; `datum runs` lists them")
-    list_runs(settings, limit)
+    match chosen:
+        case "logs":
+            runs.show_logs(settings, run, str(logs), follow=follow)
+        case "terminate":
+            runs.terminate_run(settings, run)
+        case "retry":
+            runs.retry_run(settings, run)
+        case _:
+            runs.show_run(settings, run, output)
 
 
 def _parameters(command: CommandParser) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from datum.cluster.client import load_kubeconfig, reason, refusal
@@ -13,6 +13,8 @@ TIMEOUT = (5.0, 30.0)
 """Seconds to connect and to read."""
 RUN_LABEL = "pipeline/runid"
 """KFP's label with the id of a run, on its Workflow and its pods."""
+USER_CONTAINER = "main"
+"""The container of a task's pod that runs the task; the others are Argo's."""
 
 
 class UnreadableError(Exception):
@@ -54,6 +56,21 @@ class KubernetesAccess:
         )
         return next(iter(found["items"]), None) if found else None
 
+    def log(self, pod: str, *, follow: bool = False, tail: int | None = None) -> Iterator[str] | None:
+        """Lines that the task in a pod has written, its last `tail` ones if given, and with `follow` those
+        that it writes until it ends; None where the pod is gone."""
+        answer = self.read(
+            self.core.read_namespaced_pod_log,
+            *(pod, self.settings.namespace),
+            container=USER_CONTAINER,
+            follow=follow,
+            **({} if tail is None else {"tail_lines": tail}),
+            _preload_content=False,
+            # A training that is followed may write nothing for a long time.
+            _request_timeout=(TIMEOUT[0], None if follow else TIMEOUT[1]),
+        )
+        return None if answer is None else _lines(answer)
+
     def read(self, call: Callable[..., Any], *arguments: str, **options: Any) -> Any:
         """The answer of a call that reads, or None where there is no such object."""
         from kubernetes.client import ApiException
@@ -68,3 +85,18 @@ class KubernetesAccess:
             raise UnreadableError(f"{error.status}: {refusal(error)[0]}") from None
         except HTTPError as error:
             raise UnreadableError(f"the Kubernetes API does not answer ({reason(error)})") from None
+
+
+def _lines(answer: Any) -> Iterator[str]:
+    """The lines of a text as they arrive. Raises `UnreadableError` where the connection breaks."""
+    from urllib3.exceptions import HTTPError
+
+    rest = b""
+    try:
+        for chunk in answer.stream(65536, decode_content=True):
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from (line.decode(errors="replace") for line in whole)
+    except HTTPError as error:
+        raise UnreadableError(f"the connection broke ({reason(error)})") from None
+    if rest:
+        yield rest.decode(errors="replace")

@@ -58,6 +58,8 @@ class Watched:
     finished: datetime | None = None
     trouble: str = ""
     """Why the last look failed; empty where it did not."""
+    seen: Snapshot = dataclasses.field(default_factory=lambda: Snapshot(nodes=[], whole=False))
+    """The nodes that the states of the tasks come from."""
 
     @property
     def final(self) -> bool:
@@ -80,6 +82,7 @@ class Watched:
         if self.final and seen.at_work:
             # A report from before the run was tried again has reached KFP late.
             self.state = "RUNNING"
+        self.seen = seen
         self.created = happened(run.created_at)
         self.finished = happened(run.finished_at) if self.final else None
         absent = ("left out" if seen.whole else "unknown") if self.final else "waiting"

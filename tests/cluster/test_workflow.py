@@ -1,8 +1,6 @@
 """A run seen by its Workflow, where KFP's API tells of its tasks no more."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,20 +11,8 @@ from datum.cluster.workflow import snapshot
 from tests.cluster.argo import Work, pod_name, workflow
 from tests.cluster.conftest import Cluster
 from tests.cluster.kfp_api import node, show_nodes
-from tests.cluster.kubernetes_api import serving
 from tests.cluster.test_submit import task_keys
 from tests.cluster.workloads import Workloads
-
-
-@pytest.fixture
-def workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workloads]:
-    """The cluster of the current kube context."""
-    api = Workloads()
-    with serving(api):
-        api.write_kubeconfig(tmp_path / "kubeconfig")
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-        yield api
-        api.server_close()
 
 
 def states(err: str) -> dict[str, str]:

@@ -58,10 +58,12 @@ class _Handler(_ClusterHandler):
         self.close_connection = True
         sent = 0
         while True:
+            # The Kubernetes client writes True, which Go reads as true too.
+            last = query.get("follow") != "True" or pod not in self.server.growing
             for line in lines[sent:]:
                 self.wfile.write(f"{line}\n".encode())
                 sent += 1
             self.wfile.flush()
-            if query.get("follow") != "true" or pod not in self.server.growing:
+            if last:
                 return
             time.sleep(0.01)
