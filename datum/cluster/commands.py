@@ -192,6 +192,9 @@ def _add_runs(commands: Any) -> None:
         action="store_true",
         help="have KFP go on with a run that failed: only the failed tasks run again, from their state",
     )
+    actions.add_argument(
+        "--open", action="store_true", help="serve KFP's page of the run on this machine, and open it"
+    )
     command.add_argument("--follow", action="store_true", help="with --logs: go on until the task has ended")
 
 
@@ -223,6 +226,8 @@ def _runs(
             runs.terminate_run(settings, run)
         case "retry":
             runs.retry_run(settings, run)
+        case "open":
+            runs.open_page(settings, run)
         case _:
             runs.show_run(settings, run, output)
 

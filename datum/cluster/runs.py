@@ -1,10 +1,16 @@
 """The runs of the settings' experiment, and one of them."""
 
+import os
+import sys
+import threading
+import webbrowser
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from datum.cluster.client import Kfp
+from datum.cluster.kubernetes_access import KubernetesAccess, UnreadableError
+from datum.cluster.port_forward import forwarded
 from datum.cluster.published import published_miou, require_fetchable
 from datum.cluster.retries import retry
 from datum.cluster.run_view import RunView
@@ -16,6 +22,9 @@ from datum.cluster.watch import finish
 from datum.cluster.watched import FINAL, STATES
 from datum.errors import InputError
 from datum.telemetry import duration, log
+
+UI_SERVICE, UI_PORT = "ml-pipeline-ui", 80
+"""KFP's web interface."""
 
 
 def list_runs(settings: ClusterSettings, limit: int) -> None:
@@ -72,6 +81,40 @@ def retry_run(settings: ClusterSettings, run_id: str) -> None:
     run = kfp.read(kfp.runs.get_run, run_id=run_id)
     retry(kfp, run)
     print(f"{run.display_name}: goes on; see datum runs {run_id}")
+
+
+def open_page(settings: ClusterSettings, run_id: str) -> None:
+    """Prints the URL of a run's page, and opens it where there is a browser.
+
+    Without `kfp_host` KFP's web interface is served on this machine until Ctrl-C.
+    """
+    kfp = Kfp(settings)
+    kfp.read(kfp.runs.get_run, run_id=run_id)
+    page = kfp.page(f"runs/details/{run_id}")
+    if settings.kfp_host:
+        _open_browser(page)
+        return
+    kubernetes = KubernetesAccess.find(settings)
+    if kubernetes is None:
+        raise InputError("--open: found no usable kubeconfig; set kfp_host or KUBECONFIG")
+    try:
+        with forwarded(kubernetes, settings.kfp_namespace, UI_SERVICE, UI_PORT) as port:
+            _open_browser(page.replace("localhost:8080", f"localhost:{port}"))
+            log("served until Ctrl-C")
+            threading.Event().wait()
+    except UnreadableError as error:
+        raise InputError(f"--open: {error}") from None
+    except KeyboardInterrupt:
+        return
+
+
+def _open_browser(page: str) -> None:
+    print(page, flush=True)
+    # Without a display Python would take over the terminal with a text browser, which shows nothing of KFP's.
+    if sys.platform in ("darwin", "win32") or any(
+        map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    ):
+        webbrowser.open(page)
 
 
 def _row(kfp: Kfp, run: Any, miou: dict[str, str]) -> tuple[str, ...]:
