@@ -5,13 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datum.cluster.rhythm import RHYTHMS
+from datum.cluster.rhythm import RHYTHMS, Rhythm
 from datum.cluster.settings import PIPELINES, ClusterSettings, load_cluster_settings
 from datum.command_parser import CommandParser, add_command
 from datum.errors import BAD_INPUT, InputError
 
 DEFAULT_SETTINGS = Path("manifests/overlays/default/settings.env")
 """Settings that are read without `--settings`, where the command runs in a checkout."""
+ACTIONS = ("list", "pause", "resume", "remove")
+"""What can be done with schedules."""
 MOST_RUNS = 200
 """KFP's largest page."""
 
@@ -110,13 +112,14 @@ def _add_schedule(commands: Any) -> None:
     command.add_argument(
         "action",
         nargs="?",
-        choices=(*RHYTHMS, "list", "pause", "resume", "remove"),
-        help=f"how often ({', or '.join(rhythm.words for rhythm in RHYTHMS.values())}), or what to do with a "
-        "schedule",
+        metavar="RHYTHM|ACTION",
+        help=f"how often: {', '.join(RHYTHMS)}, or a cron of six fields in quotes, seconds first, such as "
+        "'0 30 2 * * MON,THU'; TZ=ZONE before it says which time zone is meant. Or what to do with a "
+        f"schedule: {', '.join(ACTIONS)}",
     )
     command.add_argument("schedule", nargs="?", metavar="NAME", help="schedule to pause, resume or remove")
     _parameters(command)
-    command.add_argument("--name", help=f"name of a {' or '.join(RHYTHMS)} one (default: datum-reproduction)")
+    command.add_argument("--name", help="name of a schedule that is made (default: datum-reproduction)")
     command.add_argument(
         "--apply",
         action="store_true",
@@ -138,10 +141,8 @@ def _schedule(
     from datum.cluster.client import Kfp
 
     if sum(map(bool, (action, apply, remove_all))) != 1:
-        actions = ", ".join(RHYTHMS)
-        raise InputError(
-            f"schedule: expected one of {actions}, list, pause, resume, remove, --apply, --remove-all"
-        )
+        names = ", ".join((*RHYTHMS, "a cron", *ACTIONS))
+        raise InputError(f"schedule: expected one of {names}, --apply, --remove-all")
     named = action in ("pause", "resume", "remove")
     if named != bool(schedule):
         raise InputError(
@@ -149,8 +150,10 @@ def _schedule(
             if named
             else f"schedule: found {schedule!r}, expected no name; --name gives one"
         )
-    if action not in RHYTHMS and (name or parameters):
-        raise InputError(f"--name and --param: they go with {' or '.join(RHYTHMS)} only")
+    made = bool(action) and action not in ACTIONS
+    if not made and (name or parameters):
+        raise InputError("--name and --param: they go with a rhythm only")
+    rhythm = Rhythm.parse(str(action)) if made else None
     kfp = Kfp(settings)
     match action:
         case "list":
@@ -161,10 +164,10 @@ def _schedule(
             schedules.remove(kfp, schedule)
         case None if apply:
             schedules.apply_schedule(kfp)
-        case None:
+        case _ if rhythm:
+            schedules.schedule(kfp, rhythm, parameters, name)
+        case _:
             schedules.remove(kfp)
-        case every:
-            schedules.schedule(kfp, every, parameters, name)
 
 
 def _add_runs(commands: Any) -> None:
