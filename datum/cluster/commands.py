@@ -19,13 +19,14 @@ MOST_RUNS = 200
 
 
 def add_cluster_commands(commands: Any) -> None:
-    """Adds doctor, upload, submit, schedule and runs to the sub-commands of `datum`."""
+    """Adds doctor, upload, submit, schedule, runs and state to the sub-commands of `datum`."""
     summary = "check what a run needs of the cluster, with a remedy for what is missing"
     _command(commands, "doctor", _doctor, summary)
     _add_upload(commands)
     _add_submit(commands)
     _add_schedule(commands)
     _add_runs(commands)
+    _add_state(commands)
 
 
 def _command(commands: Any, name: str, function: Callable[..., None], summary: str) -> CommandParser:
@@ -233,6 +234,26 @@ def _runs(
             runs.open_page(settings, run)
         case _:
             runs.show_run(settings, run, output)
+
+
+def _add_state(commands: Any) -> None:
+    command = _command(commands, "state", _state, "list or remove what runs keep in the store to resume from")
+    command.add_argument("action", choices=("list", "remove"), help="what to do")
+    command.add_argument("runs", nargs="*", metavar="ID", help="runs whose state is removed")
+
+
+def _state(settings: ClusterSettings, action: str, runs: list[str]) -> None:
+    from datum.cluster.kept_state import list_state, remove_states
+
+    if (action == "remove") != bool(runs):
+        raise InputError(
+            f"state {action}: expected "
+            + ("the ids of runs after it" if action == "remove" else "nothing after it")
+        )
+    if runs:
+        remove_states(settings, runs)
+    else:
+        list_state(settings)
 
 
 def _parameters(command: CommandParser) -> None:
