@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from datum.cluster.client import load_kubeconfig, reason, refusal
+from datum.cluster.kubeconfig import load_kubeconfig, reason, refusal
 from datum.cluster.settings import ClusterSettings
-from datum.errors import InputError
+from datum.errors import InputError, TemporaryFaultError
 
 TIMEOUT = (5.0, 30.0)
 """Seconds to connect and to read."""
@@ -88,7 +88,7 @@ class KubernetesAccess:
 
 
 def _lines(answer: Any) -> Iterator[str]:
-    """The lines of a text as they arrive. Raises `UnreadableError` where the connection breaks."""
+    """The lines of a text as they arrive. Raises `TemporaryFaultError` where the connection breaks."""
     from urllib3.exceptions import HTTPError
 
     rest = b""
@@ -97,6 +97,6 @@ def _lines(answer: Any) -> Iterator[str]:
             *whole, rest = (rest + chunk).split(b"\n")
             yield from (line.decode(errors="replace") for line in whole)
     except HTTPError as error:
-        raise UnreadableError(f"the connection broke ({reason(error)})") from None
+        raise TemporaryFaultError(f"the connection to the log broke ({reason(error)}); ask again") from None
     if rest:
         yield rest.decode(errors="replace")

@@ -19,9 +19,7 @@ TAIL = 200
 """Lines that are read for them: KFP's launcher and Argo add their own after the task's."""
 FOLLOW_SECONDS = 3.0
 """Time between two looks for the next try of a task that is followed."""
-_OF_THE_PLATFORM = re.compile(
-    r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \w+\.go:\d+\]|time=\S+ level=|\S+ argo=true"
-)
+_OF_THE_PLATFORM = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \w+\.go:\d+\]|time=\S+ level=")
 """How lines of KFP's launcher (glog) and of Argo's emissary begin."""
 
 

@@ -115,6 +115,17 @@ def test_a_task_is_followed_through_its_tries_to_its_end(uploaded: Cluster, work
     assert ended.out.splitlines()[-1] == "the end"
 
 
+@pytest.mark.parametrize("follow", [(), ("--follow",)])
+def test_a_log_that_breaks_off_does_not_pass_for_whole(
+    uploaded: Cluster, workloads: Workloads, follow: tuple[str, ...]
+) -> None:
+    run_id = run_with(uploaded, workloads, ADAPT, Work("Failed", ("Failed",)))
+    workloads.breaking.add(pod_name(adapt_key(uploaded)))
+    ended = uploaded.datum("runs", run_id, "--logs", ADAPT, *follow)
+    assert ended.status == 75 and "the connection to the log broke" in ended.err
+    assert "try 0 line 29" in ended.out
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [

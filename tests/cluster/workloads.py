@@ -39,6 +39,8 @@ class Workloads(KubernetesApi):
         """Lines that a pod's container `main` has written; no other pod is there."""
         self.growing: set[str] = set()
         """Pods that are at work: whoever follows their log waits for more."""
+        self.breaking: set[str] = set()
+        """Pods whose log breaks off before its end."""
         self.pods: dict[str, V1Pod] = {}
         self.ports: dict[tuple[str, int], int] = {}
         """Ports of this machine that stand for ports of pods."""
@@ -171,7 +173,7 @@ class _Handler(_ClusterHandler):
             lines = lines[-int(query["tailLines"]) :]
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
-        self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.close_connection = True
         sent = 0
@@ -179,9 +181,10 @@ class _Handler(_ClusterHandler):
             # The Kubernetes client writes True, which Go reads as true too.
             last = query.get("follow") != "True" or pod not in self.server.growing
             for line in lines[sent:]:
-                self.wfile.write(f"{line}\n".encode())
+                data = f"{line}\n".encode()
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
                 sent += 1
-            self.wfile.flush()
             if last:
+                self.wfile.write(b"" if pod in self.server.breaking else b"0\r\n\r\n")
                 return
             time.sleep(0.01)
