@@ -5,6 +5,7 @@ This is kfp's own generated client (`kfp_server_api`), not the `kfp.Client` arou
 time-outs, calls the server from its constructor and prints links of its own.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from datum.cluster.kubeconfig import load_kubeconfig, reason, refusal
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError, TemporaryFaultError
 from datum.telemetry import log
@@ -25,11 +27,16 @@ DELAYS = (0.5, 1.0, 2.0, 4.0)
 PAGE_SIZE = 100
 """Entries asked for at once; KFP allows 200."""
 TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH"
-"""KFP's own environment variable: names the file with the token of a multi-user installation."""
+"""KFP's own environment variable: names the file with the token of a multi-user installation. The token
+itself stands in no setting, argument or message."""
 POD_TOKEN_PATH = "/var/run/secrets/kubeflow/pipelines/token"
 """Where that file is in a pod, by KFP's convention."""
+SERVICE, PORT = "ml-pipeline", 8888
+"""Service of KFP's API."""
 HEALTH_PATH = "/apis/v2beta1/healthz"
 """Where KFP says what it is."""
+TEXT = "text/plain"
+"""Content type of a log."""
 NOT_FOUND_CODE = 5
 """gRPC's code in the body of a 404 that is about an object; another 404 is no KFP API's."""
 
@@ -77,7 +84,8 @@ class Kfp:
         self.settings = settings
         self._timeout = TIMEOUT if timeout is None else timeout
         self._delays = DELAYS if delays is None else delays
-        self._configuration = _configuration(settings)
+        self._forwards = contextlib.ExitStack()
+        self._configuration = _configuration(settings, self._forwards)
         self._client = client = api.ApiClient(self._configuration)
         self.pipelines = _Service(api.PipelineServiceApi(client), "pipeline_service_")
         self.uploads = _Service(api.PipelineUploadServiceApi(client), "")
@@ -100,10 +108,7 @@ class Kfp:
     def health(self) -> dict[str, Any]:
         """What KFP says of itself, such as `tag_name` and `multi_user`."""
         # The generated function would drop the release, which KFP's specification does not list.
-        arguments = {"response_type": "object", "auth_settings": ["Bearer"], "_return_http_data_only": False}
-        return dict(
-            self.read(self._client.call_api, resource_path=HEALTH_PATH, method="GET", **arguments) or {}
-        )
+        return dict(self.get(HEALTH_PATH) or {})
 
     def page(self, path: str) -> str:
         """URL of a page of KFP's web interface; without `kfp_host`, as `kubectl port-forward` serves it."""
@@ -115,14 +120,36 @@ class Kfp:
             forward = f"kubectl port-forward --namespace {self.settings.kfp_namespace}"
             log(f"the URLs work after: {forward} service/ml-pipeline-ui 8080:80")
 
-    def read(self, call: Callable[..., Any], **arguments: Any) -> Any:
+    def read(self, call: Callable[..., Any], *, content_type: str = "json", **arguments: Any) -> Any:
         """The answer of a call that may be made twice: one that reads, or one that sets a state."""
         for delay in self._delays:
             try:
-                return self._once(call, arguments)
+                return self._once(call, arguments, content_type)
             except TemporaryFaultError:
                 time.sleep(delay)
-        return self._once(call, arguments)
+        return self._once(call, arguments, content_type)
+
+    def get(self, path: str) -> Any:
+        """What is at a path that kfp's client has no function for, or one that drops a part of it."""
+        login: dict[str, Any] = {"auth_settings": ["Bearer"], "_return_http_data_only": False}
+        return self.read(
+            self._client.call_api, resource_path=path, method="GET", response_type="object", **login
+        )
+
+    def log(self, run_id: str, pod: str) -> list[str] | None:
+        """Lines that a pod of a run has written: of the pod itself, else as Argo has archived them where it
+        is set to; None where there are neither."""
+
+        def call(**options: Any) -> tuple[str, int, dict[str, str]]:
+            path = f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log"
+            login = {"auth_settings": ["Bearer"], "_preload_content": False}
+            answer = self._client.call_api(path, "GET", **login, **options)
+            kind = answer.headers.get("Content-Type", TEXT)
+            return answer.read().decode(errors="replace"), answer.status, {"Content-Type": kind}
+
+        text = self.read(call, content_type=TEXT)
+        # KFP answers 200 before it looks for the log, and writes what fails then in its place.
+        return None if text.startswith('{"error_message":') else str(text).splitlines()
 
     def find(self, call: Callable[..., Any], **arguments: Any) -> Any:
         """The answer of a call that reads, or None where the object is not there."""
@@ -178,7 +205,7 @@ class Kfp:
             time.sleep(delay)
         raise fault
 
-    def _once(self, call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    def _once(self, call: Callable[..., Any], arguments: dict[str, Any], content_type: str = "json") -> Any:
         from kfp_server_api import ApiException
         from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
@@ -196,9 +223,9 @@ class Kfp:
                 f"KFP at {host} gave no answer ({reason(error)}); check `datum doctor`"
             ) from None
         content = headers.get("Content-Type", "no content type")
-        if "json" not in content:
+        if content_type not in content:
             raise InputError(
-                f"{host}: found {content}, expected JSON of the KFP API; "
+                f"{host}: found {content}, expected {content_type.upper()} of the KFP API; "
                 f"set kfp_host to it, or {TOKEN_PATH} where a login page is in front"
             )
         return answer
@@ -214,7 +241,7 @@ class Kfp:
                 return InputError(
                     f"KFP at {host} knows nobody by this login ({error.status}); name a file with a token in "
                     f"{TOKEN_PATH}: kubectl create token default-editor --namespace {namespace} "
-                    "--audience pipelines.kubeflow.org (it is sent with kfp_host only)"
+                    "--audience pipelines.kubeflow.org"
                 )
             case 403:
                 proxy = f", for get, create and delete on services/proxy in {self.settings.kfp_namespace}"
@@ -244,25 +271,12 @@ def name_filter(name: str) -> str:
     return json.dumps({"predicates": [predicate]})
 
 
-def refusal(error: Any) -> tuple[str, int | None]:
-    """Message, in one line, and code in the body of an `ApiException` of KFP's or Kubernetes' client."""
-    try:
-        body = json.loads(error.body)
-    except (TypeError, ValueError):
-        body = None
-    if not isinstance(body, dict):
-        body = {}
-    text = body.get("message") or body.get("error_message") or body.get("error") or error.reason
-    return " ".join(str(text).split()), body.get("code")
+def _configuration(settings: ClusterSettings, forwards: contextlib.ExitStack) -> Any:
+    """Where the API is and how to log in: `kfp_host`, else the Kubernetes API, else KFP's service.
 
-
-def reason(error: Exception) -> str:
-    """What is wrong, in one line and without the connection that urllib3 puts before it."""
-    return re.sub(r"^(<[^>]*>|\w+\(.*?\)): ", "", " ".join(str(error).split())) or type(error).__name__
-
-
-def _configuration(settings: ClusterSettings) -> Any:
-    """Where the API is and how to log in: `kfp_host`, else the Kubernetes API's proxy, else KFP's service."""
+    The Kubernetes API's proxy to services passes no token on, as multi-user installations want one: with a
+    token the API is reached by a port-forward, which lasts as long as `forwards`.
+    """
     import kfp_server_api
 
     configuration = kfp_server_api.Configuration()
@@ -275,8 +289,9 @@ def _configuration(settings: ClusterSettings) -> Any:
             )
         configuration.host = settings.kfp_host.rstrip("/")
     else:
+        in_cluster = kfp_server_api.Configuration()
         try:
-            load_kubeconfig(configuration)
+            load_kubeconfig(in_cluster)
         except InputError as error:
             if "KUBERNETES_SERVICE_HOST" not in os.environ:
                 raise InputError(
@@ -285,37 +300,39 @@ def _configuration(settings: ClusterSettings) -> Any:
                 ) from None
             configuration.host = service_url(settings.kfp_namespace)
         else:
-            _go_through_proxy(configuration, settings.kfp_namespace)
-            return configuration
+            if TOKEN_PATH not in os.environ:
+                in_cluster.retries = False
+                _go_through_proxy(in_cluster, settings.kfp_namespace)
+                return in_cluster
+            configuration.host = forwards.enter_context(_forwarded(settings))
     _log_in(configuration)
     return configuration
 
 
-def load_kubeconfig(configuration: Any) -> str:
-    """Points `configuration` at the cluster of the current kube context, and returns the context's name.
+@contextlib.contextmanager
+def _forwarded(settings: ClusterSettings) -> Iterator[str]:
+    """The API's URL on this machine."""
+    from datum.cluster.kubernetes_access import KubernetesAccess, UnreadableError
+    from datum.cluster.port_forward import forwarded
 
-    Raises `InputError` for a kubeconfig that is not there or cannot be used.
-    """
-    from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
-    from yaml import YAMLError
-
-    # Not the Kubernetes client's own default, which is read when it is imported.
-    file = os.environ.get("KUBECONFIG") or "~/.kube/config"
-    try:
-        load_kube_config(file, client_configuration=configuration)
-        return str(list_kube_config_contexts(file)[1]["name"])
-    except (ConfigException, YAMLError, OSError) as error:
-        raise InputError(f"{file}: {' '.join(str(error).split())}") from None
+    kubernetes = KubernetesAccess.find(settings)
+    assert kubernetes, "the kubeconfig has been loaded just now"
+    with contextlib.ExitStack() as stack:
+        try:
+            port = stack.enter_context(forwarded(kubernetes, settings.kfp_namespace, SERVICE, PORT))
+        except UnreadableError as error:
+            raise InputError(f"KFP's API, for which {TOKEN_PATH} is set: {error}; or set kfp_host") from None
+        yield f"http://localhost:{port}"
 
 
 def service_url(namespace: str) -> str:
     """Where pods reach the KFP API that is installed in `namespace`."""
-    return f"http://ml-pipeline.{namespace}.svc.cluster.local:8888"
+    return f"http://{SERVICE}.{namespace}.svc.cluster.local:{PORT}"
 
 
 def _go_through_proxy(configuration: Any, namespace: str) -> None:
     """Makes the host of a loaded kubeconfig that of its proxy to KFP's service."""
-    proxy = f"api/v1/namespaces/{namespace}/services/ml-pipeline:http/proxy"
+    proxy = f"api/v1/namespaces/{namespace}/services/{SERVICE}:http/proxy"
     host = f"{configuration.host.rstrip('/')}/{proxy}"
     renew = configuration.refresh_api_key_hook
 

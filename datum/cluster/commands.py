@@ -5,19 +5,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datum.cluster.rhythm import RHYTHMS
+from datum.cluster.rhythm import RHYTHMS, Rhythm
 from datum.cluster.settings import PIPELINES, ClusterSettings, load_cluster_settings
 from datum.command_parser import CommandParser, add_command
 from datum.errors import BAD_INPUT, InputError
 
 DEFAULT_SETTINGS = Path("manifests/overlays/default/settings.env")
 """Settings that are read without `--settings`, where the command runs in a checkout."""
+ACTIONS = ("list", "pause", "resume", "remove")
+"""What can be done with schedules."""
 MOST_RUNS = 200
 """KFP's largest page."""
 
 
 def add_cluster_commands(commands: Any) -> None:
-    """Adds doctor, manifests, upload, submit, schedule and runs to the sub-commands of `datum`."""
+    """Adds doctor, manifests, upload, submit, schedule, runs and state to the sub-commands of `datum`."""
     summary = "check what a run needs of the cluster, with a remedy for what is missing"
     _command(commands, "doctor", _doctor, summary)
     _add_manifests(commands)
@@ -25,6 +27,7 @@ def add_cluster_commands(commands: Any) -> None:
     _add_submit(commands)
     _add_schedule(commands)
     _add_runs(commands)
+    _add_state(commands)
 
 
 def _command(commands: Any, name: str, function: Callable[..., None], summary: str) -> CommandParser:
@@ -108,6 +111,9 @@ def _add_submit(commands: Any) -> None:
         "DIR",
         "wait, then fetch the report and the median checkpoint into this folder (default: neither)",
     )
+    command.add_number(
+        "--retries", 0, "with --wait: how often a run that fails is tried again", least=0, most=9
+    )
     command.add_argument(
         "--no-cache",
         action="store_false",
@@ -127,13 +133,14 @@ def _add_schedule(commands: Any) -> None:
     command.add_argument(
         "action",
         nargs="?",
-        choices=(*RHYTHMS, "list", "pause", "resume", "remove"),
-        help=f"how often ({', or '.join(rhythm.words for rhythm in RHYTHMS.values())}), or what to do with a "
-        "schedule",
+        metavar="RHYTHM|ACTION",
+        help=f"how often: {', '.join(RHYTHMS)}, or a cron of six fields in quotes, seconds first, such as "
+        "'0 30 2 * * MON,THU'; TZ=ZONE before it says which time zone is meant. Or what to do with a "
+        f"schedule: {', '.join(ACTIONS)}",
     )
     command.add_argument("schedule", nargs="?", metavar="NAME", help="schedule to pause, resume or remove")
     _parameters(command)
-    command.add_argument("--name", help=f"name of a {' or '.join(RHYTHMS)} one (default: datum-reproduction)")
+    command.add_argument("--name", help="name of a schedule that is made (default: datum-reproduction)")
     command.add_argument(
         "--apply",
         action="store_true",
@@ -155,10 +162,8 @@ def _schedule(
     from datum.cluster.client import Kfp
 
     if sum(map(bool, (action, apply, remove_all))) != 1:
-        actions = ", ".join(RHYTHMS)
-        raise InputError(
-            f"schedule: expected one of {actions}, list, pause, resume, remove, --apply, --remove-all"
-        )
+        names = ", ".join((*RHYTHMS, "a cron", *ACTIONS))
+        raise InputError(f"schedule: expected one of {names}, --apply, --remove-all")
     named = action in ("pause", "resume", "remove")
     if named != bool(schedule):
         raise InputError(
@@ -166,8 +171,10 @@ def _schedule(
             if named
             else f"schedule: found {schedule!r}, expected no name; --name gives one"
         )
-    if action not in RHYTHMS and (name or parameters):
-        raise InputError(f"--name and --param: they go with {' or '.join(RHYTHMS)} only")
+    made = bool(action) and action not in ACTIONS
+    if not made and (name or parameters):
+        raise InputError("--name and --param: they go with a rhythm only")
+    rhythm = Rhythm.parse(str(action)) if made else None
     kfp = Kfp(settings)
     match action:
         case "list":
@@ -178,10 +185,10 @@ def _schedule(
             schedules.remove(kfp, schedule)
         case None if apply:
             schedules.apply_schedule(kfp)
-        case None:
+        case _ if rhythm:
+            schedules.schedule(kfp, rhythm, parameters, name)
+        case _:
             schedules.remove(kfp)
-        case every:
-            schedules.schedule(kfp, every, parameters, name)
 
 
 def _add_runs(commands: Any) -> None:
@@ -194,17 +201,79 @@ def _add_runs(commands: Any) -> None:
         "when the run ID has ended, fetch its report and median checkpoint into this folder "
         "(default: do not)",
     )
+    actions = command.add_mutually_exclusive_group()
+    actions.add_argument(
+        "--logs",
+        nargs="?",
+        const="",
+        metavar="TASK",
+        help="print what this task of the run has written, all its tries (default: what failed, else what "
+        "is at work)",
+    )
+    actions.add_argument("--terminate", action="store_true", help="end the run; what it has saved stays")
+    actions.add_argument(
+        "--retry",
+        action="store_true",
+        help="have KFP go on with a run that failed: only the failed tasks run again, from their state",
+    )
+    actions.add_argument(
+        "--open", action="store_true", help="serve KFP's page of the run on this machine, and open it"
+    )
+    command.add_argument("--follow", action="store_true", help="with --logs: go on until the task has ended")
 
 
-def _runs(settings: ClusterSettings, run: str | None, limit: int, output: Path | None) -> None:
-    from datum.cluster.runs import list_runs, show_run
+def _runs(
+    settings: ClusterSettings,
+    run: str | None,
+    limit: int,
+    output: Path | None,
+    logs: str | None,
+    follow: bool,
+    **actions: bool,
+) -> None:
+    from datum.cluster import runs
 
-    if run:
-        show_run(settings, run, output)
+    chosen = "logs" if logs is not None else next((name for name, given in actions.items() if given), "")
+    if output and chosen:
+        raise InputError(f"--output and --{chosen}: give one of the two")
+    if follow and logs is None:
+        raise InputError("--follow: goes with --logs")
+    if not run:
+        if output or chosen:
+            raise InputError(f"--{chosen or 'output'}: of which run? Give its ID; `datum runs` lists them")
+        runs.list_runs(settings, limit)
         return
-    if output:
-        raise InputError("--output: of which run? Give its ID; `datum runs` lists them")
-    list_runs(settings, limit)
+    match chosen:
+        case "logs":
+            runs.show_logs(settings, run, str(logs), follow=follow)
+        case "terminate":
+            runs.terminate_run(settings, run)
+        case "retry":
+            runs.retry_run(settings, run)
+        case "open":
+            runs.open_page(settings, run)
+        case _:
+            runs.show_run(settings, run, output)
+
+
+def _add_state(commands: Any) -> None:
+    command = _command(commands, "state", _state, "list or remove what runs keep in the store to resume from")
+    command.add_argument("action", choices=("list", "remove"), help="what to do")
+    command.add_argument("runs", nargs="*", metavar="ID", help="runs whose state is removed")
+
+
+def _state(settings: ClusterSettings, action: str, runs: list[str]) -> None:
+    from datum.cluster.kept_state import list_state, remove_states
+
+    if (action == "remove") != bool(runs):
+        raise InputError(
+            f"state {action}: expected "
+            + ("the ids of runs after it" if action == "remove" else "nothing after it")
+        )
+    if runs:
+        remove_states(settings, runs)
+    else:
+        list_state(settings)
 
 
 def _parameters(command: CommandParser) -> None:

@@ -1,7 +1,6 @@
 """What runs have published: `<reports>/<run id>/` with report.html, median_checkpoint/ and report.json.
 
-It is read from the store itself: KFP's API gives no artifact in one piece. The endpoint and the keys come
-from the environment, as `datum.store` says; the endpoint of the settings is the one that pods see.
+It is read from the store itself: KFP's API gives no artifact in one piece.
 """
 
 import contextlib
@@ -11,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datum.cluster.settings import ClusterSettings
+from datum.cluster.store_access import installed_store
 from datum.errors import InputError, TemporaryFaultError
 from datum.formats.report_figures import REPORT_FIGURES, parse_figures, read_figures
 from datum.kept_folder import get_folder
 from datum.outputs import building, is_complete, require_room, sha256
 from datum.provenance import PROVENANCE, Provenance
-from datum.store import Access, Store, open_store
+from datum.store import Store
 from datum.telemetry import log
 
 
@@ -26,7 +26,8 @@ def require_fetchable(settings: ClusterSettings, output: Path) -> None:
     require_room(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"--output {output}: holds something already; name another folder, or remove it")
-    _open(settings, "").exists(REPORT_FIGURES)
+    with installed_store(settings, settings.reports) as store:
+        store.exists(REPORT_FIGURES)
 
 
 def fetch_report(settings: ClusterSettings, run_id: str, output: Path) -> None:
@@ -38,12 +39,17 @@ def fetch_report(settings: ClusterSettings, run_id: str, output: Path) -> None:
     provenance = Provenance(stage="submit", arguments={"run": run_id})
     if is_complete(output, provenance):
         return
-    store = _open(settings, run_id)
-    if not store.exists(REPORT_FIGURES):
-        raise InputError(
-            f"run {run_id}: has no report at {settings.reports}/{run_id}; it is there when the run's task "
-            "'report' has succeeded"
-        )
+    place = f"{settings.reports}/{run_id}"
+    with installed_store(settings, place) as store:
+        if not store.exists(REPORT_FIGURES):
+            raise InputError(
+                f"run {run_id}: has no report at {place}; it is there when the run's task 'report' has "
+                "succeeded"
+            )
+        _fetch(store, output, provenance)
+
+
+def _fetch(store: Store, output: Path, provenance: Provenance) -> None:
     with contextlib.suppress(KeyError, ValueError):
         # The folder gets a record of its own, which holds the report's.
         report = json.loads(store.read_bytes(PROVENANCE))
@@ -64,26 +70,14 @@ def published_miou(settings: ClusterSettings, run_ids: Sequence[str]) -> dict[st
     if not run_ids:
         return found
     try:
-        store = _open(settings, "", patient=False)
-        for run_id in run_ids:
-            try:
-                name = f"{run_id}/{REPORT_FIGURES}"
-                figures = parse_figures(f"{settings.reports}/{name}", store.read_bytes(name))
-            except KeyError:
-                continue
-            found[run_id] = f"{figures['median_checkpoint']['miou']:.1f}"
+        with installed_store(settings, settings.reports, patient=False) as store:
+            for run_id in run_ids:
+                try:
+                    name = f"{run_id}/{REPORT_FIGURES}"
+                    figures = parse_figures(f"{settings.reports}/{name}", store.read_bytes(name))
+                except KeyError:
+                    continue
+                found[run_id] = f"{figures['median_checkpoint']['miou']:.1f}"
     except (InputError, TemporaryFaultError) as error:
         log(f"mIoU is not shown: {error}")
     return found
-
-
-def _open(settings: ClusterSettings, run_id: str, *, patient: bool = True) -> Store:
-    place = f"{settings.reports}/{run_id}"
-    try:
-        access = Access.from_environment(place, patient=patient) if place.startswith("s3://") else None
-        return open_store(place, access)
-    except InputError as error:
-        raise InputError(
-            f"{error}; S3_ENDPOINT is {settings.store_endpoint} to pods and may need a port-forward from "
-            f"here, the keys are in the secret {settings.store_secret}"
-        ) from None

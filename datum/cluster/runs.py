@@ -1,17 +1,30 @@
 """The runs of the settings' experiment, and one of them."""
 
+import os
+import sys
+import threading
+import webbrowser
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from datum.cluster.client import Kfp
+from datum.cluster.kubernetes_access import KubernetesAccess, UnreadableError
+from datum.cluster.port_forward import forwarded
 from datum.cluster.published import published_miou, require_fetchable
+from datum.cluster.retries import retry
+from datum.cluster.run_view import RunView
 from datum.cluster.settings import ClusterSettings
 from datum.cluster.submit import find_experiment
 from datum.cluster.table import print_table
+from datum.cluster.task_logs import print_logs
 from datum.cluster.watch import finish
 from datum.cluster.watched import FINAL, STATES
+from datum.errors import InputError
 from datum.telemetry import duration, log
+
+UI_SERVICE, UI_PORT = "ml-pipeline-ui", 80
+"""KFP's web interface."""
 
 
 def list_runs(settings: ClusterSettings, limit: int) -> None:
@@ -20,7 +33,7 @@ def list_runs(settings: ClusterSettings, limit: int) -> None:
     experiment = find_experiment(kfp)
     runs: list[Any] = []
     if experiment:
-        latest = {"sort_by": "created_at desc", "page_size": limit}
+        latest: dict[str, Any] = {"sort_by": "created_at desc", "page_size": limit}
         answer = kfp.read(kfp.runs.list_runs, experiment_id=experiment.experiment_id, **latest)
         runs = answer.runs or []
     if not runs:
@@ -37,6 +50,71 @@ def show_run(settings: ClusterSettings, run_id: str, output: Path | None) -> Non
     if output:
         require_fetchable(settings, output)
     finish(Kfp(settings), run_id, output)
+
+
+def show_logs(settings: ClusterSettings, run_id: str, task: str, *, follow: bool) -> None:
+    """Prints the logs of a run's tasks, as `print_logs` says."""
+    print_logs(RunView(Kfp(settings), run_id), task, follow=follow)
+
+
+def terminate_run(settings: ClusterSettings, run_id: str) -> None:
+    """Ends a run at work: its pods are told to stop, and what tasks have saved stays.
+
+    Raises `InputError` where it has ended already.
+    """
+    kfp = Kfp(settings)
+    run = kfp.read(kfp.runs.get_run, run_id=run_id)
+    if run.state in FINAL:
+        raise InputError(f"run {run_id}: found it {STATES[run.state]}, expected one that is at work")
+
+    def find() -> Any:
+        now = kfp.read(kfp.runs.get_run, run_id=run_id)
+        return now if now.state in FINAL or now.state == "CANCELING" else None
+
+    kfp.create(kfp.runs.terminate_run, find, unique=False, run_id=run_id)
+    print(f"{run.display_name}: is being terminated; see datum runs {run_id}")
+
+
+def retry_run(settings: ClusterSettings, run_id: str) -> None:
+    """Has what failed of a run tried again, as `retry` says."""
+    kfp = Kfp(settings)
+    run = kfp.read(kfp.runs.get_run, run_id=run_id)
+    retry(kfp, run)
+    print(f"{run.display_name}: goes on; see datum runs {run_id}")
+
+
+def open_page(settings: ClusterSettings, run_id: str) -> None:
+    """Prints the URL of a run's page, and opens it where there is a browser.
+
+    Without `kfp_host` KFP's web interface is served on this machine until Ctrl-C.
+    """
+    kfp = Kfp(settings)
+    kfp.read(kfp.runs.get_run, run_id=run_id)
+    page = kfp.page(f"runs/details/{run_id}")
+    if settings.kfp_host:
+        _open_browser(page)
+        return
+    kubernetes = KubernetesAccess.find(settings)
+    if kubernetes is None:
+        raise InputError("--open: found no usable kubeconfig; set kfp_host or KUBECONFIG")
+    try:
+        with forwarded(kubernetes, settings.kfp_namespace, UI_SERVICE, UI_PORT) as port:
+            _open_browser(page.replace("localhost:8080", f"localhost:{port}"))
+            log("served until Ctrl-C")
+            threading.Event().wait()
+    except UnreadableError as error:
+        raise InputError(f"--open: {error}") from None
+    except KeyboardInterrupt:
+        return
+
+
+def _open_browser(page: str) -> None:
+    print(page, flush=True)
+    # Without a display Python would take over the terminal with a text browser, which shows nothing of KFP's.
+    if sys.platform in ("darwin", "win32") or any(
+        map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    ):
+        webbrowser.open(page)
 
 
 def _row(kfp: Kfp, run: Any, miou: dict[str, str]) -> tuple[str, ...]:

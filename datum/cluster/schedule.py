@@ -13,8 +13,9 @@ from typing import Any
 
 from datum import __version__
 from datum.cluster.client import Kfp
-from datum.cluster.rhythm import RHYTHMS
+from datum.cluster.rhythm import Rhythm
 from datum.cluster.run_arguments import run_arguments
+from datum.cluster.schedule_zone import coming, require_zone
 from datum.cluster.submit import find_experiment, run_request
 from datum.cluster.table import print_table
 from datum.cluster.upload import latest_version
@@ -27,25 +28,29 @@ DEFAULT_NAME = "datum-reproduction"
 """Name of the one that `make deploy` keeps."""
 
 
-def schedule(kfp: Kfp, every: str, parameters: Sequence[str], name: str | None) -> None:
-    """Has the reproduction repeated `every` week or month; replaces what has the same name, if it differs."""
+def schedule(kfp: Kfp, every: Rhythm, parameters: Sequence[str], name: str | None) -> None:
+    """Has the reproduction repeated; replaces what has the same name, if it differs."""
+    zone = require_zone(kfp.settings, every)
     state, recurring = _ensure(kfp, every, parameters, _our_name(name) if name else DEFAULT_NAME)
     if not _is_on(recurring):
         _switch(kfp, recurring, on=True)
-    print(f"{recurring.display_name}: {state}, {every}  {_page(kfp, recurring)}")
+    print(f"{recurring.display_name}: {state}, {every.text}  {_page(kfp, recurring)}")
+    print(f"  {coming(every, zone)}")
     kfp.show_hint()
 
 
 def apply_schedule(kfp: Kfp) -> None:
     """Brings the recurring run `DEFAULT_NAME` to what the settings say; a paused one stays paused."""
-    every = kfp.settings.schedule
-    if not every:
+    if not kfp.settings.schedule:
         _remove(kfp, _ours(kfp, DEFAULT_NAME))
         print(f"{DEFAULT_NAME}: not scheduled")
         return
+    every = Rhythm.parse(kfp.settings.schedule)
+    zone = require_zone(kfp.settings, every)
     state, recurring = _ensure(kfp, every, (), DEFAULT_NAME)
     paused = f", paused (datum schedule resume {DEFAULT_NAME})" if not _is_on(recurring) else ""
-    print(f"{DEFAULT_NAME}: {state}, {every}{paused}  {_page(kfp, recurring)}")
+    print(f"{DEFAULT_NAME}: {state}, {every.text}{paused}  {_page(kfp, recurring)}")
+    print(f"  {coming(every, zone)}")
 
 
 def list_schedules(kfp: Kfp) -> None:
@@ -73,7 +78,7 @@ def remove(kfp: Kfp, name: str | None = None) -> None:
     _remove(kfp, _named(kfp, name) if name else _ours(kfp))
 
 
-def _ensure(kfp: Kfp, every: str, parameters: Sequence[str], name: str) -> tuple[str, Any]:
+def _ensure(kfp: Kfp, every: Rhythm, parameters: Sequence[str], name: str) -> tuple[str, Any]:
     """Whether the recurring run was `created`, `updated` or `unchanged`, and the one that is there now."""
     request = _request(kfp, every, parameters, name)
     same_name = _ours(kfp, name)
@@ -95,7 +100,7 @@ def _ensure(kfp: Kfp, every: str, parameters: Sequence[str], name: str) -> tuple
     return state, current
 
 
-def _request(kfp: Kfp, every: str, parameters: Sequence[str], name: str) -> dict[str, Any]:
+def _request(kfp: Kfp, every: Rhythm, parameters: Sequence[str], name: str) -> dict[str, Any]:
     """What the recurring run is to be; its description holds a digest of everything else.
 
     KFP adds to what it stores, so that the digest, not the content, says whether anything has changed. The
@@ -108,13 +113,15 @@ def _request(kfp: Kfp, every: str, parameters: Sequence[str], name: str) -> dict
     values = run_arguments(kfp.settings, version.pipeline_spec, parameters)
     request = {
         **run_request(kfp, version, values, cache=False),
-        "trigger": api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=RHYTHMS[every].cron)),
+        "trigger": api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=every.cron)),
         "max_concurrency": "1",
         "no_catchup": True,
     }
     plain = api.ApiClient().sanitize_for_serialization(request)
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
-    text = f"{every} reproduction, version {version.display_name}, datum {__version__}, settings {digest}"
+    text = (
+        f"{every.text} reproduction, version {version.display_name}, datum {__version__}, settings {digest}"
+    )
     return {**request, "description": text}
 
 
@@ -190,7 +197,10 @@ def _switch(kfp: Kfp, run: Any, *, on: bool) -> None:
 
 def _when(run: Any) -> str:
     cron = run.trigger.cron_schedule.cron if run.trigger and run.trigger.cron_schedule else ""
-    return next((f"{every} ({cron})" for every, rhythm in RHYTHMS.items() if rhythm.cron == cron), cron)
+    try:
+        return f"{Rhythm(cron, cron).words()} ({cron})"
+    except InputError:
+        return cron
 
 
 def _page(kfp: Kfp, run: Any) -> str:

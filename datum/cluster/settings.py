@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from datum import __version__
-from datum.cluster.rhythm import RHYTHMS
+from datum.cluster.rhythm import Rhythm
 from datum.errors import InputError
-from datum.values import Least, OneOf, cast, did_you_mean, in_words
+from datum.values import Least, cast, did_you_mean, in_words
 from pipelines.form_defaults import FormDefaults
 
 PIPELINES = ("reproduction", "ingest", "ablation", "baselines")
@@ -98,8 +98,9 @@ class ClusterSettings(FormDefaults):
     """KFP experiment that runs are listed under."""
     data_volume: str = ""
     """PersistentVolumeClaim with data sets, mounted read-only at /data; empty mounts none."""
-    schedule: Annotated[str, OneOf(("", *RHYTHMS))] = ""
-    """How often `make deploy` has the reproduction repeated; empty: not at all."""
+    schedule: str = ""
+    """How often `make deploy` has the reproduction repeated, as `datum schedule` takes it: nightly, weekly,
+    monthly or a cron of six fields; empty: not at all."""
 
     def __post_init__(self) -> None:
         for key in ("store_cidrs", "dns_cidrs", "api_cidrs"):
@@ -201,4 +202,9 @@ def _setting(line: str, where: str) -> dict[str, Any]:
     except (ValueError, TypeError, RecursionError):
         found = repr(text) if len(text) <= 200 else f"{text[:200]!r}…"
         raise InputError(f"{where}: found {found}, expected {in_words(kind)}") from None
+    if key.lower() == "schedule" and value:
+        try:
+            Rhythm.parse(value)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
     return {key.lower(): value}

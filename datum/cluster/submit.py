@@ -25,13 +25,17 @@ def submit(
     cache: bool,
     wait: bool,
     output: Path | None,
+    retries: int,
 ) -> None:
     """Starts a run of the latest version of `pipeline`; prints its id and page.
 
-    With `wait` or `output` it shows the run until it ends; into `output` go the report and the median
-    checkpoint. Raises `InputError` before anything is started where the input is wrong, and where KFP did not
-    say whether it started the run. Ends the process with status 1 where the run fails.
+    With `wait` or `output` it shows the run until it ends, and tries one that fails again up to `retries`
+    times; into `output` go the report and the median checkpoint. Raises `InputError` before anything is
+    started where the input is wrong, and where KFP did not say whether it started the run. Ends the process
+    with status 1 where the run fails.
     """
+    if retries and not (wait or output):
+        raise InputError("--retries: nobody would see the run fail; add --wait")
     kfp = Kfp(settings)
     version = latest_version(kfp, pipeline)
     values = run_arguments(settings, version.pipeline_spec, parameters)
@@ -45,7 +49,7 @@ def submit(
     print(f"{run.run_id}  {kfp.page(f'runs/details/{run.run_id}')}", flush=True)
     kfp.show_hint()
     if wait or output:
-        finish(kfp, run.run_id, output)
+        finish(kfp, run.run_id, output, retries)
 
 
 def run_request(kfp: Kfp, version: Any, values: dict[str, Any], cache: bool) -> dict[str, Any]:

@@ -2,17 +2,18 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from datum.cluster.client import Kfp
 from datum.cluster.live import live_view
 from datum.cluster.published import fetch_report
-from datum.cluster.run_arguments import pipeline_spec
-from datum.cluster.watched import STATES, Task, Watched
-from datum.errors import BAD_INPUT, INTERRUPTED, TEMPORARY_FAULT, TemporaryFaultError
+from datum.cluster.retries import retry
+from datum.cluster.run_view import RunView
+from datum.cluster.task_logs import show_failures
+from datum.cluster.watched import STATES, Watched
+from datum.errors import BAD_INPUT, INTERRUPTED, TEMPORARY_FAULT, InputError, TemporaryFaultError
 from datum.telemetry import duration, log
 
 POLL_SECONDS = 3.0
@@ -23,15 +24,15 @@ CHECK_TASK = "check parameters"
 """Task that refuses parameters; where it fails, the input was wrong."""
 
 
-def finish(kfp: Kfp, run_id: str, output: Path | None) -> None:
+def finish(kfp: Kfp, run_id: str, output: Path | None, retries: int = 0) -> None:
     """Shows the run until it ends, then fetches its report into `output`, if one is named.
 
-    Ends the process where the run fails: status 2 if its parameters were refused, else 1. Interrupting it
-    from the keyboard leaves the run alone.
+    A run that fails is tried again up to `retries` times. Ends the process where it still fails: status 2 if
+    its parameters were refused, else 1. Interrupting it from the keyboard leaves the run alone.
     """
     again = f"datum runs {run_id}" + (f" --output {output}" if output else "")
     try:
-        watched = watch(kfp, run_id)
+        watched = _watch_retrying(kfp, run_id, retries)
     except KeyboardInterrupt:
         log(f"datum: interrupted; the run goes on; look again with: {again}")
         sys.exit(INTERRUPTED)
@@ -40,8 +41,7 @@ def finish(kfp: Kfp, run_id: str, output: Path | None) -> None:
         sys.exit(TEMPORARY_FAULT)
     if watched.state != "SUCCEEDED":
         log(f"datum: {_failure(watched)}")
-        refused = any(task.name == CHECK_TASK and task.state == "failed" for task in watched.tasks)
-        sys.exit(BAD_INPUT if refused else 1)
+        sys.exit(BAD_INPUT if _is_refused(watched) else 1)
     if output:
         try:
             fetch_report(kfp.settings, run_id, output)
@@ -51,71 +51,65 @@ def finish(kfp: Kfp, run_id: str, output: Path | None) -> None:
         print(output / "report.html")
 
 
-def watch(kfp: Kfp, run_id: str) -> Watched:
-    """Shows the run on standard error until it ends; returns how it ended.
+def _watch_retrying(kfp: Kfp, run_id: str, retries: int) -> Watched:
+    """Shows the run until it ends and no try is left; after each failure it says why.
 
-    Raises `TemporaryFaultError` where KFP stays out of reach for `PATIENCE` seconds.
+    What was refused or terminated by a person is not tried again: it would end the same way.
     """
-    run = _look(kfp, run_id)
-    watched = Watched(run.display_name, kfp.page(f"runs/details/{run_id}"), _tasks(_spec(kfp, run)))
-    watched.update(run)
-    if sys.stderr.isatty():
-        with live_view(watched):
-            _follow(kfp, run_id, watched, lambda: None)
-    else:
-        seen: dict[str, str] = {}
-        _follow(kfp, run_id, watched, lambda: _show_changes(watched, seen))
-    if watched.state == "SUCCEEDED":
-        log(f"{watched.name}: succeeded after {duration(watched.seconds())}")
+    for tries_left in reversed(range(retries + 1)):
+        view = watch(kfp, run_id)
+        watched = view.watched
+        if watched.state == "FAILED":
+            show_failures(view)
+        if watched.state != "FAILED" or _is_refused(watched) or not tries_left:
+            break
+        log(f"datum: {_failure(watched)}; trying again, {tries_left} of {retries} tries left")
+        try:
+            retry(kfp, view.run())
+        except (InputError, TemporaryFaultError) as error:
+            log(f"datum: it could not be tried again: {error}")
+            break
     return watched
 
 
-def _follow(kfp: Kfp, run_id: str, watched: Watched, show: Callable[[], None]) -> None:
-    """Looks at the run until it ends, and calls `show` before and after each look."""
-    show()
+def _is_refused(watched: Watched) -> bool:
+    return any(task.name == CHECK_TASK and task.state == "failed" for task in watched.tasks)
+
+
+def watch(kfp: Kfp, run_id: str) -> RunView:
+    """Shows the run on standard error until it ends; returns it as it was then.
+
+    Raises `TemporaryFaultError` where KFP stays out of reach for `PATIENCE` seconds.
+    """
+    view = RunView(kfp, run_id)
+    watched = view.watched
+    if sys.stderr.isatty():
+        with live_view(watched):
+            _follow(view.look, watched, lambda: None)
+    else:
+        seen: dict[str, str] = {}
+        _follow(view.look, watched, lambda: _show_changes(watched, seen))
+    if watched.state == "SUCCEEDED":
+        log(f"{watched.name}: succeeded after {duration(watched.seconds())}")
+    return view
+
+
+def _follow(look: Callable[[], None], watched: Watched, show: Callable[[], None]) -> None:
+    """Looks at the run until it ends, and calls `show` after each `look`."""
     answered = time.monotonic()
-    while not watched.final:
-        time.sleep(POLL_SECONDS)
+    while True:
         try:
-            watched.update(_look(kfp, run_id))
+            look()
         except TemporaryFaultError as error:
             watched.trouble = str(error)
             if time.monotonic() - answered > PATIENCE:
                 raise
-            continue
-        watched.trouble, answered = "", time.monotonic()
-        show()
-
-
-def _look(kfp: Kfp, run_id: str) -> Any:
-    return kfp.read(kfp.runs.get_run, run_id=run_id)
-
-
-def _spec(kfp: Kfp, run: Any) -> Mapping[str, Any]:
-    """The pipeline of the run; empty where its version has been deleted."""
-    if run.pipeline_spec:
-        return dict(run.pipeline_spec)
-    reference = run.pipeline_version_reference
-    version = kfp.find(
-        kfp.pipelines.get_pipeline_version,
-        pipeline_id=reference.pipeline_id,
-        pipeline_version_id=reference.pipeline_version_id,
-    )
-    return version.pipeline_spec if version else {}
-
-
-def _tasks(spec: Mapping[str, Any]) -> list[Task]:
-    """The tasks, each after those that it depends on, otherwise by name."""
-    specs = pipeline_spec(spec).get("root", {}).get("dag", {}).get("tasks", {})
-    depths: dict[str, int] = {}
-
-    def depth(key: str) -> int:
-        if key not in depths:
-            depths[key] = 1 + max(map(depth, specs[key].get("dependentTasks", ())), default=0)
-        return depths[key]
-
-    tasks = [Task(key, specs[key]["taskInfo"]["name"]) for key in specs]
-    return sorted(tasks, key=lambda task: (depth(task.key), task.name))
+        else:
+            watched.trouble, answered = "", time.monotonic()
+            show()
+        if watched.final:
+            return
+        time.sleep(POLL_SECONDS)
 
 
 def _show_changes(watched: Watched, seen: dict[str, str]) -> None:

@@ -4,6 +4,8 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
+from datum.cluster.workflow import Snapshot, happened
+
 FINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})
 """States that a run does not leave."""
 STATES = {
@@ -15,8 +17,11 @@ STATES = {
     "CANCELED": "canceled",
     "CANCELING": "being canceled",
     "PAUSED": "paused",
+    "OMITTED": "left out",
 }
-"""KFP's states in words; KFP has no word for a task that is left out because of another one's failure."""
+"""KFP's states in words; the last is of tasks alone, for which KFP has no word."""
+UNFINISHED = frozenset({"running", "pending", "starting"})
+"""States that no task is in when its run has ended."""
 
 
 @dataclasses.dataclass
@@ -53,6 +58,8 @@ class Watched:
     finished: datetime | None = None
     trouble: str = ""
     """Why the last look failed; empty where it did not."""
+    seen: Snapshot = dataclasses.field(default_factory=lambda: Snapshot(nodes=[], whole=False))
+    """The nodes that the states of the tasks come from."""
 
     @property
     def final(self) -> bool:
@@ -66,30 +73,32 @@ class Watched:
         """How many tasks are in one of `states`."""
         return sum(task.state in states for task in self.tasks)
 
-    def update(self, run: Any) -> None:
-        """Takes over what KFP says of the run.
+    def update(self, run: Any, seen: Snapshot) -> None:
+        """Takes over what KFP says of the run, and the nodes of its Workflow that were read after it.
 
-        KFP reports the nodes of the Argo workflow: a task is a node named as in the spec, and before it a
-        node `<task>-driver` works out its inputs.
+        A task is a node named as in the spec, and before it a node `<task>-driver` works out its inputs.
         """
         self.state = run.state if run.state in STATES else "PENDING"
-        self.created, self.finished = _time(run.created_at), _time(run.finished_at)
-        details = (run.run_details and run.run_details.task_details) or ()
-        nodes = {node.display_name: node for node in details}
+        if self.final and seen.at_work:
+            # A report from before the run was tried again has reached KFP late.
+            self.state = "RUNNING"
+        self.seen = seen
+        self.created = happened(run.created_at)
+        self.finished = happened(run.finished_at) if self.final else None
+        absent = ("left out" if seen.whole else "unknown") if self.final else "waiting"
         for task in self.tasks:
-            node, driver = nodes.get(task.key), nodes.get(f"{task.key}-driver")
+            node, driver = seen.task(task.key), seen.task(f"{task.key}-driver")
+            task.state, task.started, task.ended = absent, None, None
             if node:
-                task.state = STATES.get(node.state, "left out")
-                task.started, task.ended = _time(node.start_time), _time(node.end_time)
+                task.state, task.started, task.ended = (
+                    STATES.get(node.state, "pending"),
+                    node.started,
+                    node.ended,
+                )
             elif driver:
                 task.state = "failed" if driver.state == "FAILED" else "starting"
-            elif self.final:
-                task.state = "left out"
-
-
-def _time(value: datetime | None) -> datetime | None:
-    """KFP sends the year 1 or 1970 for what has not happened yet."""
-    return value if value and value.year > 1970 else None
+            if self.final and not seen.whole and task.state in UNFINISHED:
+                task.state, task.started = "unknown", None
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float:

@@ -63,7 +63,10 @@ class FolderStore(Store):
             if key.startswith(prefix) and file.is_file() and not file.is_symlink() and not is_temporary(file):
                 # A file that goes while the folder is read is not in it any more.
                 with contextlib.suppress(FileNotFoundError):
-                    found[key] = Entry(key=key, size=file.stat().st_size, version=_version(file))
+                    status = file.stat()
+                    found[key] = Entry(
+                        key=key, size=status.st_size, version=_version(file), modified=status.st_mtime
+                    )
         return [found[key] for key in sorted(found)]
 
     def delete(self, key: str) -> None:

@@ -24,6 +24,8 @@ class Entry:
     """Bytes."""
     version: str
     """Changes when the content does: the ETag in S3, modification time and inode in a folder."""
+    modified: float
+    """When it was written, in seconds since 1970."""
 
 
 class Store(Protocol):

@@ -338,8 +338,7 @@ class S3Store(Store):
 
     def _metadata(self, key: str) -> Mapping[str, str]:
         name = self._name(key)
-        found = self._try(key, lambda: self._client.stat_object(self._bucket, name))
-        return found.metadata or {}
+        return self._try(key, lambda: self._client.stat_object(self._bucket, name)).metadata or {}
 
     def _listed(self, prefix: str) -> list[Entry]:
         def listed() -> list[Entry]:
@@ -348,6 +347,7 @@ class S3Store(Store):
                     key=item.object_name.removeprefix(self._prefix),
                     size=item.size or 0,
                     version=(item.etag or "").strip('"'),
+                    modified=item.last_modified.timestamp() if item.last_modified else 0.0,
                 )
                 for item in self._client.list_objects(self._bucket, self._prefix + prefix, recursive=True)
                 if item.object_name

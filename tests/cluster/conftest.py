@@ -12,9 +12,11 @@ import pytest
 
 from components.images import STAGES
 from datum import cli
-from datum.cluster import client, watch
+from datum.cluster import client, task_logs, watch
 from tests.cluster.kfp_api import KfpApi
 from tests.cluster.kfp_server import serving
+from tests.cluster.kubernetes_api import serving as serving_kubernetes
+from tests.cluster.workloads import Workloads
 
 
 @dataclasses.dataclass
@@ -57,7 +59,9 @@ def fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(client, "DELAYS", (0.01, 0.02, 0.05, 0.1))
     monkeypatch.setattr(client, "TIMEOUT", (1.0, 0.5))
     monkeypatch.setattr(watch, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(task_logs, "FOLLOW_SECONDS", 0.01)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "no-kubeconfig"))
     for name in (client.TOKEN_PATH, "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -74,6 +78,16 @@ def cluster(capsys: pytest.CaptureFixture[str]) -> Iterator[Cluster]:
 def images_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make push` writes, where it writes it in a checkout."""
     return write_images(tmp_path_factory.mktemp("checkout") / "build" / "images.json", "first")
+
+
+@pytest.fixture
+def workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workloads]:
+    """The cluster of the current kube context."""
+    api = Workloads()
+    with serving_kubernetes(api):
+        api.write_kubeconfig(tmp_path / "kubeconfig")
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        yield api
 
 
 def write_images(file: Path, content: str) -> Path:

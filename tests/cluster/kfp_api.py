@@ -57,6 +57,12 @@ class KfpApi:
         self.experiments: dict[str, api.V2beta1Experiment] = {}
         self.runs: dict[str, api.V2beta1Run] = {}
         self.recurring_runs: dict[str, api.V2beta1RecurringRun] = {}
+        self.manifests: dict[str, str] = {}
+        """Workflows as KFP has stored them, by the ids of runs; the first API alone gives them away."""
+        self.archived_logs: dict[str, str] = {}
+        """Logs that KFP gives away, by pod."""
+        self.retried: list[str] = []
+        """Ids of runs, as often as they were tried again."""
         self.deletions: list[tuple[str, dict[str, str]]] = []
         """Paths and queries of DELETE requests."""
         self.requests: list[str] = []
@@ -97,11 +103,16 @@ class KfpApi:
             raise RefusalError(401, "Request header error: there is no user identity header.")
         for pattern, handler in ROUTES.items():
             expected, _, template = pattern.partition(" ")
-            found = re.fullmatch(template, path.removeprefix(f"{self.prefix}/apis/v2beta1"))
+            found = re.fullmatch(template, path.removeprefix(self.prefix).removeprefix("/apis/v2beta1"))
             if expected == method and found:
                 groups = {key: unquote(value) for key, value in found.groupdict().items()}
                 request = SimpleNamespace(query=query, headers=headers, body=body, **groups)
-                return self._client.sanitize_for_serialization(handler(self, request))
+                response = handler(self, request)
+                return (
+                    response
+                    if isinstance(response, bytes)
+                    else self._client.sanitize_for_serialization(response)
+                )
         raise LookupError(path)
 
     def parse(self, request: Any, model: str) -> Any:
@@ -253,6 +264,37 @@ def _get_run(state: KfpApi, request: Any) -> Any:
     return run
 
 
+def _get_stored_run(state: KfpApi, request: Any) -> Any:
+    _get(state.runs, "Run", request.id)
+    runtime = {"workflow_manifest": state.manifests[request.id]} if request.id in state.manifests else {}
+    return {"run": {"id": request.id}, "pipeline_runtime": runtime}
+
+
+def _terminate_run(state: KfpApi, request: Any) -> Any:
+    run = _get(state.runs, "Run", request.id)
+    if run.state not in ("PENDING", "RUNNING"):
+        raise RefusalError(400, f"Failed to terminate a run {request.id}. Row not found")
+    run.state = "CANCELING"
+    return {}
+
+
+def _retry_run(state: KfpApi, request: Any) -> Any:
+    run = _get(state.runs, "Run", request.id)
+    if run.state not in ("FAILED", "CANCELED"):
+        raise RefusalError(400, "Workflow must be Failed/Error to retry")
+    run.state, run.finished_at = "RUNNING", NEVER
+    state.retried.append(request.id)
+    return {}
+
+
+def _read_log(state: KfpApi, request: Any) -> Any:
+    """KFP has begun to answer 200 when it looks for the log, and appends what fails."""
+    _get(state.runs, "Run", request.id)
+    if request.pod in state.archived_logs:
+        return state.archived_logs[request.pod].encode()
+    return b'{"error_message":"Failed to read logs for run: pods not found","error_details":"..."}'
+
+
 def _list_runs(state: KfpApi, request: Any) -> Any:
     runs = [run for run in state.runs.values() if run.experiment_id == request.query["experiment_id"]]
     page, token = _page(runs, request.query)
@@ -309,6 +351,10 @@ ROUTES: Mapping[str, Callable[[KfpApi, Any], Any]] = {
     "GET /runs": _list_runs,
     "POST /runs": _create_run,
     "GET /runs/(?P<id>[^/:]+)": _get_run,
+    "POST /runs/(?P<id>[^/:]+):terminate": _terminate_run,
+    "POST /runs/(?P<id>[^/:]+):retry": _retry_run,
+    "GET /apis/v1alpha1/runs/(?P<id>[^/]+)/nodes/(?P<pod>[^/]+)/log": _read_log,
+    "GET /apis/v1beta1/runs/(?P<id>[^/:]+)": _get_stored_run,
     "GET /recurringruns": _list_recurring_runs,
     "POST /recurringruns": _create_recurring_run,
     "POST /recurringruns/(?P<id>[^/:]+):enable": _switch("ENABLE"),

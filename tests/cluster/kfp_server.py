@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault and fault.kind == "stall":
             time.sleep(fault.seconds)
-        self._send(status, answer)
+        self._send(status, answer, "text/plain" if parts.path.endswith("/log") else "application/json")
 
     do_GET = do_POST = do_DELETE = _handle  # noqa: N815 - http.server's names
 
@@ -59,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, b"404 page not found"
         if self.command == "DELETE":
             state.deletions.append((path, query))
-        return 200, json.dumps(answer).encode()
+        return 200, answer if isinstance(answer, bytes) else json.dumps(answer).encode()
 
     def _refuse(self, status: int, message: str) -> None:
         self._send(status, _error(status, message))

@@ -8,6 +8,7 @@ import yaml
 from tests.cluster.conftest import Cluster, Ended
 from tests.cluster.kfp_api import KfpApi
 from tests.cluster.kfp_server import serving
+from tests.cluster.workloads import Workloads
 
 
 def one_line(ended: Ended) -> str:
@@ -119,3 +120,27 @@ def test_the_namespace_goes_with_requests_where_kfp_is_multi_user(cluster: Clust
     cluster.api.multi_user = True
     ended = cluster.datum("runs", "--set", "namespace=team")
     assert ended.status == 0
+
+
+def test_a_token_reaches_a_multi_user_kfp_without_a_host_of_its_own(
+    uploaded: Cluster, workloads: Workloads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Kubernetes API's proxy strips the token; a port-forward does not."""
+    uploaded.api.multi_user, uploaded.api.token = True, "a-token-of-alice"
+    workloads.kfp_url = uploaded.url
+    workloads.serve("ml-pipeline", 8888, int(uploaded.url.rpartition(":")[2]))
+    uploaded.url = ""
+    refused = uploaded.datum("runs", "--set", "namespace=alice")
+    assert refused.status == 2 and "kubectl create token default-editor --namespace alice" in refused.err
+    (tmp_path / "token").write_text("a-token-of-alice\n")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+    assert uploaded.datum("submit", "--name", "mine", "--set", "namespace=alice").status == 0
+    ended = uploaded.datum("runs", "--set", "namespace=alice")
+    assert ended.status == 0 and ended.out.splitlines()[1].startswith("mine ")
+    assert all(experiment.namespace == "alice" for experiment in uploaded.api.experiments.values())
+    (tmp_path / "token").write_text("another-token")
+    wrong = uploaded.datum("runs", "--set", "namespace=alice")
+    assert wrong.status == 2 and "another-token" not in wrong.err + wrong.out
+    workloads.may_forward = False
+    forbidden = uploaded.datum("runs", "--set", "namespace=alice")
+    assert forbidden.status == 2 and "it takes the right to create" in one_line(forbidden)

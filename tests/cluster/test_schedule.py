@@ -1,10 +1,27 @@
 """`datum schedule` against a server that speaks KFP's API."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from kfp_server_api import V2beta1RecurringRun
+from kubernetes.client import (
+    V1ConfigMap,
+    V1ConfigMapKeySelector,
+    V1Container,
+    V1Deployment,
+    V1DeploymentSpec,
+    V1EnvVar,
+    V1EnvVarSource,
+    V1LabelSelector,
+    V1ObjectMeta,
+    V1PodSpec,
+    V1PodTemplateSpec,
+)
 
 from tests.cluster.conftest import Cluster
 from tests.cluster.kfp_api import KfpApi
+from tests.cluster.workloads import Workloads
 
 NAME = "datum-reproduction"
 
@@ -18,12 +35,26 @@ def creations(api: KfpApi) -> int:
     return sum(line.endswith("/recurringruns") for line in api.posts())
 
 
-@pytest.mark.parametrize("every, cron", [("weekly", "0 0 3 * * 1"), ("monthly", "0 0 3 1 * *")])
-def test_a_schedule_repeats_the_reproduction_one_at_a_time(uploaded: Cluster, every: str, cron: str) -> None:
+@pytest.mark.parametrize(
+    "every, cron, words",
+    [
+        ("weekly", "0 0 3 * * 1", "on Mondays at 03:00"),
+        ("monthly", "0 0 3 1 * *", "on day 1 of the month at 03:00"),
+        ("0 30 2 * *  MON,THU", "0 30 2 * * MON,THU", "on Mondays and Thursdays at 02:30"),
+    ],
+)
+def test_a_schedule_repeats_the_reproduction_one_at_a_time(
+    uploaded: Cluster, every: str, cron: str, words: str
+) -> None:
     ended = uploaded.datum("schedule", every, "--param", "title=Weekly", "--set", "source=s3://data/gta")
     recurring = only(uploaded.api)
     page = f"{uploaded.url}/#/recurringrun/details/{recurring.recurring_run_id}"
-    assert (ended.status, ended.out) == (0, f"{NAME}: created, {every}  {page}\n")
+    first, second = ended.out.splitlines()
+    assert (ended.status, first) == (0, f"{NAME}: created, {' '.join(every.split())}  {page}")
+    assert second.startswith(
+        f"  {words}, UTC (the zone of KFP's scheduler unless it is set to another); next: "
+    )
+    assert second.count(",") == 3
     assert recurring.trigger.cron_schedule.cron == cron
     assert (recurring.mode, recurring.no_catchup, int(recurring.max_concurrency)) == ("ENABLE", True, 1)
     assert recurring.service_account == "datum-runner"
@@ -147,8 +178,10 @@ def test_schedules_are_listed_paused_resumed_and_removed_by_name(uploaded: Clust
     assert uploaded.datum("schedule", "pause", "second").out == "datum-second: paused\n"
     heading, first, second = uploaded.datum("schedule", "list").out.splitlines()
     assert heading.split() == ["NAME", "STATE", "WHEN", "WHAT", "URL"]
-    assert first.startswith(f"{NAME}  active  weekly (0 0 3 * * 1)   weekly reproduction, version ")
-    assert second.split()[:3] == ["datum-second", "paused", "monthly"]
+    assert first.startswith(
+        f"{NAME}  active  on Mondays at 03:00 (0 0 3 * * 1)             weekly reproduction, version "
+    )
+    assert second.split()[:5] == ["datum-second", "paused", "on", "day", "1"]
     assert uploaded.datum("schedule", "resume", "datum-second").out == "datum-second: active\n"
     assert all(run.mode == "ENABLE" for run in uploaded.api.recurring_runs.values())
     assert uploaded.datum("schedule", "remove", "second").out == "datum-second: removed\n"
@@ -183,14 +216,15 @@ def test_nothing_scheduled_is_no_error(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        ((), "expected one of weekly, monthly, list"),
-        (("weekly", "--apply"), "expected one of weekly, monthly, list"),
-        (("--apply", "--remove-all"), "expected one of weekly, monthly, list"),
+        ((), "expected one of nightly, weekly, monthly, a cron, list"),
+        (("weekly", "--apply"), "expected one of nightly, weekly, monthly, a cron, list"),
+        (("--apply", "--remove-all"), "expected one of nightly, weekly, monthly, a cron, list"),
         (("pause",), "expected the name of a schedule"),
         (("weekly", "mine"), "found 'mine', expected no name; --name gives one"),
-        (("list", "--param", "title=x"), "--name and --param: they go with weekly or monthly only"),
+        (("list", "--param", "title=x"), "--name and --param: they go with a rhythm only"),
         (("pause", "absent"), "absent: no such schedule, found none; see `datum schedule list`"),
-        (("hourly",), "'hourly'"),
+        (("hourly",), "schedule: found 'hourly', expected nightly, weekly, monthly or a cron"),
+        (("0 3 * * 1",), "5 fields"),
         (("weekly", "--param", "titel=x"), "did you mean title?"),
     ],
 )
@@ -203,3 +237,65 @@ def test_wrong_arguments_change_nothing(uploaded: Cluster, arguments: tuple[str,
 def test_without_an_upload_it_says_so(cluster: Cluster) -> None:
     ended = cluster.datum("schedule", "--apply", "--set", "schedule=weekly")
     assert ended.status == 2 and "run `datum upload` first" in ended.err
+
+
+def scheduler(zone: str | None, source: str = "config") -> list[Any]:
+    """KFP's controller of schedules, which its manifests set a zone with out of a ConfigMap."""
+    reference = V1ConfigMapKeySelector(name="pipeline-install-config", key="cronScheduleTimezone")
+    variable = V1EnvVar(
+        name="CRON_SCHEDULE_TIMEZONE", value_from=V1EnvVarSource(config_map_key_ref=reference)
+    )
+    if source == "value":
+        variable = V1EnvVar(name="CRON_SCHEDULE_TIMEZONE", value=zone)
+    container = V1Container(name="controller", env=[variable] if source != "nothing" else None)
+    template = V1PodTemplateSpec(spec=V1PodSpec(containers=[container]))
+    spec = V1DeploymentSpec(selector=V1LabelSelector(), template=template)
+    name = "ml-pipeline-scheduledworkflow"
+    return [
+        V1Deployment(metadata=V1ObjectMeta(name=name), spec=spec),
+        V1ConfigMap(data={"cronScheduleTimezone": zone}),
+    ]
+
+
+@pytest.fixture
+def zone_of(workloads: Workloads) -> Callable[..., None]:
+    def put(zone: str | None, source: str = "config") -> None:
+        deployment, settings = scheduler(zone, source)
+        namespaced = "namespaces/kubeflow"
+        workloads.objects[f"/apis/apps/v1/{namespaced}/deployments/ml-pipeline-scheduledworkflow"] = (
+            deployment
+        )
+        workloads.objects[f"/api/v1/{namespaced}/configmaps/pipeline-install-config"] = settings
+
+    return put
+
+
+@pytest.mark.parametrize("source", ["config", "value"])
+def test_times_are_shown_in_the_zone_of_kfps_scheduler(
+    uploaded: Cluster, zone_of: Callable[..., None], source: str
+) -> None:
+    zone_of("Asia/Tokyo", source)
+    for rhythm in ("weekly", "TZ=Asia/Tokyo weekly", "TZ=Asia/Seoul weekly"):
+        ended = uploaded.datum("schedule", rhythm)
+        assert ended.status == 0 and "on Mondays at 03:00, Asia/Tokyo; next: Mon " in ended.out
+        assert only(uploaded.api).trigger.cron_schedule.cron == "0 0 3 * * 1"
+
+
+def test_a_zone_that_the_scheduler_does_not_run_in_is_refused_with_what_sets_it(
+    uploaded: Cluster, zone_of: Callable[..., None]
+) -> None:
+    zone_of(None, "nothing")
+    ended = uploaded.datum("schedule", "TZ=Europe/Berlin weekly")
+    assert ended.status == 2 and uploaded.api.posts() == []
+    assert "but KFP's scheduler in UTC, the one zone of all schedules" in ended.err
+    assert (
+        "set env deployment/ml-pipeline-scheduledworkflow CRON_SCHEDULE_TIMEZONE=Europe/Berlin" in ended.err
+    )
+    setting = "schedule=TZ=Europe/Berlin weekly"
+    assert uploaded.datum("schedule", "--apply", "--set", setting).status == 2
+
+
+def test_a_zone_that_cannot_be_checked_is_said(uploaded: Cluster, workloads: Workloads) -> None:
+    workloads.faults["/apis/apps"] = 403
+    ended = uploaded.datum("schedule", "TZ=Europe/Berlin weekly")
+    assert ended.status == 0 and "cannot be seen from here; it has to be Europe/Berlin" in ended.err

@@ -18,7 +18,7 @@ from kfp_server_api import V2beta1Run
 
 from datum.cluster import watch
 from datum.cluster.run_arguments import pipeline_spec
-from datum.store import open_store
+from datum.store import Access, open_store
 from tests.cluster.conftest import Cluster
 from tests.cluster.kfp_api import KfpApi, node, show_nodes
 
@@ -270,7 +270,7 @@ def test_a_terminal_shows_the_dag_by_seed(uploaded: Cluster) -> None:
     def on_look(run: V2beta1Run) -> None:
         keys = task_keys(api, run)
         done = [node(keys["check parameters"], "SUCCEEDED"), node(keys["ingest source"], "SUCCEEDED")]
-        if sum("/runs/" in line for line in api.requests) < 2:
+        if sum("/v2beta1/runs/" in line for line in api.requests) < 3:
             show_nodes(run, "RUNNING", [*done, node(keys["seed 2 · personalize"], "RUNNING", seconds=3700)])
         else:
             show_nodes(run, "FAILED", [*done, node(keys["seed 2 · personalize"], "FAILED", seconds=3700)])
@@ -301,9 +301,15 @@ def read(terminal: int) -> bytes:
         return b""
 
 
-def publish(bucket: str, run_id: str, *, digest: str = hashlib.sha256(CHECKPOINT).hexdigest()) -> None:
+def publish(
+    bucket: str,
+    run_id: str,
+    *,
+    digest: str = hashlib.sha256(CHECKPOINT).hexdigest(),
+    access: Access | None = None,
+) -> None:
     """What the report task of a run leaves in the store."""
-    store = open_store(f"s3://{bucket}/reports/{run_id}")
+    store = open_store(f"s3://{bucket}/reports/{run_id}", access)
     store.write_bytes("report.html", b"<html>")
     store.write_bytes("median_checkpoint/best.safetensors", CHECKPOINT)
     store.write_bytes("median_checkpoint/config.yaml", b"{}")

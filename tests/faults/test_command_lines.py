@@ -22,7 +22,7 @@ from datum.config import PAPER, STAGES_WITH_SETTINGS
 EXAMPLES = int(os.environ.get("DATUM_FAULT_EXAMPLES", "200"))
 NOWHERE = "http://127.0.0.1:9"
 """No server answers there."""
-CLUSTER_COMMANDS = ("doctor", "upload", "submit", "schedule", "runs")
+CLUSTER_COMMANDS = ("doctor", "upload", "submit", "schedule", "runs", "state")
 
 ODD = (
     *(

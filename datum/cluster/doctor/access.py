@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from kubernetes.client import ApiException, Configuration
 from kubernetes.config import ConfigException, load_incluster_config
 
-from datum.cluster.client import load_kubeconfig, refusal, service_url
+from datum.cluster.client import service_url
 from datum.cluster.doctor.checks import Finding, listed, ok, problem, warning
 from datum.cluster.doctor.kubernetes_client import Kubernetes
+from datum.cluster.kubeconfig import load_kubeconfig, refusal
 from datum.cluster.settings import ClusterSettings, in_cluster_service
 from datum.errors import InputError
 

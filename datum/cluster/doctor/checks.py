@@ -7,7 +7,7 @@ from typing import Any, Literal
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from datum.cluster.client import reason, refusal
+from datum.cluster.kubeconfig import reason, refusal
 
 TIMEOUT = (5.0, 8.0)
 """Seconds that a server may take to accept a connection, and to answer."""

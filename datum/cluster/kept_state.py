@@ -1,0 +1,99 @@
+"""What runs keep in the store to resume from, `<state>/<run id>/`: listed, and removed by the run's id.
+
+A run that writes its report removes its own. That of a failed run stays, some 45 GB a seed at the paper's
+size, until somebody resumes from it or removes it.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from datum.cluster.client import Kfp
+from datum.cluster.settings import ClusterSettings
+from datum.cluster.store_access import installed_store
+from datum.cluster.submit import find_experiment
+from datum.cluster.table import print_table
+from datum.cluster.watched import FINAL, STATES
+from datum.errors import InputError
+from datum.room import size_in_words
+from datum.store import Entry, require_run_id
+from datum.telemetry import duration, log
+
+
+def list_state(settings: ClusterSettings) -> None:
+    """Prints what each run keeps, the largest first, and all of it together."""
+    kept = _kept(settings)
+    if not kept:
+        log(f"{settings.state}: no run keeps any state")
+        return
+    kfp, rows = Kfp(settings), []
+    for run_id, entries in sorted(kept.items(), key=lambda item: -_size(item[1])):
+        run = kfp.find(kfp.runs.get_run, run_id=run_id)
+        name, state = (run.display_name, STATES.get(run.state, "pending")) if run else ("–", "unknown to KFP")
+        age = duration(time.time() - max(entry.modified for entry in entries))
+        rows.append((run_id, name, state, str(len(entries)), size_in_words(_size(entries)), age))
+    print_table(("RUN", "NAME", "STATE", "FILES", "SIZE", "LAST WRITTEN BEFORE"), rows)
+    whole = size_in_words(sum(map(_size, kept.values())))
+    log(f"{settings.state}: {whole}; `datum state remove RUN` removes what no run needs")
+
+
+def remove_states(settings: ClusterSettings, run_ids: Sequence[str]) -> None:
+    """Removes what runs keep, each below its own id and nowhere else.
+
+    Raises `InputError`, before anything is removed, for what is no run's id, for a run that keeps nothing,
+    and for one that is at work or that a run at work resumes from.
+    """
+    for run_id in run_ids:
+        require_run_id("state remove", run_id)
+    kept, kfp = _kept(settings), Kfp(settings)
+    needed = _needed(kfp)
+    for run_id in run_ids:
+        if run_id not in kept:
+            raise InputError(f"{settings.state}/{run_id}: keeps nothing; see `datum state list`")
+        run = kfp.find(kfp.runs.get_run, run_id=run_id)
+        if run and run.state not in FINAL:
+            raise InputError(
+                f"run {run_id}: is at work and needs its state; datum runs {run_id} --terminate first"
+            )
+        if reader := needed.get(run_id):
+            raise InputError(
+                f"run {run_id}: run {reader}, which is at work, resumes from its state; wait for it"
+            )
+    for run_id in run_ids:
+        with installed_store(settings, f"{_place(settings)}/{run_id}") as store:
+            print(f"{run_id}: removed {store.delete_all()} files, {size_in_words(_size(kept[run_id]))}")
+
+
+def _kept(settings: ClusterSettings) -> dict[str, list[Entry]]:
+    """The files that runs keep, by the ids of the runs."""
+    kept = defaultdict(list)
+    with installed_store(settings, _place(settings)) as store:
+        for entry in store.entries():
+            run_id, separator, _ = entry.key.partition("/")
+            if separator:
+                kept[run_id].append(entry)
+    return dict(kept)
+
+
+def _place(settings: ClusterSettings) -> str:
+    if not settings.state.startswith("s3://"):
+        raise InputError(
+            f"state: found {settings.state!r}, expected s3://bucket/folder; only pods reach another"
+        )
+    return settings.state.rstrip("/")
+
+
+def _size(entries: Sequence[Entry]) -> int:
+    return sum(entry.size for entry in entries)
+
+
+def _needed(kfp: Kfp) -> dict[str, str]:
+    """Ids of runs that others resume from, with one that does, among the latest runs."""
+    experiment = find_experiment(kfp)
+    if not experiment:
+        return {}
+    latest: dict[str, Any] = {"sort_by": "created_at desc", "page_size": 100}
+    runs = kfp.read(kfp.runs.list_runs, experiment_id=experiment.experiment_id, **latest).runs or []
+    at_work = [run for run in runs if run.state not in FINAL and run.runtime_config]
+    return {(run.runtime_config.parameters or {}).get("resume_from", ""): str(run.run_id) for run in at_work}
