@@ -12,7 +12,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from datum.errors import exit_status
+from datum.errors import TemporaryFaultError, exit_status, explained
+from datum.patience import begin_again
 from datum.provenance import IMAGE
 
 STATUS_FILE = "DATUM_TASK_STATUS_FILE"
@@ -76,7 +77,8 @@ def _place_file(artifact: str) -> Path:
 
 @contextlib.contextmanager
 def failing_with_status(store_endpoint: str = "") -> Iterator[None]:
-    """Ends a failing task with the exit status of `datum.errors`, kept in the status file if one is named."""
+    """Ends a failing task with the exit status of `datum.errors`, kept in the status file if one is named; a
+    fault that may pass is lived through first, by beginning again, while the task's patience lasts."""
     if store_endpoint:
         os.environ["S3_ENDPOINT"] = store_endpoint
     try:
@@ -84,7 +86,13 @@ def failing_with_status(store_endpoint: str = "") -> Iterator[None]:
             if runner := os.environ.get(RUNNER):
                 stop = Path(os.environ[STATUS_FILE]).with_name(STOP)
                 threading.Thread(target=_end_with, args=(int(runner), stop), daemon=True).start()
-            yield
+            try:
+                yield
+            except Exception as error:
+                fault = explained(error)
+                if isinstance(fault, TemporaryFaultError):
+                    begin_again(fault)
+                raise
     except SystemExit as end:
         _keep_status(end.code)
         raise

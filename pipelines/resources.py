@@ -82,8 +82,22 @@ RETRIES = 3
 """Tries after the first. A task that kept state goes on from there; the others start anew."""
 TIME_TO_END = 600
 """Seconds before a task's time-out at which it no longer waits for a fault to pass."""
-BACKOFF = {"backoff_duration": "60s", "backoff_factor": 2.0, "backoff_max_duration": "900s"}
-"""One, two and four minutes: longer than a node's restart or a store's."""
+CHECK_PATIENCE = 30
+"""Seconds that the check of the parameters waits for a fault to pass: a wrong endpoint is said soon."""
+FIRST_PAUSE, PAUSE_FACTOR = 60, 2.0
+"""Seconds before KFP tries a task again, and how many times longer each further pause is: one, two and four
+minutes are longer than a node's restart."""
+
+
+def retry_window(hours: float) -> int:
+    """Seconds in which all tries of a task with a time-out of `hours` can begin and end.
+
+    Argo takes KFP's backoff_max_duration for the whole time of all tries, not for the longest pause: nothing
+    is tried again after it, and a pod that still runs then is ended. A quarter more is for the time that pods
+    wait for a node.
+    """
+    pauses = sum(FIRST_PAUSE * PAUSE_FACTOR**number for number in range(RETRIES))
+    return round(1.25 * ((RETRIES + 1) * hours * HOUR + pauses))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,13 +132,14 @@ class Cluster:
         """Puts `task`, of the given kind in the tables, on the cluster."""
         needs = self._needs(kind)
         task.set_container_image(self.image_of(kind, parameters))
-        task.set_retry(RETRIES, **BACKOFF)
+        window = f"{retry_window(needs.hours)}s"
+        task.set_retry(RETRIES, f"{FIRST_PAUSE}s", PAUSE_FACTOR, backoff_max_duration=window)
         task.set_caching_options(needs.cached and self.caches)
         memory = needs.memory or parameters.gpu_memory
         task.set_cpu_request(needs.cpu).set_memory_request(memory).set_memory_limit(memory)
         kubernetes.set_timeout(task, round(needs.hours * HOUR))
-        if kind != "check":  # A wrong endpoint is said in a minute.
-            task.set_env_variable(PATIENCE, str(round(needs.hours * HOUR - TIME_TO_END)))
+        patience = CHECK_PATIENCE if kind == "check" else round(needs.hours * HOUR - TIME_TO_END)
+        task.set_env_variable(PATIENCE, str(patience))
         if self.sets_run_as_non_root:
             kubernetes.set_security_context(task, run_as_non_root=True)
         kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "datum")

@@ -71,12 +71,24 @@ def test_every_image_is_a_parameter_whose_default_is_the_recorded_one(
             assert not images[found[1]].endswith(":latest")
 
 
-def test_every_task_is_retried_with_backoff_and_ends_in_time(by_digest: list[Task]) -> None:
+def test_the_retries_of_a_task_end_when_all_its_tries_can_have_run_out_of_time(by_digest: list[Task]) -> None:
     for task in by_digest:
         policy = task.about["retryPolicy"]
-        assert policy["maxRetryCount"] == 3 and policy["backoffFactor"] == 2.0
-        assert (policy["backoffDuration"], policy["backoffMaxDuration"]) == ("60s", "900s")
-        assert 600 <= int(task.kubernetes["activeDeadlineSeconds"]) <= 96 * 3600
+        tries, timeout = 1 + policy["maxRetryCount"], int(task.kubernetes["activeDeadlineSeconds"])
+        assert tries == 4 and 600 <= timeout <= 96 * 3600
+        first = int(policy["backoffDuration"].removesuffix("s"))
+        pauses = sum(first * policy["backoffFactor"] ** number for number in range(tries - 1))
+        # Argo's window holds all tries and all pauses.
+        window = int(policy["backoffMaxDuration"].removesuffix("s"))
+        assert window > tries * timeout + pauses, task.name
+
+
+def test_a_task_waits_for_faults_to_pass_until_its_time_out_is_near(by_digest: list[Task]) -> None:
+    for task in by_digest:
+        environment = {variable["name"]: variable["value"] for variable in task.container["env"]}
+        patience, timeout = int(environment["DATUM_PATIENCE"]), int(task.kubernetes["activeDeadlineSeconds"])
+        # A wrong endpoint is said soon.
+        assert patience == (30 if task.name == "check parameters" else timeout - 600), task.name
 
 
 def test_every_task_asks_for_processors_memory_and_bounded_disk(by_digest: list[Task]) -> None:
