@@ -5,6 +5,7 @@ compiled (retries, time-outs, volumes, labels) stands in the tables here.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from components.images import IMAGES
 from components.task import RUN_ID
 from datum.config import Profile
 from datum.patience import PATIENCE
+from datum.processors import PROCESSORS
 from pipelines.form_defaults import FormDefaults
 
 HOUR = 3600
@@ -28,7 +30,7 @@ class Needs:
     image: str = "reporting"
     """Stage whose image it runs in."""
     cpu: str
-    """Processors, requested."""
+    """Processors, requested. Torch and the processes of a task take no more, in whole ones."""
     memory: str = ""
     """Main memory, requested and limit. A task without it runs on the run's GPUs and their nodes, with the
     run's `gpu_memory`."""
@@ -46,6 +48,11 @@ class Needs:
     cached: bool = True
     """Whether KFP may serve the result of an earlier task with the same inputs. Not for a task that looks at
     things outside of its inputs (a data set in a store) or leaves something there (a report)."""
+
+    @property
+    def threads(self) -> int:
+        """Whole processors that the task computes on."""
+        return max(1, int(self.cpu) if self.cpu.isdecimal() else math.ceil(int(self.cpu[:-1]) / 1000))
 
 
 PAPER: Mapping[str, Needs] = {
@@ -84,6 +91,8 @@ TIME_TO_END = 600
 """Seconds before a task's time-out at which it no longer waits for a fault to pass."""
 CHECK_PATIENCE = 30
 """Seconds that the check of the parameters waits for a fault to pass: a wrong endpoint is said soon."""
+OPENCV = "OPENCV_FOR_THREADS_NUM"
+"""Environment variable that bounds OpenCV's threads; PyTorch and NumPy read OMP_NUM_THREADS."""
 FIRST_PAUSE, PAUSE_FACTOR = 60, 2.0
 """Seconds before KFP tries a task again, and how many times longer each further pause is: one, two and four
 minutes are longer than a node's restart."""
@@ -140,6 +149,9 @@ class Cluster:
         kubernetes.set_timeout(task, round(needs.hours * HOUR))
         patience = CHECK_PATIENCE if kind == "check" else round(needs.hours * HOUR - TIME_TO_END)
         task.set_env_variable(PATIENCE, str(patience))
+        # Images are worked on side by side, so OpenCV needs no threads of its own for one.
+        for name, count in ((PROCESSORS, needs.threads), ("OMP_NUM_THREADS", needs.threads), (OPENCV, 1)):
+            task.set_env_variable(name, str(count))
         if self.sets_run_as_non_root:
             kubernetes.set_security_context(task, run_as_non_root=True)
         kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "datum")

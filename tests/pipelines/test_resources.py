@@ -1,7 +1,10 @@
 """What every task of every compiled pipeline asks of a cluster."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import yaml
 
 import components
 from components.images import IMAGES, STAGES
+from datum.processors import processors
 from pipelines.compile import compile_all
 from pipelines.resources import PAPER, Cluster
 
@@ -89,6 +93,24 @@ def test_a_task_waits_for_faults_to_pass_until_its_time_out_is_near(by_digest: l
         patience, timeout = int(environment["DATUM_PATIENCE"]), int(task.kubernetes["activeDeadlineSeconds"])
         # A wrong endpoint is said soon.
         assert patience == (30 if task.name == "check parameters" else timeout - 600), task.name
+
+
+def test_a_task_computes_on_the_processors_that_it_requests_and_not_on_every_one_of_its_node(
+    by_digest: list[Task],
+) -> None:
+    code = (
+        "import cv2, torch; from datum.processors import processors; "
+        "print(torch.get_num_threads(), cv2.getNumThreads(), processors())"
+    )
+    for task in {task.container["resources"]["resourceCpuRequest"]: task for task in by_digest}.values():
+        request = task.container["resources"]["resourceCpuRequest"]
+        whole = 1 if request.endswith("m") else int(request)
+        environment = {variable["name"]: variable["value"] for variable in task.container["env"]}
+        said = subprocess.check_output(
+            [sys.executable, "-c", code], env={**os.environ, **environment}, text=True
+        )
+        threads, of_opencv, counted = map(int, said.split())
+        assert (threads <= whole, of_opencv, counted) == (True, 1, min(whole, processors())), task.name
 
 
 def test_every_task_asks_for_processors_memory_and_bounded_disk(by_digest: list[Task]) -> None:
