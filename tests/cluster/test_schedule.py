@@ -20,7 +20,7 @@ def creations(api: KfpApi) -> int:
 
 @pytest.mark.parametrize("every, cron", [("weekly", "0 0 3 * * 1"), ("monthly", "0 0 3 1 * *")])
 def test_a_schedule_repeats_the_reproduction_one_at_a_time(uploaded: Cluster, every: str, cron: str) -> None:
-    ended = uploaded.datum("schedule", every, "--param", "title=Weekly", "--set", "source=s3://data/gta")
+    ended = uploaded.datum("schedule", every, "--param", "data_title=Weekly", "--set", "source=s3://data/gta")
     recurring = only(uploaded.api)
     page = f"{uploaded.url}/#/recurringrun/details/{recurring.recurring_run_id}"
     assert (ended.status, ended.out) == (0, f"{NAME}: created, {every}  {page}\n")
@@ -28,7 +28,7 @@ def test_a_schedule_repeats_the_reproduction_one_at_a_time(uploaded: Cluster, ev
     assert (recurring.mode, recurring.no_catchup, int(recurring.max_concurrency)) == ("ENABLE", True, 1)
     assert recurring.service_account == "datum-runner"
     parameters = recurring.runtime_config.parameters
-    assert (parameters["title"], parameters["source"]) == ("Weekly", "s3://data/gta")
+    assert (parameters["data_title"], parameters["data_source"]) == ("Weekly", "s3://data/gta")
 
 
 def test_a_schedule_takes_no_result_from_the_cache(uploaded: Cluster) -> None:
@@ -191,7 +191,7 @@ def test_nothing_scheduled_is_no_error(cluster: Cluster) -> None:
         (("list", "--param", "title=x"), "--name and --param: they go with weekly or monthly only"),
         (("pause", "absent"), "absent: no such schedule, found none; see `datum schedule list`"),
         (("hourly",), "'hourly'"),
-        (("weekly", "--param", "titel=x"), "did you mean title?"),
+        (("weekly", "--param", "data_titel=x"), "did you mean data_title?"),
     ],
 )
 def test_wrong_arguments_change_nothing(uploaded: Cluster, arguments: tuple[str, ...], said: str) -> None:
