@@ -1,9 +1,13 @@
 """Checks of a run's parameters that cost nothing, made before any data is moved and any GPU is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from components.inside import look, rows_of_disk, rows_of_store, show_rows
+from components.installation import require_installation, require_plain
+from components.task import scratch
 from datum.config import Settings, load_settings
 from datum.datasets.one_shot import require_one_a_seed
 from datum.diffusion.base_model import base_model_path, check_base_model
@@ -20,7 +24,6 @@ def check_parameters(
     benchmark: str,
     method: str,
     encoder: str,
-    profile: str,
     overrides: Sequence[str],
     variants: Sequence[str],
     seeds: Sequence[int],
@@ -30,16 +33,20 @@ def check_parameters(
     base_model: str,
     pretrained_encoder: str,
     inputs: Sequence[str],
-    places: Sequence[str],
     resume_from: str,
-    images: Sequence[str],
+    title: str,
+    installation: Mapping[str, str],
 ) -> None:
     """Raises `InputError` for parameters of a pipeline run that cannot work.
 
     `variants` are further overrides, each of which is to go with the others; `inputs` are files or URIs that
-    must be there, and `places` URIs that the run writes below, empty ones aside; `resume_from` is the id of
-    an earlier run, or empty; `images` must be named by digest.
+    must be there, empty ones aside; `resume_from` is the id of an earlier run, or empty.
     """
+    require_installation("run_installation", installation)
+    texts = (source, target, base_model, pretrained_encoder, title, encoder, list(named), list(overrides))
+    require_plain("the form", (*texts, installation))
+    profile = installation["profile"]
+    places = [installation[name] for name in ("datasets", "state", "reports")]
     for uri in filter(None, (source, target, base_model, *named, *inputs, *places)):
         require_place(uri)
     if resume_from:
@@ -63,19 +70,27 @@ def check_parameters(
             f"benchmark: found {benchmark} without a source, and drawn street scenes have GTA's layout; "
             f"give the source or choose {DRAWN_BENCHMARK}"
         )
-    for image in images:
-        if "@sha256:" not in image:
-            raise InputError(
-                f"image {image}: expected name@sha256:… , as this pipeline's results are cached by the "
-                "image's name and a tag may move; name the digest"
-            )
     for uri in filter(None, inputs):
         path, (folder, _, name) = local_path(uri), uri.rpartition("/")
         if not (path.is_file() if path is not None else open_store(folder).exists(name)):
             raise InputError(f"{uri}: not there; name a file that is")
-    for place in filter(None, places):
-        # This asks for a key, which fails where the endpoint, the secret or the bucket is wrong.
-        open_store(place).exists("any")
+
+
+def check_run(*, page: Path, in_cluster: bool, **parameters: Any) -> None:
+    """Checks the `parameters`, as `check_parameters` takes them, and on a cluster the store and the disks,
+    with the task's own secret and network; shows what was found and writes it to `page`.
+
+    Raises the first error after all was looked at.
+    """
+
+    def check() -> str:
+        check_parameters(**parameters)
+        return "go together"
+
+    rows = [look("parameters", check)]
+    if in_cluster:
+        rows += [*rows_of_store(parameters["installation"]), *rows_of_disk([scratch(), Path("/tmp")])]
+    show_rows(rows, page)
 
 
 def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:

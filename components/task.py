@@ -9,10 +9,11 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from datum.errors import exit_status
+from datum.errors import TemporaryFaultError, exit_status, explained
+from datum.patience import begin_again
 from datum.provenance import IMAGE
 
 STATUS_FILE = "DATUM_TASK_STATUS_FILE"
@@ -36,7 +37,12 @@ RUN_ID = "DATUM_RUN_ID"
 
 @contextlib.contextmanager
 def task(
-    artifact: str, workspace: str, name: str, store_endpoint: str = "", image: str = ""
+    artifact: str,
+    workspace: str,
+    name: str,
+    *,
+    installation: Mapping[str, str] | None = None,
+    image: str = "",
 ) -> Iterator[Path]:
     """Yields the path that a task builds its output at, and makes the artifact's path lead there.
 
@@ -44,12 +50,12 @@ def task(
     it is built at `<workspace>/<name>`, which stays the same from run to run, so that a run started again
     finds what is finished; a file beside the artifact's path says where that is (see `located`).
 
-    `store_endpoint` is the S3 endpoint that `s3://` URIs lead to, if the task reads or writes any; `image` is
-    the container image that the task runs in, for the provenance of its output.
+    `installation` is what `components.installation` says, for a task that reaches the store; `image` is the
+    container image that the task runs in, for the provenance of its output.
     """
     if image:
         os.environ[IMAGE] = image
-    with failing_with_status(store_endpoint):
+    with failing_with_status(installation):
         if not workspace:
             yield Path(artifact)
             return
@@ -75,16 +81,23 @@ def _place_file(artifact: str) -> Path:
 
 
 @contextlib.contextmanager
-def failing_with_status(store_endpoint: str = "") -> Iterator[None]:
-    """Ends a failing task with the exit status of `datum.errors`, kept in the status file if one is named."""
-    if store_endpoint:
-        os.environ["S3_ENDPOINT"] = store_endpoint
+def failing_with_status(installation: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Ends a failing task with the exit status of `datum.errors`, kept in the status file if one is named; a
+    fault that may pass is lived through first, by beginning again, while the task's patience lasts."""
+    if endpoint := (installation or {}).get("store_endpoint"):
+        os.environ["S3_ENDPOINT"] = endpoint
     try:
         with exit_status():
             if runner := os.environ.get(RUNNER):
                 stop = Path(os.environ[STATUS_FILE]).with_name(STOP)
                 threading.Thread(target=_end_with, args=(int(runner), stop), daemon=True).start()
-            yield
+            try:
+                yield
+            except Exception as error:
+                fault = explained(error)
+                if isinstance(fault, TemporaryFaultError):
+                    begin_again(fault)
+                raise
     except SystemExit as end:
         _keep_status(end.code)
         raise

@@ -1,7 +1,10 @@
-"""Faults that pass are lived through: a call is repeated for as long as the process has patience."""
+"""Faults that pass are lived through: a call is repeated for as long as the process has patience, and so is
+the whole task."""
 
 import math
+import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -20,7 +23,15 @@ again."""
 LONGEST_PAUSE = 60.0
 """Seconds between two tries at most; the first pause is one second, each further one twice as long."""
 
-_started = time.monotonic()
+LONGEST_PAUSE_OF_TASK = 300.0
+"""Seconds between two tries of a whole task at most; the first pause is two seconds, each further one twice
+as long."""
+
+_STARTED, _TRIES = "DATUM_STARTED", "DATUM_TRIES"
+"""Environment variables by which a process that begins again knows when (of `time.monotonic`) it first
+started, and how often it has failed."""
+
+_started = float(os.environ.get(_STARTED) or time.monotonic())
 
 Result = TypeVar("Result")
 
@@ -47,10 +58,40 @@ def persevere(what: str, attempt: Callable[[], Result], *, until: float | None =
             time.sleep(pause)
 
 
+def begin_again(fault: TemporaryFaultError) -> None:
+    """Runs this process's own command anew in its place, after a pause, and says so in the log.
+
+    A pod need not fail for a fault that passes: KFP 2.17 tries no failed pod again. It is a new program with
+    the same process id: no memory, thread or GPU context of the failed try is left, and it goes on from what
+    is saved as any second start does. Returns at once where the process's patience is not named or has ended.
+    """
+    patience = _named_patience()
+    left = _started + patience - time.monotonic() if patience is not None else 0.0
+    if left <= 0:
+        return
+    failed = int(os.environ.get(_TRIES, "0")) + 1
+    pause = min(2.0**failed, LONGEST_PAUSE_OF_TASK, left)
+    log(f"{fault}; try {failed} of this task, again in {duration(pause)} (for another {duration(left)})")
+    time.sleep(pause)
+    # They would outlive what they work for.
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
+    os.environ |= {_STARTED: repr(_started), _TRIES: str(failed)}
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def patience_ends() -> float:
     """When (of `time.monotonic`) this process stops waiting for a fault that it meets now to pass."""
+    patience = _named_patience()
+    return time.monotonic() + DEFAULT_PATIENCE if patience is None else _started + patience
+
+
+def _named_patience() -> float | None:
     try:
         patience = float(os.environ[PATIENCE])
     except (KeyError, ValueError):
-        patience = math.nan
-    return _started + patience if math.isfinite(patience) else time.monotonic() + DEFAULT_PATIENCE
+        return None
+    return patience if math.isfinite(patience) else None

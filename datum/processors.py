@@ -8,18 +8,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+PROCESSORS = "DATUM_PROCESSORS"
+"""Environment variable: the processors that this process was given, where the system does not hold it to
+them. A pod that requests some and has no limit sees, and may take, every one of its node."""
+
 _SET_PARENT_DEATH_SIGNAL = 1
 """From Linux's <sys/prctl.h>."""
 
 
 def processors(root: Path = Path("/")) -> int:
-    """Processors in this process's affinity, and no more than the quotas of its control groups pay for.
+    """Processors in this process's affinity, and no more than the quotas of its control groups pay for and
+    than `PROCESSORS` names.
 
     `root` is where `proc` and `sys/fs/cgroup` are looked for.
     """
     # Where there is no affinity (macOS), there are no control groups either.
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([allowed, *_quotas(root)]))
+    named = os.environ.get(PROCESSORS, "")
+    return max(1, min([allowed, *_quotas(root), *([int(named)] if named.isdecimal() else [])]))
 
 
 def end_with_parent(parent: int) -> None:

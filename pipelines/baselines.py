@@ -29,6 +29,6 @@ def baselines(*, seeds: Sequence[int] = (1, 2, 3), cluster: Cluster | None = Non
     return pipeline(
         "datum-baselines",
         "Training on the source alone and on the one-shot image alone, without drawn images.",
-        form_fields(cluster, without=DIFFUSION_FIELDS, stages=("adaptation", "evaluation", "reporting")),
+        form_fields(cluster, without=DIFFUSION_FIELDS),
         body,
     )

@@ -5,6 +5,7 @@ import json
 import typing
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from kfp import compiler
 
@@ -13,8 +14,9 @@ from datum.config import Profile
 from datum.errors import InputError, exit_status
 from pipelines.ablation import ablation
 from pipelines.baselines import baselines
+from pipelines.form_defaults import FormDefaults
 from pipelines.ingest import ingest
-from pipelines.reproduction import reproduction
+from pipelines.reproduction import reproduction, require_seeds
 from pipelines.resources import Cluster
 
 SHARDS: Mapping[Profile, int] = {"paper": 4, "demo": 1}
@@ -24,19 +26,29 @@ of two; a laptop's one node gains nothing."""
 
 def compile_all(output: Path, cluster: Cluster) -> list[Path]:
     """Writes one YAML a pipeline into `output`, and returns the files."""
-    shards = SHARDS[cluster.profile]
+    profile, seeds = cluster.form.profile, cluster.form.seeds
+    require_seeds("seeds", seeds)
+    shards = SHARDS[profile]
     pipelines = {
-        "reproduction": reproduction(shards=shards, cluster=cluster),
-        "baselines": baselines(cluster=cluster),
-        "ablation": ablation(shards=shards, profile=cluster.profile, cluster=cluster),
+        "reproduction": reproduction(seeds=seeds, shards=shards, cluster=cluster),
+        "baselines": baselines(seeds=seeds, cluster=cluster),
+        "ablation": ablation(seed=seeds[0], shards=shards, profile=profile, cluster=cluster),
         "ingest": ingest(cluster=cluster),
     }
     output.mkdir(parents=True, exist_ok=True)
     files = []
     for name, pipeline in pipelines.items():
         files.append(output / f"{name}.yaml")
-        compiler.Compiler().compile(pipeline, str(files[-1]))
+        compile_pipeline(pipeline, files[-1])
     return files
+
+
+def compile_pipeline(pipeline: Any, file: Path) -> None:
+    """Writes the YAML of `pipeline`, the same bytes each time."""
+    compiler.Compiler().compile(pipeline, str(file))
+    # kfp's comment at the top writes defaults with their keys in any order.
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if not line.startswith("#")), encoding="utf-8")
 
 
 def read_images(file: Path) -> dict[str, str]:
@@ -63,7 +75,8 @@ def main() -> None:
     options = parser.parse_args()
     with exit_status():
         images = read_images(options.images) if options.images else IMAGES
-        cluster = Cluster(images=images, data_volume=options.data_volume, profile=options.profile)
+        form = FormDefaults(profile=options.profile, gpu_count=int(options.profile == "paper"))
+        cluster = Cluster(images=images, data_volume=options.data_volume, form=form)
         compile_all(options.output, cluster)
 
 

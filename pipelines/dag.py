@@ -8,8 +8,7 @@ from components.adaptation.component import adapt
 from components.datasets.component import check_parameters, ingest_source, ingest_target, select_one_shot
 from components.evaluation.component import evaluate
 from components.generation.component import generate, merge_shards
-from components.images import STAGES
-from components.personalization.component import personalize
+from components.personalization.component import check_node, personalize
 from components.reporting.component import report
 from datum.config import PAPER
 from pipelines.resources import Cluster
@@ -25,23 +24,26 @@ class Tasks:
         self._parameters, self._seeds, self._cluster = parameters, list(seeds), cluster
 
     def check(self, *, method: Any = PAPER.run.method, variants: Sequence[str] = ()) -> Any:
-        """Refuses parameters that cannot work."""
+        """Refuses parameters that cannot work, and a cluster that does not hold what the run needs."""
         form = vars(self._parameters)
-        caches = self._cluster is not None and self._cluster.caches
-        names = [f"{stage}_image" for stage in STAGES] if caches else []
         # Not every pipeline has all of these.
         defaults = {"encoder": PAPER.run.encoder, "named_one_shots": []}
-        defaults |= dict.fromkeys(("base_model", "pretrained_encoder", "state", "reports", "resume_from"), "")
-        return self._task(
+        defaults |= dict.fromkeys(("base_model", "pretrained_encoder", "resume_from", "title"), "")
+        checked = self._task(
             check_parameters,
             "check",
             "check parameters",
             method=method,
             variants=list(variants),
             seeds=self._seeds,
-            images=[form[name] for name in names if name in form],
             **{name: default for name, default in defaults.items() if name not in form},
         )
+        if self._cluster and self._seeds:
+            # The run ends with it: where one task fails, Argo begins no further one.
+            named = {} if "base_model" in form else {"base_model": "none"}
+            count = self._cluster.form.gpu_count
+            self._task(check_node, "node", "check node", gpu_count=count, **named).after(checked)
+        return checked
 
     def ingest(self, checked: Any) -> tuple[Any, Any]:
         """Where the source and the target data set lie, ready to train on."""
@@ -135,9 +137,9 @@ class Tasks:
             if key in component.component_spec.inputs
         }
         if "image" in component.component_spec.inputs:
-            given["image"] = self._cluster.image_of(kind, self._parameters) if self._cluster else ""
+            given["image"] = self._cluster.image_of(kind) if self._cluster else ""
         task = component(**{**fields, **given})
         task.set_display_name(name)
         if self._cluster:
-            self._cluster.place(task, kind, self._parameters)
+            self._cluster.place(task, kind)
         return task

@@ -1,18 +1,21 @@
-"""The form of a run: the fields that a person fills in the KFP UI, which are a pipeline's parameters."""
+"""The form of a run: the fields that a person fills in the KFP UI, which are a pipeline's parameters.
+
+The UI shows them by name alone, in alphabetical order, so the names begin with what they are about. What the
+fields mean is in the table that a pipeline's versions have for their description, which the UI shows too.
+"""
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from kfp import dsl
 
-from components.images import IMAGES, STAGES
 from datum.config import DEMO, PAPER
 from datum.methods import BENCHMARKS, DRAWN_BENCHMARK, ENCODERS_IN_WORDS, MAIN_METHODS
 from datum.values import docstrings
-from pipelines.form_defaults import FormDefaults, form_values
+from pipelines.form_defaults import INSTALLATION, FormDefaults, form_values
 from pipelines.resources import Cluster
 
 
@@ -20,76 +23,91 @@ from pipelines.resources import Cluster
 class Field:
     """One field of the form."""
 
+    input: str
+    """Input of the components that it is the value of."""
     kind: type
     default: Any
     description: str
 
 
-RUN_FIELDS: Mapping[str, Field] = {
-    "benchmark": Field(str, DRAWN_BENCHMARK, f"{' or '.join(BENCHMARKS)}."),
-    "overrides": Field(list, [], 'Settings that differ from the profile, such as ["generation.count=500"].'),
-    "named_one_shots": Field(
+_TEXTS = docstrings(FormDefaults)
+
+FIELDS: Mapping[str, Field] = {
+    "data_benchmark": Field("benchmark", str, DRAWN_BENCHMARK, f"{' or '.join(BENCHMARKS)}."),
+    "data_one_shots": Field(
+        "named_one_shots",
         list,
         [],
         "One photograph a seed, below leftImg8bit/train of the target. Empty draws them by the seed.",
     ),
-    "encoder": Field(str, PAPER.run.encoder, f"Encoder of the segmentation network: {ENCODERS_IN_WORDS}."),
-    "pretrained_encoder": Field(
+    "data_source": Field("source", str, "", _TEXTS["source"]),
+    "data_target": Field("target", str, "", _TEXTS["target"]),
+    "data_title": Field(
+        "title", str, "", "What the data are, for the report, where they are not the benchmark's own."
+    ),
+    "method": Field("method", str, MAIN_METHODS[0], f"Training method: {' or '.join(MAIN_METHODS)}."),
+    "method_base_model": Field("base_model", str, "", _TEXTS["base_model"]),
+    "method_encoder": Field(
+        "encoder", str, PAPER.run.encoder, f"Encoder of the segmentation network: {ENCODERS_IN_WORDS}."
+    ),
+    "method_encoder_weights": Field(
+        "pretrained_encoder",
         str,
         "",
         "ImageNet weights of the encoder: an s3:// URI, a path, or `random` for random weights. Empty takes "
         "adaptation.pretrained_encoder.",
     ),
-    "title": Field(str, "", "What the data are, for the report, where they are not the benchmark's own."),
-    "method": Field(str, MAIN_METHODS[0], "Training method on the drawn images."),
-    "resume_from": Field(str, "", "Id of an earlier run whose training this run goes on with."),
-    "gpu_memory": Field(str, "32Gi", "Main memory of such a task."),
-    "workspace": Field(str, "", "Folder of a run on one machine. Leave it empty on a cluster."),
+    INSTALLATION: Field(
+        "installation",
+        dict,
+        {},
+        "What the installation decides, filled from its settings: where data, state and reports lie, and the "
+        "profile. Change a value for one run; keep the keys.",
+    ),
+    "run_overrides": Field(
+        "overrides", list, [], 'Settings that differ from the profile, such as ["generation.count=500"].'
+    ),
+    "run_resume_from": Field(
+        "resume_from", str, "", "Id of an earlier run whose training this run goes on with."
+    ),
 }
-"""Fields that change from run to run; an installation does not fill them."""
+"""All fields, in the UI's order: data, method, run."""
 
-DATA_FIELDS = ("source", "target", "benchmark", "profile", "overrides", "workspace")
-STORE_FIELDS = ("datasets", "store_endpoint", "store_secret")
-DIFFUSION_FIELDS = ("method", "base_model", "hub_secret")
+WORKSPACE = Field("workspace", str, "", "Folder of a run on one machine.")
+"""Of a pipeline that runs on one machine; on a cluster there is none."""
 
-SMALL = {"profile": "demo", "encoder": DEMO.run.encoder, "gpu_count": "0", "gpu_memory": "3Gi"}
-"""What the form holds for the demo's size where no installation says otherwise."""
+DATA_FIELDS = ("data_benchmark", "data_source", "data_target", INSTALLATION, "run_overrides")
+DIFFUSION_FIELDS = ("method", "method_base_model")
 
 
 def form_fields(
-    cluster: Cluster | None,
-    *,
-    only: Collection[str] = (),
-    without: Collection[str] = (),
-    stages: Sequence[str] = STAGES,
+    cluster: Cluster | None, *, only: Collection[str] = FIELDS, without: Collection[str] = ()
 ) -> dict[str, Field]:
-    """The fields of a pipeline's form by name, `only` those named or all but those in `without`, with the
-    images of `stages`, and with the defaults of `cluster`."""
-    texts = docstrings(FormDefaults)
-    fields = dict(RUN_FIELDS)
-    for name, value in form_values(FormDefaults()).items():
-        fields[name] = Field(type(value), value, texts[name])
-    images = cluster.images if cluster else IMAGES
-    defaults: dict[str, Any] = dict(SMALL) if cluster and cluster.profile == "demo" else {}
-    if cluster and cluster.form:
-        defaults |= form_values(cluster.form)
-    fields |= {name: dataclasses.replace(fields[name], default=value) for name, value in defaults.items()}
+    """The fields of a pipeline's form by name, `only` those named less those in `without`, filled with what
+    `cluster` says; those of a run on one machine without one."""
+    values = form_values(cluster.form if cluster else FormDefaults())
+    if cluster and cluster.form.profile == "demo":
+        values["method_encoder"] = DEMO.run.encoder
     chosen = {
-        name: field for name, field in fields.items() if name not in without and (not only or name in only)
+        name: dataclasses.replace(field, default=values.get(name, field.default))
+        for name, field in FIELDS.items()
+        if name in only and name not in without
     }
-    return chosen | {
-        f"{stage}_image": Field(str, images[stage], f"Image of {stage}, by digest (name@sha256:…).")
-        for stage in stages
-    }
+    return chosen if cluster else {**chosen, "run_workspace": WORKSPACE}
 
 
 def pipeline(
-    name: str, description: str, fields: Mapping[str, Field], body: Callable[[SimpleNamespace], None]
+    name: str, summary: str, fields: Mapping[str, Field], body: Callable[[SimpleNamespace], None]
 ) -> Any:
-    """A kfp pipeline with `fields` as its inputs; `body` builds the tasks from their channels."""
+    """A kfp pipeline with `fields` as its inputs; `body` builds the tasks from their channels, which it gets
+    by the names of the components' inputs.
+
+    Its description is the `summary` and, after an empty line, the table of the fields in Markdown.
+    """
 
     def build(*channels: Any) -> None:
-        body(SimpleNamespace(**dict(zip(fields, channels))))
+        inputs = {field.input: channel for field, channel in zip(fields.values(), channels)}
+        body(SimpleNamespace(**{"workspace": "", **inputs}))
 
     # kfp reads the inputs from the signature and what the form says of them from the docstring.
     build.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -101,5 +119,8 @@ def pipeline(
         ]
     )
     lines = [f"    {key}: {field.description}" for key, field in fields.items()]
-    build.__doc__ = "\n".join([description, "", "Args:", *lines])
+    build.__doc__ = "\n".join([summary, "", "Args:", *lines])
+    # A cell of the table is one line.
+    rows = [f"| {key} | {' '.join(field.description.split())} |" for key, field in fields.items()]
+    description = "\n".join([summary, "", "| field | what it is |", "|---|---|", *rows])
     return dsl.pipeline(name=name, description=description)(build)

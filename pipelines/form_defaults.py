@@ -1,25 +1,25 @@
-"""What an installation fills a run's form with.
+"""What an installation decides of the pipelines: what the form of a run is filled with, and what is compiled
+in.
 
-`datum.cluster.settings.ClusterSettings` inherits these fields, so a line of settings.env is the default of
-the field in the form; `form_values` is the one way there. The other fields of the form are in
-`pipelines.form`.
+`datum.cluster.settings.ClusterSettings` inherits these fields, so each is a line of settings.env;
+`form_values` is the one way to the form, whose other fields are in `pipelines.form`.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from datum.config import Profile
+from components.installation import Installation
 from datum.values import Least
+
+INSTALLATION = "run_installation"
+"""Field of the form with what `components.installation` says."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FormDefaults:
-    """The fields of the form that are the same for most runs of an installation; KFP shows the
-    descriptions."""
+class FormDefaults(Installation):
+    """What is the same for most runs of an installation, or for all."""
 
-    profile: Profile = "paper"
-    """Set of settings: paper (a GPU), or demo (minutes on processors)."""
     source: str = ""
     """Labelled source data set (GTA or SYNTHIA): s3://bucket/folder, or a path below /data where a volume is
     mounted. Empty draws street scenes."""
@@ -28,14 +28,9 @@ class FormDefaults:
     base_model: str = ""
     """Diffusion model: a hub id, an s3:// URI of a diffusers folder, or streetscenes. Empty takes the
     profile's."""
-    datasets: str = "s3://mlpipeline/datum/datasets"
-    """Where ingested data sets are kept."""
-    state: str = "s3://mlpipeline/datum/state"
-    """Where training keeps what it resumes from."""
-    reports: str = "s3://mlpipeline/datum/reports"
-    """Where reports are published, by run id."""
-    store_endpoint: str = "http://seaweedfs.kubeflow:8333"
-    """S3 endpoint that s3:// leads to, as pods see it."""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    """Seeds of the reproduction and the baselines, each with a photograph of its own; the ablation takes the
+    first."""
     store_secret: str = "mlpipeline-minio-artifact"
     """Secret with the keys accesskey and secretkey of that store."""
     hub_secret: str = "datum-hub"
@@ -43,7 +38,16 @@ class FormDefaults:
     gpu_type: str = "nvidia.com/gpu"
     """Resource name of the GPUs."""
     gpu_count: Annotated[int, Least(0)] = 1
-    """GPUs a training, drawing or testing task; 0 runs on processors."""
+    """GPUs a training, drawing or testing task: 1, or 0 to run on processors."""
+    gpu_memory: str = ""
+    """Main memory of such a task, such as 64Gi; empty takes 32Gi, or 3Gi for the demo profile."""
+    scratch_class: str = ""
+    """StorageClass of a volume a pod for /scratch, which reserves its size; empty takes the node's disk,
+    which nothing reserves. Its volumes must be writable to uid 10001: KFP sets no fsGroup."""
+    pull_secret: str = ""
+    """Secret with the registry's password, in the namespace of the runs; empty for a registry without."""
+    pod_labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Further labels of the tasks' pods, such as {"kueue.x-k8s.io/queue-name": "team"}."""
     node_selector: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Labels of the nodes for such tasks."""
     tolerations: tuple[Mapping[str, Any], ...] = ()
@@ -51,15 +55,10 @@ class FormDefaults:
 
 
 def form_values(defaults: FormDefaults) -> dict[str, Any]:
-    """The fields and their values, as KFP takes them.
-
-    A number goes as text: KFP 2.17 takes a number of GPUs for an empty one, and the task would get none.
-    """
-    values = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(FormDefaults)}
-    return {name: _as_kfp_takes_it(value) for name, value in values.items()}
-
-
-def _as_kfp_takes_it(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    return dict(value) if isinstance(value, Mapping) else str(value)
+    """What the form is filled with, by the names of its fields."""
+    return {
+        "data_source": defaults.source,
+        "data_target": defaults.target,
+        "method_base_model": defaults.base_model,
+        INSTALLATION: defaults.as_json(),
+    }

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pipelines.dag import Tasks
-from pipelines.form import DATA_FIELDS, STORE_FIELDS, form_fields, pipeline
+from pipelines.form import DATA_FIELDS, form_fields, pipeline
 from pipelines.resources import Cluster
 
 
@@ -18,6 +18,6 @@ def ingest(*, cluster: Cluster | None = None) -> Any:
     return pipeline(
         "datum-ingest",
         "Check and convert the source and the target data set.",
-        form_fields(cluster, only=(*DATA_FIELDS, *STORE_FIELDS), stages=["reporting"]),
+        form_fields(cluster, only=DATA_FIELDS),
         body,
     )

@@ -20,6 +20,7 @@ from typing import TextIO
 import yaml
 
 from components.check import check_settings, check_training, require_both
+from components.installation import on_one_machine
 from components.task import RUNNER, STATUS_FILE, STOP
 from datum.config import Settings, load_settings, to_dict, without_influence
 from datum.datasets.convert import check_labels
@@ -65,14 +66,14 @@ def run_locally(
         "target": str(target.resolve()) if target else "",
     }
     arguments = {
-        **named,
-        "named_one_shots": [str(file.resolve()) for file in images],
-        "benchmark": settings.run.benchmark,
+        **{f"data_{name}": place for name, place in named.items()},
+        "data_one_shots": [str(file.resolve()) for file in images],
+        "data_benchmark": settings.run.benchmark,
         "method": settings.run.method,
-        "encoder": settings.run.encoder,
-        "profile": profile,
-        "overrides": list(overrides),
-        "workspace": str(output),
+        "method_encoder": settings.run.encoder,
+        "run_installation": on_one_machine(profile),
+        "run_overrides": list(overrides),
+        "run_workspace": str(output),
     }
     output.mkdir(parents=True, exist_ok=True)
     with locked(output / "run"), tempfile.TemporaryDirectory(prefix="datum-") as scratch:
@@ -121,13 +122,12 @@ def _check(
     Returns the one-shot images, where they are known by now: drawn scenes are yet to be drawn.
     """
     from pipelines.dag import MAX_SHARDS
-    from pipelines.reproduction import MAX_SEEDS
+    from pipelines.reproduction import require_seeds
 
     require_folder(output)
     require_both(source, target)
     seeds = settings.run.seeds
-    if not 1 <= len(seeds) <= MAX_SEEDS or len(set(seeds)) != len(seeds):
-        raise InputError(f"run.seeds: found {list(seeds)}, expected 1 to {MAX_SEEDS} different seeds")
+    require_seeds("run.seeds", seeds)
     if not 1 <= settings.run.shards <= MAX_SHARDS:
         raise InputError(f"run.shards: found {settings.run.shards}, expected 1 to {MAX_SHARDS}")
     if one_shots:

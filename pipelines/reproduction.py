@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from datum.errors import InputError
 from datum.methods import METHODS
 from pipelines.dag import Tasks
 from pipelines.form import form_fields, pipeline
@@ -20,6 +21,12 @@ from pipelines.resources import Cluster
 
 MAX_SEEDS = 3
 """Seeds of one report, as in the paper."""
+
+
+def require_seeds(where: str, seeds: Sequence[int]) -> None:
+    """Raises `InputError` for `seeds`, of the setting `where`, that no report can be over."""
+    if not 1 <= len(seeds) <= MAX_SEEDS or len(set(seeds)) != len(seeds):
+        raise InputError(f"{where}: found {list(seeds)}, expected 1 to {MAX_SEEDS} different seeds")
 
 
 def reproduction(

@@ -1,20 +1,21 @@
 """What each task asks of a cluster: image, processors, memory, disk, GPU, secrets, retries, time.
 
-What a person may want to choose for a run is a parameter of the pipeline; what KFP fixes when a pipeline is
-compiled (retries, time-outs, volumes, labels) stands in the tables here.
+All of it is compiled into a pipeline: from the settings of the installation what is its own (GPUs, secrets),
+from the tables here what the tasks need.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 from kfp import kubernetes
 
 from components.images import IMAGES
 from components.task import RUN_ID
-from datum.config import Profile
+from datum.errors import InputError
 from datum.patience import PATIENCE
+from datum.processors import PROCESSORS
 from pipelines.form_defaults import FormDefaults
 
 HOUR = 3600
@@ -28,10 +29,10 @@ class Needs:
     image: str = "reporting"
     """Stage whose image it runs in."""
     cpu: str
-    """Processors, requested."""
+    """Processors, requested. Torch and the processes of a task take no more, in whole ones."""
     memory: str = ""
-    """Main memory, requested and limit. A task without it runs on the run's GPUs and their nodes, with the
-    run's `gpu_memory`."""
+    """Main memory, requested and limit. A task without it runs on the GPUs and their nodes, with the
+    installation's `gpu_memory`."""
     disk: str
     """Size limit of each of /tmp and /scratch."""
     shared_memory: str = "64Mi"
@@ -47,9 +48,18 @@ class Needs:
     """Whether KFP may serve the result of an earlier task with the same inputs. Not for a task that looks at
     things outside of its inputs (a data set in a store) or leaves something there (a report)."""
 
+    @property
+    def threads(self) -> int:
+        """Whole processors that the task computes on."""
+        return max(1, int(self.cpu) if self.cpu.isdecimal() else math.ceil(int(self.cpu[:-1]) / 1000))
+
 
 PAPER: Mapping[str, Needs] = {
     "check": Needs(cpu="250m", memory="1Gi", disk="1Gi", hours=0.25, cached=False),
+    # Asks for what training asks for, so that a cluster without room for it is found at once.
+    "node": Needs(
+        image="personalization", cpu="8", disk="120Gi", shared_memory="8Gi", hours=0.5, hub=True, cached=False
+    ),
     # GTA's images and labels take 57 GB.
     "ingest": Needs(cpu="4", memory="8Gi", disk="150Gi", hours=12, cached=False),
     "select": Needs(cpu="250m", memory="1Gi", disk="2Gi", hours=0.5),
@@ -82,8 +92,26 @@ RETRIES = 3
 """Tries after the first. A task that kept state goes on from there; the others start anew."""
 TIME_TO_END = 600
 """Seconds before a task's time-out at which it no longer waits for a fault to pass."""
-BACKOFF = {"backoff_duration": "60s", "backoff_factor": 2.0, "backoff_max_duration": "900s"}
-"""One, two and four minutes: longer than a node's restart or a store's."""
+CHECK_PATIENCE = 30
+"""Seconds that the first two tasks wait for a fault to pass: a wrong endpoint is said soon."""
+OPENCV = "OPENCV_FOR_THREADS_NUM"
+"""Environment variable that bounds OpenCV's threads; PyTorch and NumPy read OMP_NUM_THREADS."""
+PART_OF = "app.kubernetes.io/part-of"
+"""Label by which the network policies know a task's pod."""
+FIRST_PAUSE, PAUSE_FACTOR = 60, 2.0
+"""Seconds before KFP tries a task again, and how many times longer each further pause is: one, two and four
+minutes are longer than a node's restart."""
+
+
+def retry_window(hours: float) -> int:
+    """Seconds in which all tries of a task with a time-out of `hours` can begin and end.
+
+    Argo takes KFP's backoff_max_duration for the whole time of all tries, not for the longest pause: nothing
+    is tried again after it, and a pod that still runs then is ended. A quarter more is for the time that pods
+    wait for a node.
+    """
+    pauses = sum(FIRST_PAUSE * PAUSE_FACTOR**number for number in range(RETRIES))
+    return round(1.25 * ((RETRIES + 1) * hours * HOUR + pauses))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,15 +120,20 @@ class Cluster:
 
     images: Mapping[str, str] = dataclasses.field(default_factory=lambda: IMAGES)
     """Stage -> image, by digest or by tag; those that `make images` builds by default."""
-    profile: Profile = "paper"
-    """Profile that the defaults and the tables are for."""
     data_volume: str = ""
     """PersistentVolumeClaim with data sets, mounted at /data for data sets; empty mounts none."""
-    form: FormDefaults | None = None
-    """What the form is filled with; None leaves its own defaults."""
+    form: FormDefaults = dataclasses.field(default_factory=FormDefaults)
+    """What the installation decides: what the form is filled with, and what is compiled in."""
     sets_run_as_non_root: bool = True
     """Whether tasks set runAsNonRoot, which Pod Security *restricted* asks for. KFP 2.15 refuses a pipeline
     that sets it, later ones do not."""
+
+    def __post_init__(self) -> None:
+        if self.form.gpu_count > 1:
+            raise InputError(
+                f"gpu_count={self.form.gpu_count}: a task computes on one GPU, and the others that its pod "
+                "asks for would be idle; set 1, or 0 for processors"
+            )
 
     @property
     def caches(self) -> bool:
@@ -108,42 +141,67 @@ class Cluster:
         return all("@sha256:" in image for image in self.images.values())
 
     def _needs(self, kind: str) -> Needs:
-        return (PAPER if self.profile == "paper" else DEMO)[kind]
+        return (PAPER if self.form.profile == "paper" else DEMO)[kind]
 
-    def image_of(self, kind: str, parameters: SimpleNamespace) -> Any:
-        """The field of the form that names the image of tasks of this kind."""
-        return getattr(parameters, f"{self._needs(kind).image}_image")
+    def image_of(self, kind: str) -> str:
+        """The image of tasks of this kind."""
+        return self.images[self._needs(kind).image]
 
-    def place(self, task: Any, kind: str, parameters: SimpleNamespace) -> None:
+    def place(self, task: Any, kind: str) -> None:
         """Puts `task`, of the given kind in the tables, on the cluster."""
         needs = self._needs(kind)
-        task.set_container_image(self.image_of(kind, parameters))
-        task.set_retry(RETRIES, **BACKOFF)
+        form = self.form
+        task.set_container_image(self.image_of(kind))
+        window = f"{retry_window(needs.hours)}s"
+        task.set_retry(RETRIES, f"{FIRST_PAUSE}s", PAUSE_FACTOR, backoff_max_duration=window)
         task.set_caching_options(needs.cached and self.caches)
-        memory = needs.memory or parameters.gpu_memory
+        memory = needs.memory or form.gpu_memory or ("32Gi" if form.profile == "paper" else "3Gi")
         task.set_cpu_request(needs.cpu).set_memory_request(memory).set_memory_limit(memory)
         kubernetes.set_timeout(task, round(needs.hours * HOUR))
-        if kind != "check":  # A wrong endpoint is said in a minute.
-            task.set_env_variable(PATIENCE, str(round(needs.hours * HOUR - TIME_TO_END)))
+        patience = CHECK_PATIENCE if kind in ("check", "node") else round(needs.hours * HOUR - TIME_TO_END)
+        task.set_env_variable(PATIENCE, str(patience))
+        # Images are worked on side by side, so OpenCV needs no threads of its own for one.
+        for name, count in ((PROCESSORS, needs.threads), ("OMP_NUM_THREADS", needs.threads), (OPENCV, 1)):
+            task.set_env_variable(name, str(count))
         if self.sets_run_as_non_root:
             kubernetes.set_security_context(task, run_as_non_root=True)
-        kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "datum")
-        kubernetes.add_pod_label(task, "app.kubernetes.io/component", needs.image)
+        labels = {PART_OF: "datum", "app.kubernetes.io/component": needs.image}
+        for label, value in {**form.pod_labels, **labels}.items():
+            kubernetes.add_pod_label(task, label, value)
+        if form.pull_secret:
+            kubernetes.set_image_pull_secrets(task, [form.pull_secret])
         # A retried task is of the same run, and finds the state that it left under the run's id.
         kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
         kubernetes.empty_dir_mount(task, "tmp", "/tmp", size_limit=needs.disk)
-        kubernetes.empty_dir_mount(task, "scratch", "/scratch", size_limit=needs.disk)
+        if form.scratch_class:
+            once, of_class = ["ReadWriteOnce"], {"storage_class_name": form.scratch_class}
+            kubernetes.add_ephemeral_volume(task, "scratch", "/scratch", once, needs.disk, **of_class)
+        else:
+            kubernetes.empty_dir_mount(task, "scratch", "/scratch", size_limit=needs.disk)
         kubernetes.empty_dir_mount(
             task, "dev-shm", "/dev/shm", medium="Memory", size_limit=needs.shared_memory
         )
         if not needs.memory:
-            task.set_accelerator_type(parameters.gpu_type).set_accelerator_limit(parameters.gpu_count)
-            kubernetes.add_node_selector_json(task, parameters.node_selector)
-            kubernetes.add_toleration_json(task, parameters.tolerations)
+            if form.gpu_count:
+                task.set_accelerator_type(form.gpu_type).set_accelerator_limit(form.gpu_count)
+            for label, value in form.node_selector.items():
+                kubernetes.add_node_selector(task, label, value)
+            for toleration in form.tolerations:
+                kubernetes.add_toleration(task, **_toleration(toleration))
         if needs.store:
             keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
-            kubernetes.use_secret_as_env(task, parameters.store_secret, keys)
+            kubernetes.use_secret_as_env(task, form.store_secret, keys)
             if self.data_volume:
                 kubernetes.mount_pvc(task, self.data_volume, "/data")
         if needs.hub:
-            kubernetes.use_secret_as_env(task, parameters.hub_secret, {"token": "HF_TOKEN"}, optional=True)
+            kubernetes.use_secret_as_env(task, form.hub_secret, {"token": "HF_TOKEN"}, optional=True)
+
+
+def _toleration(toleration: Mapping[str, Any]) -> dict[str, Any]:
+    """A toleration as Kubernetes writes it, in the words of kfp; raises `InputError` for another key."""
+    words = {name: name for name in ("key", "operator", "value", "effect")}
+    words["tolerationSeconds"] = "toleration_seconds"
+    for name in toleration:
+        if name not in words:
+            raise InputError(f"tolerations: found the key {name!r}, expected {', '.join(words)}")
+    return {words[name]: value for name, value in toleration.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datum.processors import processors
+from datum.processors import PROCESSORS, processors
 
 ALLOWED = len(os.sched_getaffinity(0))
 
@@ -24,6 +24,14 @@ def test_affinity_counts_and_not_the_machine() -> None:
     script = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"
     script += "from datum.datasets.convert import DEFAULT_WORKERS; print(DEFAULT_WORKERS)"
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "1"
+
+
+@pytest.mark.parametrize(("named", "expected"), [("1", 1), ("0", 1), ("999", ALLOWED), ("many", ALLOWED)])
+def test_no_more_than_the_process_was_given_count(
+    named: str, expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(PROCESSORS, named)
+    assert processors(tmp_path) == expected
 
 
 @pytest.mark.parametrize(

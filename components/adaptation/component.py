@@ -15,12 +15,10 @@ def adapt(
     pretrained_encoder: str,
     seed: int,
     run_name: str,
-    state: str,
     resume_from: str,
-    store_endpoint: str,
+    installation: dict,
     image: str,
     workspace: str,
-    profile: str,
     overrides: list[str],
     segmentor: dsl.Output[dsl.Model],
     generated: dsl.Input[dsl.Dataset] = None,
@@ -34,12 +32,13 @@ def adapt(
     from datum.transfer import fetch
 
     target = generated or one_shot
-    with task(segmentor.path, workspace, f"{run_name}/segmentor", store_endpoint, image=image) as output:
+    place = f"{run_name}/segmentor"
+    with task(segmentor.path, workspace, place, installation=installation, image=image) as output:
         if pretrained_encoder:
             random = pretrained_encoder == "random"
             pretrained = pretrained_encoder if random else fetch(pretrained_encoder, scratch())
             overrides = [*overrides, f"adaptation.pretrained_encoder={pretrained}"]
-        settings = load_settings(profile, overrides)
+        settings = load_settings(installation["profile"], overrides)
         adapt(
             benchmark=benchmark,
             method=method,
@@ -51,5 +50,5 @@ def adapt(
             settings=settings.adaptation,
             evaluation=settings.evaluation,
             seed=seed,
-            state_uri=own_state(state, resume_from),
+            state_uri=own_state(installation["state"], resume_from),
         )

@@ -10,7 +10,6 @@ def check_parameters(
     benchmark: str,
     method: str,
     encoder: str,
-    profile: str,
     overrides: list[str],
     variants: list[str],
     seeds: list[int],
@@ -19,24 +18,25 @@ def check_parameters(
     target: str,
     base_model: str,
     pretrained_encoder: str,
-    datasets: str,
-    state: str,
-    reports: str,
     resume_from: str,
-    images: list[str],
-    store_endpoint: str,
+    title: str,
+    installation: dict,
     workspace: str,
+    findings: dsl.Output[dsl.Markdown],
 ):
-    """Refuses a run whose parameters cannot work, before anything is downloaded and any GPU is asked for."""
-    from components.check import check_parameters
+    """Refuses a run that cannot work, before anything is downloaded and any GPU is asked for."""
+    from pathlib import Path
+
+    from components.check import check_run
     from components.task import failing_with_status
 
-    with failing_with_status(store_endpoint):
-        check_parameters(
+    with failing_with_status(installation):
+        check_run(
+            page=Path(findings.path),
+            in_cluster=not workspace,
             benchmark=benchmark,
             method=method,
             encoder=encoder,
-            profile=profile,
             overrides=overrides,
             variants=variants,
             # Numbers in lists arrive as floats.
@@ -47,9 +47,9 @@ def check_parameters(
             base_model=base_model,
             pretrained_encoder=pretrained_encoder,
             inputs=[] if pretrained_encoder == "random" else [pretrained_encoder],
-            places=[] if workspace else [datasets, state, reports],
             resume_from=resume_from,
-            images=images,
+            title=title,
+            installation=installation,
         )
 
 
@@ -57,10 +57,8 @@ def check_parameters(
 def ingest_source(
     root: str,
     benchmark: str,
-    datasets: str,
-    store_endpoint: str,
+    installation: dict,
     workspace: str,
-    profile: str,
     overrides: list[str],
 ) -> str:
     """Checks and converts the labelled source data set, or draws one; returns where it lies."""
@@ -73,19 +71,17 @@ def ingest_source(
     from datum.methods import BENCHMARKS
 
     dataset = BENCHMARKS[benchmark].source
-    with failing_with_status(store_endpoint):
-        settings = load_settings(profile, overrides).datasets
+    with failing_with_status(installation):
+        settings = load_settings(installation["profile"], overrides).datasets
         if not workspace:
-            return ingest_uri(dataset, root, datasets, scratch(), settings=settings)
+            return ingest_uri(dataset, root, installation["datasets"], scratch(), settings=settings)
         output = Path(workspace) / "datasets" / "source"
         ingest_dataset(dataset, Path(root) if root else None, output, settings=settings)
         return str(output)
 
 
 @dsl.component(base_image=IMAGES["reporting"], install_kfp_package=False)
-def ingest_target(
-    root: str, datasets: str, store_endpoint: str, workspace: str, profile: str, overrides: list[str]
-) -> str:
+def ingest_target(root: str, installation: dict, workspace: str, overrides: list[str]) -> str:
     """Checks and converts the target data set, or draws one; returns where it lies."""
     from pathlib import Path
 
@@ -94,10 +90,10 @@ def ingest_target(
     from datum.datasets.remote import ingest_uri
     from datum.datasets.working_copy import ingest_dataset
 
-    with failing_with_status(store_endpoint):
-        settings = load_settings(profile, overrides).datasets
+    with failing_with_status(installation):
+        settings = load_settings(installation["profile"], overrides).datasets
         if not workspace:
-            return ingest_uri("cityscapes", root, datasets, scratch(), settings=settings)
+            return ingest_uri("cityscapes", root, installation["datasets"], scratch(), settings=settings)
         output = Path(workspace) / "datasets" / "target"
         ingest_dataset("cityscapes", Path(root) if root else None, output, settings=settings)
         return str(output)
@@ -109,7 +105,7 @@ def select_one_shot(
     seeds: list[int],
     position: int,
     named: list[str],
-    store_endpoint: str,
+    installation: dict,
     workspace: str,
     one_shot: dsl.Output[dsl.Artifact],
 ):
@@ -122,7 +118,8 @@ def select_one_shot(
 
     # Numbers in lists arrive as floats.
     numbers = [int(seed) for seed in seeds]
-    with task(one_shot.path, workspace, f"seed-{numbers[position]}/one_shot.png", store_endpoint) as output:
+    place = f"seed-{numbers[position]}/one_shot.png"
+    with task(one_shot.path, workspace, place, installation=installation) as output:
         image = one_shot_image(target, numbers, position, named, scratch())
         # A copy, not a link: the output folder shares nothing with the user's files.
         with replacing(output) as temporary:

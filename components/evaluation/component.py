@@ -17,10 +17,9 @@ def evaluate(
     run_name: str,
     source: str,
     title: str,
-    store_endpoint: str,
+    installation: dict,
     image: str,
     workspace: str,
-    profile: str,
     overrides: list[str],
     metrics: dsl.Output[dsl.Metrics],
     run: dsl.Output[dsl.Artifact],
@@ -34,20 +33,20 @@ def evaluate(
 
     # A report on drawn scenes must not read as one on the benchmark.
     data = title or ("" if source else "Drawn street scenes")
-    with task(run.path, workspace, run_name, store_endpoint, image=image) as output:
+    with task(run.path, workspace, run_name, installation=installation, image=image) as output:
         miou = evaluate_seed_run(
             output=output,
             segmentor=located(segmentor.path),
             one_shot=located(one_shot.path),
             generated=located(generated.path) if generated else None,
             dataset=fetch_validation(dataset, scratch()),
-            settings=load_settings(profile, overrides).evaluation,
+            settings=load_settings(installation["profile"], overrides).evaluation,
             description={
                 "seed": seed,
                 "benchmark": benchmark,
                 "method": method,
                 "encoder": encoder,
-                "profile": profile,
+                "profile": installation["profile"],
                 **({"data": data} if data else {}),
             },
         )

@@ -13,12 +13,10 @@ def generate(
     shards: int,
     variant: list[str],
     run_name: str,
-    state: str,
     resume_from: str,
-    store_endpoint: str,
+    installation: dict,
     image: str,
     workspace: str,
-    profile: str,
     overrides: list[str],
     generated: dsl.Output[dsl.Dataset],
 ):
@@ -28,14 +26,15 @@ def generate(
     from datum.generation.generate import generate
 
     name = "generated" if shards == 1 else f"shards/{shard}-of-{shards}"
-    with task(generated.path, workspace, f"{run_name}/{name}", store_endpoint, image=image) as output:
+    place = f"{run_name}/{name}"
+    with task(generated.path, workspace, place, installation=installation, image=image) as output:
         generate(
             model=located(personalized.path),
             output=output,
-            settings=load_settings(profile, [*overrides, *variant]).generation,
+            settings=load_settings(installation["profile"], [*overrides, *variant]).generation,
             seed=seed,
             shard=(shard, shards),
-            state_uri=own_state(state, resume_from),
+            state_uri=own_state(installation["state"], resume_from),
         )
 
 

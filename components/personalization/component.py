@@ -10,12 +10,10 @@ def personalize(
     one_shot: dsl.Input[dsl.Artifact],
     seed: int,
     base_model: str,
-    state: str,
     resume_from: str,
-    store_endpoint: str,
+    installation: dict,
     image: str,
     workspace: str,
-    profile: str,
     overrides: list[str],
     personalized: dsl.Output[dsl.Model],
 ):
@@ -25,16 +23,38 @@ def personalize(
     from datum.personalization.personalize import personalize
     from datum.transfer import fetch
 
-    with task(
-        personalized.path, workspace, f"seed-{seed}/personalized", store_endpoint, image=image
-    ) as output:
+    place = f"seed-{seed}/personalized"
+    with task(personalized.path, workspace, place, installation=installation, image=image) as output:
         if base_model.startswith("s3://"):
             base_model = str(fetch(base_model, scratch()))
         chosen = [f"personalization.base_model={base_model}"] if base_model else []
         personalize(
             image=located(one_shot.path),
             output=output,
-            settings=load_settings(profile, [*overrides, *chosen]).personalization,
+            settings=load_settings(installation["profile"], [*overrides, *chosen]).personalization,
             seed=seed,
-            state_uri=own_state(state, resume_from),
+            state_uri=own_state(installation["state"], resume_from),
         )
+
+
+@dsl.component(base_image=IMAGES["personalization"], install_kfp_package=False)
+def check_node(
+    base_model: str,
+    gpu_count: int,
+    installation: dict,
+    overrides: list[str],
+    findings: dsl.Output[dsl.Markdown],
+):
+    """Looks at a node as the trainings will find it: its GPU, its disks, and the way to the base model."""
+    from pathlib import Path
+
+    from components.inside import compute_on_gpu, find_model, look, rows_of_disk, show_rows
+    from components.task import failing_with_status, scratch
+
+    with failing_with_status(installation):
+        rows = [look("GPU", lambda: compute_on_gpu(gpu_count)), *rows_of_disk([scratch(), Path("/tmp")])]
+        if base_model != "none":
+            rows.append(
+                look("base model", lambda: find_model(base_model, installation["profile"], overrides))
+            )
+        show_rows(rows, Path(findings.path))

@@ -9,10 +9,8 @@ from components.images import IMAGES
 def report(
     run_1: dsl.Input[dsl.Artifact],
     baselines: list[str],
-    reports: str,
-    state: str,
     resume_from: str,
-    store_endpoint: str,
+    installation: dict,
     image: str,
     workspace: str,
     page: dsl.Output[dsl.HTML],
@@ -42,11 +40,11 @@ def report(
     for name, run in zip(baselines, given):
         groups.setdefault(name, []).append(located(run.path))
     folder = Path(page.path).with_name("report")
-    with task(str(folder), workspace, "report", store_endpoint, image=image) as output:
+    with task(str(folder), workspace, "report", installation=installation, image=image) as output:
         report(runs=groups.pop(""), output=output, baselines=groups)
         if not workspace:
-            publish_report(output, reports)
-            remove_state(state, resume_from)
+            publish_report(output, installation["reports"])
+            remove_state(installation["state"], resume_from)
     made = located(str(folder))
     place(made / "report.html", Path(page.path))
     place(made / "report.json", Path(summary.path))

@@ -1,13 +1,15 @@
 """The values that a run's parameters get: from the settings of the installation, and from `--param`."""
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from components.installation import Installation, require_installation, require_plain
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError
 from datum.values import did_you_mean
-from pipelines.form_defaults import form_values
+from pipelines.form_defaults import INSTALLATION, FormDefaults, form_values
 
 TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
     "NUMBER_INTEGER": ((int,), "a whole number"),
@@ -23,8 +25,9 @@ STRING."""
 def run_arguments(settings: ClusterSettings, spec: Mapping[str, Any], given: Iterable[str]) -> dict[str, Any]:
     """Values of the parameters of the pipeline `spec`, as KFP's runtime_config takes them.
 
-    The settings fill them as they fill the form; `given` are NAME=VALUE texts and go before them. Raises
-    `InputError` for a parameter that the pipeline does not have and for a value of the wrong type.
+    The settings fill them as they fill the form; `given` are NAME=VALUE texts and go before them, of the
+    installation's JSON key by key. Raises `InputError` for a parameter that the pipeline does not have and
+    for a value of the wrong type.
     """
     types = parameter_types(spec)
     values = {name: value for name, value in form_values(settings).items() if name in types}
@@ -33,10 +36,25 @@ def run_arguments(settings: ClusterSettings, spec: Mapping[str, Any], given: Ite
         if not separator:
             raise InputError(f"--param {text}: found no =, expected NAME=VALUE")
         if name not in types:
-            hint = did_you_mean(name, sorted(types), "it has")
-            raise InputError(f"--param {text}: the pipeline has no parameter {name}; {hint}")
-        values[name] = _parse(value, types[name], f"--param {text}")
+            raise InputError(
+                f"--param {text}: the pipeline has no parameter {name}; {_remedy(name, value, types)}"
+            )
+        parsed = _parse(value, types[name], f"--param {text}")
+        values[name] = values[name] | parsed if name == INSTALLATION else parsed
+    for name, value in values.items():
+        require_plain(name, value)
+    if INSTALLATION in values:
+        require_installation(INSTALLATION, values[INSTALLATION])
     return values
+
+
+def _remedy(name: str, value: str, types: Iterable[str]) -> str:
+    """How what was meant by the parameter `name` is given instead."""
+    if name in Installation().as_json():
+        return f"it is a key of one: --param '{INSTALLATION}={json.dumps({name: value})}'"
+    if name in {field.name for field in dataclasses.fields(FormDefaults)} and f"data_{name}" not in types:
+        return f"it is compiled in: datum upload --set {name}={value}"
+    return did_you_mean(name, sorted(types), "it has")
 
 
 def parameter_types(spec: Mapping[str, Any]) -> dict[str, str]:

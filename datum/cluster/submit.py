@@ -8,7 +8,7 @@ from typing import Any
 
 from datum.cluster.client import Kfp, UnansweredError, name_filter
 from datum.cluster.published import require_fetchable
-from datum.cluster.run_arguments import parameter_types, run_arguments, without_cache
+from datum.cluster.run_arguments import pipeline_spec, run_arguments, without_cache
 from datum.cluster.settings import ClusterSettings
 from datum.cluster.upload import latest_version
 from datum.cluster.watch import finish
@@ -40,7 +40,8 @@ def submit(
     version = latest_version(kfp, pipeline)
     values = run_arguments(settings, version.pipeline_spec, parameters)
     if output:
-        if "reports" not in parameter_types(version.pipeline_spec):
+        tasks = pipeline_spec(version.pipeline_spec)["root"]["dag"]["tasks"].values()
+        if not any(task["taskInfo"]["name"] == "report" for task in tasks):
             raise InputError(f"--output: {pipeline} writes no report; leave out --output")
         require_fetchable(settings, output)
     name = name or f"{pipeline} {datetime.now():%Y-%m-%d %H:%M:%S}"

@@ -33,7 +33,6 @@ def upload(settings: ClusterSettings, images: Path | None) -> None:
     cluster = Cluster(
         images=read_images(file) if images or file.exists() else named,
         data_volume=settings.data_volume,
-        profile=settings.profile,
         form=settings,
         sets_run_as_non_root=kfp.version is None or kfp.version >= NON_ROOT_VERSION,
     )
@@ -84,23 +83,33 @@ def latest_version(kfp: Kfp, name: str) -> Any:
 
 def _upload_pipeline(kfp: Kfp, file: Path) -> tuple[str, ...]:
     """A row of the table: the name of the pipeline, its version, whether that is new, its page."""
-    name = kfp_name(file.stem)
-    pipeline = find_pipeline(kfp, name) or _create_pipeline(kfp, name)
-    version, state = _upload_version(kfp, pipeline.pipeline_id, file)
+    name, description = kfp_name(file.stem), _description(file)
+    pipeline = find_pipeline(kfp, name) or _create_pipeline(kfp, name, description)
+    version, state = _upload_version(kfp, pipeline.pipeline_id, file, description)
     page = kfp.page(f"pipelines/details/{pipeline.pipeline_id}/version/{version.pipeline_version_id}")
     return name, version.display_name, state, page
 
 
-def _create_pipeline(kfp: Kfp, name: str) -> Any:
+def _description(file: Path) -> str:
+    """What a compiled pipeline says of itself: a sentence, and the table of its form's fields."""
+    import yaml
+
+    (specification, *_) = yaml.load_all(file.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    return str(specification["pipelineInfo"]["description"])
+
+
+def _create_pipeline(kfp: Kfp, name: str, description: str) -> Any:
     import kfp_server_api as api
 
-    pipeline = api.V2beta1Pipeline(name=name, display_name=name, **kfp.namespace)
+    # The UI's list of pipelines has one line for it.
+    summary = description.partition("\n")[0]
+    pipeline = api.V2beta1Pipeline(name=name, display_name=name, description=summary, **kfp.namespace)
     return kfp.create(
         kfp.pipelines.create_pipeline, lambda: find_pipeline(kfp, name), unique=True, pipeline=pipeline
     )
 
 
-def _upload_version(kfp: Kfp, pipeline_id: str, file: Path) -> tuple[Any, str]:
+def _upload_version(kfp: Kfp, pipeline_id: str, file: Path, description: str) -> tuple[Any, str]:
     """The version that holds `file`, and whether it was uploaded now."""
     content = f"{__version__}-{sha256(file)[:12]}"
     latest = _latest_version(kfp, pipeline_id)
@@ -118,6 +127,7 @@ def _upload_version(kfp: Kfp, pipeline_id: str, file: Path) -> tuple[Any, str]:
         uploadfile=str(file),
         name=name,
         pipelineid=pipeline_id,
+        description=description,
     )
     return version, "uploaded"
 

@@ -26,9 +26,6 @@ from datum.store import local_path, open_store
 from datum.telemetry import log
 from datum.transfer import content_digest, fetch, is_published, publish, read_index, remote_files
 
-WORKERS = min(4, DEFAULT_WORKERS)
-"""Processes that convert labels: a node may have many more processors than the task asked for."""
-
 _VALIDATION = (f"{CITYSCAPES.images}/val/", f"{CITYSCAPES.labels}/val/")
 _TARGET = (f"{TRAIN_IMAGES}/", *_VALIDATION)
 """Folders of the target that are fetched; the labels of the training split never are."""
@@ -74,7 +71,9 @@ def ingest_uri(
         return known
     copy = fetch(uri, scratch, only=folders) if uri else None
     try:
-        ingest_dataset(dataset, copy, output, settings=settings, workers=WORKERS, recorded_root=Path())
+        ingest_dataset(
+            dataset, copy, output, settings=settings, workers=DEFAULT_WORKERS, recorded_root=Path()
+        )
     except InputError as error:
         # Files are named by where the user keeps them.
         raise InputError(str(error).replace(str(copy), uri) if copy else str(error)) from None

@@ -197,6 +197,7 @@ def _upload_version(state: KfpApi, request: Any) -> Any:
         pipeline_version_id=str(uuid.uuid4()),
         name=name,
         display_name=name,
+        description=request.query.get("description"),
         created_at=state.now(),
         pipeline_spec=spec,
     )

@@ -46,7 +46,7 @@ def creations(api: KfpApi) -> int:
 def test_a_schedule_repeats_the_reproduction_one_at_a_time(
     uploaded: Cluster, every: str, cron: str, words: str
 ) -> None:
-    ended = uploaded.datum("schedule", every, "--param", "title=Weekly", "--set", "source=s3://data/gta")
+    ended = uploaded.datum("schedule", every, "--param", "data_title=Weekly", "--set", "source=s3://data/gta")
     recurring = only(uploaded.api)
     page = f"{uploaded.url}/#/recurringrun/details/{recurring.recurring_run_id}"
     first, second = ended.out.splitlines()
@@ -59,7 +59,7 @@ def test_a_schedule_repeats_the_reproduction_one_at_a_time(
     assert (recurring.mode, recurring.no_catchup, int(recurring.max_concurrency)) == ("ENABLE", True, 1)
     assert recurring.service_account == "datum-runner"
     parameters = recurring.runtime_config.parameters
-    assert (parameters["title"], parameters["source"]) == ("Weekly", "s3://data/gta")
+    assert (parameters["data_title"], parameters["data_source"]) == ("Weekly", "s3://data/gta")
 
 
 def test_a_schedule_takes_no_result_from_the_cache(uploaded: Cluster) -> None:
@@ -225,7 +225,7 @@ def test_nothing_scheduled_is_no_error(cluster: Cluster) -> None:
         (("pause", "absent"), "absent: no such schedule, found none; see `datum schedule list`"),
         (("hourly",), "schedule: found 'hourly', expected nightly, weekly, monthly or a cron"),
         (("0 3 * * 1",), "5 fields"),
-        (("weekly", "--param", "titel=x"), "did you mean title?"),
+        (("weekly", "--param", "data_titel=x"), "did you mean data_title?"),
     ],
 )
 def test_wrong_arguments_change_nothing(uploaded: Cluster, arguments: tuple[str, ...], said: str) -> None:

@@ -18,6 +18,7 @@ from kfp_server_api import V2beta1Run
 
 from datum.cluster import watch
 from datum.cluster.run_arguments import pipeline_spec
+from datum.cluster.settings import ClusterSettings
 from datum.store import Access, open_store
 from tests.cluster.conftest import Cluster
 from tests.cluster.kfp_api import KfpApi, node, show_nodes
@@ -59,9 +60,8 @@ def fail(api: KfpApi, name: str) -> Callable[[V2beta1Run], None]:
 def test_a_run_is_filled_from_the_settings(uploaded: Cluster, tmp_path: Path) -> None:
     settings = tmp_path / "settings.env"
     settings.write_text(
-        "SOURCE=s3://data/gta\nTARGET=s3://data/cityscapes\nGPU_COUNT=2\nPIPELINE_ROOT=minio://b/root\n"
-        'NODE_SELECTOR={"pool": "gpu"}\nTOLERATIONS=[{"key": "gpu"}]\n'
-        "EXPERIMENT=lab\nSERVICE_ACCOUNT=runner\n"
+        "SOURCE=s3://data/gta\nTARGET=s3://data/cityscapes\nPIPELINE_ROOT=minio://b/root\n"
+        "STATE=s3://data/state\nEXPERIMENT=lab\nSERVICE_ACCOUNT=runner\n"
     )
     ended = uploaded.datum("submit", "--settings", str(settings), "--name", "first")
     assert ended.status == 0
@@ -72,12 +72,8 @@ def test_a_run_is_filled_from_the_settings(uploaded: Cluster, tmp_path: Path) ->
     assert (experiment.display_name, run.experiment_id) == ("lab", experiment.experiment_id)
     assert run.runtime_config.pipeline_root == "minio://b/root"
     given = run.runtime_config.parameters
-    assert (given["source"], given["target"], given["gpu_count"]) == (
-        "s3://data/gta",
-        "s3://data/cityscapes",
-        "2",
-    )
-    assert given["node_selector"] == {"pool": "gpu"} and given["tolerations"] == [{"key": "gpu"}]
+    assert (given["data_source"], given["data_target"]) == ("s3://data/gta", "s3://data/cityscapes")
+    assert given["run_installation"]["state"] == "s3://data/state"
     assert "namespace" not in given and "schedule" not in given
 
 
@@ -93,32 +89,60 @@ def test_every_pipeline_can_be_submitted(uploaded: Cluster, name: str) -> None:
 def test_parameters_are_read_by_their_types(uploaded: Cluster) -> None:
     ended = uploaded.datum(
         "submit",
-        *("--param", 'overrides=["adaptation.iterations=10"]'),
-        *("--param", 'node_selector={"a": "b"}'),
-        *("--param", "title=a = b"),
-        *("--param", "source="),
+        *("--param", 'run_overrides=["adaptation.iterations=10"]'),
+        *("--param", 'run_installation={"state": "s3://b/state"}'),
+        *("--param", "data_title=a = b"),
+        *("--param", "data_source="),
     )
     assert ended.status == 0
     given = only_run(uploaded.api).runtime_config.parameters
-    assert given["overrides"] == ["adaptation.iterations=10"] and given["node_selector"] == {"a": "b"}
-    assert (given["title"], given["source"]) == ("a = b", "")
+    assert given["run_overrides"] == ["adaptation.iterations=10"]
+    # Key by key: the others are the settings'.
+    installation = {**ClusterSettings().as_json(), "state": "s3://b/state"}
+    assert given["run_installation"] == installation
+    assert (given["data_title"], given["data_source"]) == ("a = b", "")
 
 
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("titel=x", "no parameter titel; did you mean title?"),
-        ("xyzzy=x", "no parameter xyzzy; it has adaptation_image, base_model"),
-        ("title", "found no =, expected NAME=VALUE"),
-        ("overrides=a", "found 'a', expected a JSON list"),
-        ('overrides={"a": 1}', "expected a JSON list"),
-        ("node_selector=[]", "expected a JSON object"),
+        ("data_titel=x", "no parameter data_titel; did you mean data_title?"),
+        ("xyzzy=x", "no parameter xyzzy; it has data_benchmark, data_one_shots"),
+        ("state=s3://b", """it is a key of one: --param 'run_installation={"state": "s3://b"}'"""),
+        ("gpu_count=0", "it is compiled in: datum upload --set gpu_count=0"),
+        ("data_title", "found no =, expected NAME=VALUE"),
+        ("run_overrides=a", "found 'a', expected a JSON list"),
+        ('run_overrides={"a": 1}', "expected a JSON list"),
+        ("run_installation=[]", "expected a JSON object"),
     ],
 )
 def test_a_wrong_parameter_starts_nothing(uploaded: Cluster, text: str, said: str) -> None:
     ended = uploaded.datum("submit", "--param", text)
     assert ended.status == 2
     assert ended.err.startswith(f"datum: --param {text}: ") and said in ended.err
+    assert uploaded.api.posts() == []
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        (
+            'run_installation={"stat": "s3://b"}',
+            "found the key 'stat'; did you mean state?",
+        ),
+        ('run_installation={"state": 1}', "run_installation: found state=1, expected a text"),
+        ('run_installation={"profile": "huge"}', "found profile='huge', expected demo or paper"),
+        ("data_title={{workflow.name}}", "data_title: found '{{workflow.name}}', where Argo takes {{"),
+        ('run_overrides=["a={{=1}}"]', "run_overrides: found 'a={{=1}}', where Argo takes {{"),
+        ('run_installation={"state": "s3://{{x}}"}', "run_installation: found 's3://{{x}}', where Argo"),
+    ],
+)
+@pytest.mark.parametrize("command", [("submit",), ("schedule", "weekly")])
+def test_what_no_task_could_take_starts_nothing(
+    uploaded: Cluster, command: tuple[str, ...], text: str, said: str
+) -> None:
+    ended = uploaded.datum(*command, "--param", text)
+    assert ended.status == 2 and said in ended.err and len(ended.err.splitlines()) == 1
     assert uploaded.api.posts() == []
 
 

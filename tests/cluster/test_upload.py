@@ -9,7 +9,7 @@ import pytest
 from kfp_server_api import V2beta1Pipeline, V2beta1PipelineVersion
 
 from datum import __version__
-from datum.cluster.run_arguments import pipeline_spec
+from datum.cluster.run_arguments import parameter_types, pipeline_spec
 from tests.cluster.conftest import Cluster, write_images
 from tests.cluster.kfp_api import KfpApi
 
@@ -65,8 +65,28 @@ def test_the_settings_name_the_images_and_fill_the_form(cluster: Cluster) -> Non
     assert cluster.datum("upload", *registry, "--set", "source=s3://data/gta").status == 0
     (version,) = versions_of(cluster.api, "datum-reproduction")
     form = pipeline_spec(version.pipeline_spec)["root"]["inputDefinitions"]["parameters"]
-    assert form["adaptation_image"]["defaultValue"] == "registry.example.org/team/datum-adaptation:1.2"
-    assert form["source"]["defaultValue"] == "s3://data/gta"
+    assert '"registry.example.org/team/datum-adaptation:1.2"' in json.dumps(version.pipeline_spec)
+    assert form["data_source"]["defaultValue"] == "s3://data/gta"
+
+
+def test_the_ui_shows_what_a_pipeline_is_and_the_table_of_its_fields(
+    first_upload: tuple[KfpApi, str],
+) -> None:
+    api, _ = first_upload
+    for pipeline in api.pipelines.values():
+        # The list of pipelines has one line for it.
+        assert len(pipeline.description) > 20 and "\n" not in pipeline.description
+        (version,) = versions_of(api, pipeline.name)
+        summary, _, *table = version.description.splitlines()
+        assert summary == pipeline.description and table[1] == "|---|---|"
+        fields = [row.split("|")[1].strip() for row in table[2:]]
+        assert fields == sorted(parameter_types(version.pipeline_spec))
+
+
+def test_a_second_gpu_that_would_be_idle_is_refused(cluster: Cluster) -> None:
+    ended = cluster.datum("upload", "--set", "gpu_count=2")
+    assert ended.status == 2 and "gpu_count=2: a task computes on one GPU" in ended.err
+    assert cluster.api.posts() == []
 
 
 def test_kfp_2_15_gets_pipelines_that_it_takes(cluster: Cluster, first_upload: tuple[KfpApi, str]) -> None:

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from components.check import check_parameters
+from components.installation import on_one_machine
 from datum.errors import InputError
 from datum.store import open_store
-
-DIGEST = f"r/datum-adaptation@sha256:{'0' * 64}"
 
 
 def check(**changes: Any) -> None:
@@ -17,7 +16,6 @@ def check(**changes: Any) -> None:
         "benchmark": "gta-to-cityscapes",
         "method": "daformer",
         "encoder": "mit-b5",
-        "profile": "paper",
         "overrides": [],
         "variants": [],
         "seeds": [1, 2, 3],
@@ -27,11 +25,12 @@ def check(**changes: Any) -> None:
         "base_model": "",
         "pretrained_encoder": "s3://data/mit_b5.pth",
         "inputs": [],
-        "places": [],
         "resume_from": "",
-        "images": [DIGEST],
+        "title": "",
     }
-    check_parameters(**{**parameters, **changes})
+    installation = on_one_machine("paper")
+    installation |= {name: changes.pop(name) for name in list(changes) if name in installation}
+    check_parameters(installation=installation, **{**parameters, **changes})
 
 
 def test_the_defaults_of_both_profiles_are_accepted() -> None:
@@ -46,7 +45,10 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
         ({"benchmark": "kitti"}, "run.benchmark: found 'kitti', expected one of gta-to-cityscapes"),
         ({"method": "magic"}, "run.method: found 'magic'"),
         ({"encoder": "vgg"}, "run.encoder: found 'vgg'"),
-        ({"profile": "huge"}, "unknown profile"),
+        ({"profile": "huge"}, "run_installation: found profile='huge', expected demo or paper"),
+        ({"state": 1}, "run_installation: found state=1, expected a text"),
+        ({"title": "{{workflow.name}}"}, "where Argo takes {{ for a template"),
+        ({"overrides": ["generation.count={{=1}}"]}, "where Argo takes {{ for a template"),
         ({"overrides": ["generation.cuont=3"]}, "did you mean count"),
         ({"variants": ["generation.checkpoint_step=300"]}, "personalization writes no such checkpoint"),
         ({"overrides": ["generation.checkpoint_step=7"]}, "personalization writes no such checkpoint"),
@@ -64,14 +66,10 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
         ({"source": "s3://data/gta#"}, "s3://data/gta#: has a ? or # in it"),
         ({"target": "s3://data/x/../y"}, "has . or .."),
         ({"base_model": "s3://models/a?b"}, "has a ? or # in it"),
-        ({"places": ["s3://bucket/a//b"]}, "an empty part"),
+        ({"state": "s3://bucket/a//b"}, "an empty part"),
         ({"inputs": ["http://host/mit_b5.pth"]}, "unknown scheme http://"),
-        (
-            {"images": [DIGEST, "r/datum-generation:latest"]},
-            "image r/datum-generation:latest: expected name@",
-        ),
         ({"inputs": ["/nowhere/mit_b5.pth"]}, "/nowhere/mit_b5.pth: not there"),
-        ({"places": ["ftp://host/state"]}, "unknown scheme ftp://"),
+        ({"reports": "ftp://host/reports"}, "unknown scheme ftp://"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
@@ -89,7 +87,7 @@ def test_a_wrong_secret_is_found_before_the_first_stage_needs_it(
 ) -> None:
     (tmp_path / "mit_b5.pth").write_bytes(b"weights")
     open_store(f"s3://{s3_bucket}/weights").put(tmp_path / "mit_b5.pth", "mit_b5.pth")
-    given = {"places": [f"s3://{s3_bucket}/state"], "inputs": [f"s3://{s3_bucket}/weights/mit_b5.pth"]}
+    given = {"inputs": [f"s3://{s3_bucket}/weights/mit_b5.pth"]}
     check(**given)
     with pytest.raises(InputError, match=r"b0\.pth: not there"):
         check(inputs=[f"s3://{s3_bucket}/weights/mit_b0.pth"])

@@ -14,7 +14,8 @@ from components.datasets.component import check_parameters, ingest_source, inges
 from components.evaluation.component import evaluate
 from components.generation.component import generate, merge_shards
 from components.images import IMAGES, STAGES
-from components.personalization.component import personalize
+from components.installation import on_one_machine
+from components.personalization.component import check_node, personalize
 from components.reporting.component import report
 from components.task import RUN_ID, STATUS_FILE, located
 from datum.diffusion.base_model import base_model_path
@@ -40,8 +41,7 @@ OVERRIDES = [
 ]
 BENCHMARK = "gta-to-cityscapes"
 IMAGE = "registry.example.org/datum@sha256:01"
-NO_STORE = {"store_endpoint": ""}
-NO_STATE = {"state": "", "resume_from": "", **NO_STORE}
+INSTALLATION = on_one_machine("demo")
 
 
 class Chain:
@@ -49,7 +49,11 @@ class Chain:
 
     def __init__(self, root: Path) -> None:
         self.workspace, self._artifacts, self._count = root / "workspace", root / "artifacts", 0
-        self.settings = {"workspace": str(self.workspace), "profile": "demo", "overrides": OVERRIDES}
+        self.settings = {
+            "workspace": str(self.workspace),
+            "installation": INSTALLATION,
+            "overrides": OVERRIDES,
+        }
         self.training = {
             **self.settings,
             "image": IMAGE,
@@ -71,7 +75,7 @@ class Chain:
             validation=str(self.workspace / "datasets" / "target"),
             pretrained_encoder="",
             segmentor=segmentor,
-            **NO_STATE,
+            resume_from="",
             **shared,
             **images,
         )
@@ -83,7 +87,6 @@ class Chain:
             title="",
             metrics=metrics,
             run=run,
-            **NO_STORE,
             **shared,
             **{"one_shot": one_shot, **images},
         )
@@ -94,7 +97,7 @@ class Chain:
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     """Both data sets, drawn."""
     chain = Chain(tmp_path_factory.mktemp("chain"))
-    shared = {"root": "", "datasets": "", **NO_STORE, **chain.settings}
+    shared = {"root": "", **chain.settings}
     source = ingest_source.python_func(benchmark=BENCHMARK, **shared)
     target = ingest_target.python_func(**shared)
     assert (source, target) == tuple(
@@ -117,7 +120,7 @@ def select(chain: Chain, position: int) -> Any:
         named=[],
         workspace=str(chain.workspace),
         one_shot=artifact,
-        **NO_STORE,
+        installation=INSTALLATION,
     )
     return artifact
 
@@ -137,7 +140,7 @@ def generated(chain: Chain) -> Any:
             variant=[],
             run_name="seed-5",
             generated=shard,
-            **NO_STATE,
+            resume_from="",
             **chain.settings,
         )
     merged = chain.artifact("generated", dsl.Dataset)
@@ -157,20 +160,18 @@ def run(chain: Chain, one_shot: Any, generated: Any) -> Any:
     return chain.seed_run("seed-5", "daformer", one_shot, {"generated": generated})
 
 
-def reported(
-    folder: Path, runs: dict[str, Any], *, workspace: str, reports: str = "", state: str = ""
-) -> tuple[Path, Path, Path]:
+def reported(folder: Path, runs: dict[str, Any], *, workspace: str, **places: str) -> tuple[Path, Path, Path]:
     """Page, summary and median checkpoint of `runs`: the baseline that each is, or nothing -> its folder."""
     page, summary, median = (dsl.Artifact(uri=str(folder / name)) for name in ("page", "json", "median"))
     report.python_func(
         image=IMAGE,
         baselines=list(runs),
-        reports=reports,
         workspace=workspace,
+        resume_from="",
+        installation={**INSTALLATION, **places},
         page=page,
         summary=summary,
         median_checkpoint=median,
-        **{**NO_STATE, "state": state},
         **{f"run_{number}": run for number, run in enumerate(runs.values(), start=1)},
     )
     return located(page.path), located(summary.path), located(median.path)
@@ -277,7 +278,7 @@ def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status
             seed=5,
             base_model="",
             personalized=dsl.Model(uri=str(tmp_path / "personalized")),
-            **NO_STATE,
+            resume_from="",
             **chain.settings,
         )
     assert end.value.code == 2
@@ -290,6 +291,7 @@ def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status
     "component",
     [
         check_parameters,
+        check_node,
         ingest_source,
         ingest_target,
         select_one_shot,

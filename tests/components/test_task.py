@@ -1,14 +1,19 @@
 """What a task leaves behind: its output's place, and its exit status."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from kfp import dsl
 
 from components.task import RUNNER, STATUS_FILE, STOP, failing_with_status, located, task
 from datum.errors import InputError, TemporaryFaultError
+from datum.patience import PATIENCE
 
 
 @pytest.fixture
@@ -89,3 +94,86 @@ def test_a_task_ends_with_the_run_that_it_belongs_to(tmp_path: Path) -> None:
                 runner.kill()
                 runner.wait()
                 assert process.wait(10) == status
+
+
+@dsl.component(base_image="none", install_kfp_package=False)
+def fails_at_first(tries: str, fault: str) -> str:
+    """Fails twice as `fault` says, with a process of its own still at work, and then does not."""
+    import multiprocessing
+    import os
+    import time
+    from pathlib import Path
+
+    from components.task import failing_with_status
+    from datum import errors
+
+    with failing_with_status(), Path(tries).open("a+") as file:
+        file.write(f"{os.getpid()}\n")
+        file.seek(0)
+        if len(file.readlines()) < 3:
+            fork = multiprocessing.get_context("fork")
+            at_work = fork.Event()
+            fork.Process(target=lambda: (at_work.set(), time.sleep(60)), daemon=True).start()
+            at_work.wait()
+            raise getattr(errors, fault)("store out of reach")
+    return "done"
+
+
+def started(
+    tmp_path: Path, fault: str = "TemporaryFaultError", patience: str | None = "600"
+) -> subprocess.Popen[str]:
+    """A task at work, by the command that KFP starts in a pod."""
+    container = fails_at_first.component_spec.implementation.container
+    place = "{{$}}"
+    inputs = {"parameterValues": {"tries": str(tmp_path / "tries"), "fault": fault}}
+    outputs = {"parameters": {"Output": {"outputFile": str(tmp_path / "Output")}}}
+    given = json.dumps(
+        {"inputs": inputs, "outputs": {**outputs, "outputFile": str(tmp_path / "executor.json")}}
+    )
+    words = [*container.command, *(given if word == place else word for word in container.args)]
+    environment = {key: value for key, value in os.environ.items() if key != PATIENCE}
+    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONSAFEPATH": "1"}
+    if patience:
+        environment[PATIENCE] = patience
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(words, env=environment, text=True, **pipes)
+
+
+def test_a_task_begins_again_after_a_fault_that_passes_and_says_each_try(tmp_path: Path) -> None:
+    process = started(tmp_path)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert json.loads((tmp_path / "executor.json").read_text())["parameterValues"] == {"Output": "done"}
+    lines = [line for line in said.splitlines() if "store out of reach" in line]
+    assert [line.partition(" (for")[0] for line in lines] == [
+        "store out of reach; try 1 of this task, again in 2s",
+        "store out of reach; try 2 of this task, again in 4s",
+    ]
+    # The launcher waits for this process: it stays the same one.
+    assert len(set((tmp_path / "tries").read_text().split())) == 1
+
+
+@pytest.mark.parametrize(
+    "fault, patience, status",
+    [("InputError", "600", 2), ("TemporaryFaultError", None, 75), ("TemporaryFaultError", "0.01", 75)],
+)
+def test_a_task_ends_at_once_where_waiting_is_in_vain_or_not_asked_for(
+    fault: str, patience: str | None, status: int, tmp_path: Path
+) -> None:
+    process = started(tmp_path, fault, patience)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == status, said
+    assert len((tmp_path / "tries").read_text().split()) == 1 and "again in" not in said
+
+
+def test_a_task_that_is_about_to_begin_again_stops_at_once_when_asked_to(tmp_path: Path) -> None:
+    process = started(tmp_path)
+    assert process.stdout
+    for line in process.stdout:
+        if "try 2 of this task" in line:
+            break
+    began = time.monotonic()
+    os.kill(int((tmp_path / "tries").read_text().split()[0]), signal.SIGTERM)
+    said = process.stdout.read()
+    assert process.wait(10) == 75 and "stopped; the same command goes on" in said
+    assert time.monotonic() - began < 2

@@ -1,6 +1,7 @@
 """The compiled pipelines: their golden files, and the shape of the DAGs."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from kfp import compiler
 
 from components.images import STAGES
 from datum.cluster.settings import load_cluster_settings
+from datum.errors import InputError
 from pipelines.ablation import ablation, variants
 from pipelines.baselines import baselines
 from pipelines.compile import compile_all
+from pipelines.form_defaults import FormDefaults
 from pipelines.reproduction import reproduction
 from pipelines.resources import Cluster
 
@@ -160,26 +163,61 @@ def test_the_command_compiles_with_recorded_images_and_refuses_a_file_that_names
     assert run({stage: f"r/{stage}@sha256:{'0' * 64}" for stage in STAGES}).returncode == 0
     text = (tmp_path / "out" / "reproduction.yaml").read_text(encoding="utf-8")
     specification, platform = yaml.safe_load_all(text)
-    parameters = specification["root"]["inputDefinitions"]["parameters"]
-    assert parameters["adaptation_image"]["defaultValue"] == f"r/adaptation@sha256:{'0' * 64}"
-    assert (parameters["profile"]["defaultValue"], parameters["gpu_count"]["defaultValue"]) == ("demo", "0")
+    form = specification["root"]["inputDefinitions"]["parameters"]
+    assert form["run_installation"]["defaultValue"]["profile"] == "demo"
+    adapt = specification["deploymentSpec"]["executors"]["exec-adapt"]["container"]
+    assert adapt["image"] == f"r/adaptation@sha256:{'0' * 64}" and "accelerator" not in adapt["resources"]
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert executors["exec-adapt"]["pvcMount"][0]["mountPath"] == "/data"
 
 
 def test_the_form_is_filled_with_what_the_installation_says(tmp_path: Path) -> None:
-    settings = load_cluster_settings(
-        None, ["gpu_count=2", 'node_selector={"gpu": "a"}', "store_secret=mine", "source=s3://b/gta"]
-    )
+    settings = load_cluster_settings(None, ["state=s3://b/state", "store_secret=mine", "source=s3://b/gta"])
     compile_all(tmp_path, Cluster(form=settings))
     for file in tmp_path.iterdir():
-        specification = next(yaml.safe_load_all(file.read_text(encoding="utf-8")))
-        form = specification["root"]["inputDefinitions"]["parameters"]
-        assert form["store_secret"]["defaultValue"] == "mine"
-        assert form["source"]["defaultValue"] == "s3://b/gta"
-        if file.stem != "ingest":
-            assert form["gpu_count"]["defaultValue"] == "2"
-            assert form["node_selector"]["defaultValue"] == {"gpu": "a"}
+        text = file.read_text(encoding="utf-8")
+        form = next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"]
+        assert form["data_source"]["defaultValue"] == "s3://b/gta"
+        assert form["run_installation"]["defaultValue"]["state"] == "s3://b/state"
+        assert "secretName: mine" in text and "mlpipeline-minio-artifact" not in text
+
+
+@pytest.mark.parametrize("name", ["reproduction", "ingest", "ablation", "baselines"])
+def test_the_form_is_at_most_twelve_fields_that_the_alphabet_groups(name: str) -> None:
+    specification = _specification(name)
+    form = list(specification["root"]["inputDefinitions"]["parameters"])
+    assert len(form) <= 12 and form == sorted(form)
+    # As the UI shows them: what the run is of, how it is done, what is particular about it.
+    groups = [field.partition("_")[0] for field in form]
+    assert list(dict.fromkeys(groups)) in (["data", "method", "run"], ["data", "run"])
+    described = specification["pipelineInfo"]["description"]
+    assert [line.split("|")[1].strip() for line in described.splitlines()[4:]] == form
+
+
+def test_compiling_twice_writes_the_same_bytes(tmp_path: Path) -> None:
+    # `datum upload` makes a new version of what differs; a dict's order in kfp's comments depends on a seed.
+    code = "import sys; from pathlib import Path; from kfp import compiler\n"
+    code += "from pipelines.compile import compile_pipeline; from pipelines.ingest import ingest\n"
+    code += "from pipelines.resources import Cluster\n"
+    code += "compile_pipeline(ingest(cluster=Cluster()), Path(sys.argv[1]))"
+    files = [tmp_path / f"{seed}.yaml" for seed in range(3)]
+    for seed, file in enumerate(files):
+        subprocess.run(
+            [sys.executable, "-c", code, str(file)],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            check=True,
+        )
+    assert len({file.read_bytes() for file in files}) == 1
+
+
+def test_the_seeds_of_the_installation_are_compiled_in(tmp_path: Path) -> None:
+    form = FormDefaults(profile="demo", gpu_count=0, seeds=(7, 4))
+    compile_all(tmp_path, Cluster(form=form))
+    for name, seeds in {"reproduction": {"7", "4"}, "baselines": {"7", "4"}, "ablation": {"7"}}.items():
+        found = re.findall(r'name: "?seed (\d+) ', (tmp_path / f"{name}.yaml").read_text(encoding="utf-8"))
+        assert set(found) == seeds
+    with pytest.raises(InputError, match=r"seeds: found \[1, 1\], expected 1 to 3 different seeds"):
+        compile_all(tmp_path, Cluster(form=FormDefaults(seeds=(1, 1))))
 
 
 def test_for_kfp_2_15_no_task_sets_what_that_refuses(tmp_path: Path) -> None:

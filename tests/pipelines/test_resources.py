@@ -1,7 +1,10 @@
 """What every task of every compiled pipeline asks of a cluster."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,17 @@ import yaml
 
 import components
 from components.images import IMAGES, STAGES
-from pipelines.compile import compile_all
+from datum.errors import InputError
+from datum.processors import processors
+from pipelines.compile import compile_all, compile_pipeline
+from pipelines.form_defaults import FormDefaults
+from pipelines.reproduction import reproduction
 from pipelines.resources import PAPER, Cluster
 
 NAMES = ("reproduction", "ingest", "ablation", "baselines")
 DIGESTS = {stage: f"registry.example.org/datum-{stage}@sha256:{'0' * 64}" for stage in STAGES}
-GPU_TASKS = ("personalize", "generate", "adapt", "evaluate")
-UNCACHED = ("check parameters", "ingest source", "ingest target", "report")
+GPU_TASKS = ("node", "personalize", "generate", "adapt", "evaluate")
+UNCACHED = ("check parameters", "check node", "ingest source", "ingest target", "report")
 """Tasks that look at what is outside of their inputs, or leave something there."""
 QUANTITY = re.compile(r"\d+(m|[KMG]i?)?")
 
@@ -32,12 +39,19 @@ class Task:
         self.container = specification["deploymentSpec"]["executors"][label]["container"]
         self.kubernetes = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][label]
         self.inputs = specification["root"]["inputDefinitions"]["parameters"]
-        self.uses_gpu = self.name.rsplit("· ", 1)[-1].split()[0] in GPU_TASKS
+        self.uses_gpu = self.name.rsplit("· ", 1)[-1].removeprefix("check ").split()[0] in GPU_TASKS
 
 
 def tasks_of(folder: Path, name: str) -> list[Task]:
     specification, platform = yaml.safe_load_all((folder / f"{name}.yaml").read_text(encoding="utf-8"))
     return [Task(specification, platform, key) for key in specification["root"]["dag"]["tasks"]]
+
+
+def placed(folder: Path, form: FormDefaults) -> list[Task]:
+    """The tasks of a reproduction over one seed, where the installation is as `form` says."""
+    pipeline = reproduction(seeds=(1,), shards=2, cluster=Cluster(form=form))
+    compile_pipeline(pipeline, folder / "reproduction.yaml")
+    return tasks_of(folder, "reproduction")
 
 
 @pytest.fixture(scope="module")
@@ -56,27 +70,55 @@ def by_tag(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
     return [task for name in NAMES for task in tasks_of(folder, name)]
 
 
-def test_every_image_is_a_parameter_whose_default_is_the_recorded_one(
+def test_every_task_runs_in_the_recorded_image_of_its_stage(
     by_digest: list[Task], by_tag: list[Task]
 ) -> None:
     for tasks, images in ((by_digest, DIGESTS), (by_tag, IMAGES)):
         for task in tasks:
-            found = re.fullmatch(
-                r"\{\{\$\.inputs\.parameters\['pipelinechannel--(\w+)_image'\]\}\}", task.container["image"]
-            )
-            assert found, task.name
-            assert task.inputs[f"{found[1]}_image"]["defaultValue"] == images[found[1]]
-            labels = task.kubernetes["podMetadata"]["labels"]
-            assert labels["app.kubernetes.io/component"] == found[1]
-            assert not images[found[1]].endswith(":latest")
+            stage = task.kubernetes["podMetadata"]["labels"]["app.kubernetes.io/component"]
+            assert task.container["image"] == images[stage] and not images[stage].endswith(":latest")
+            # The output's provenance names it too.
+            given = task.about["inputs"]["parameters"].get("image")
+            assert given in (None, {"runtimeValue": {"constant": images[stage]}})
 
 
-def test_every_task_is_retried_with_backoff_and_ends_in_time(by_digest: list[Task]) -> None:
+def test_the_retries_of_a_task_end_when_all_its_tries_can_have_run_out_of_time(by_digest: list[Task]) -> None:
     for task in by_digest:
         policy = task.about["retryPolicy"]
-        assert policy["maxRetryCount"] == 3 and policy["backoffFactor"] == 2.0
-        assert (policy["backoffDuration"], policy["backoffMaxDuration"]) == ("60s", "900s")
-        assert 600 <= int(task.kubernetes["activeDeadlineSeconds"]) <= 96 * 3600
+        tries, timeout = 1 + policy["maxRetryCount"], int(task.kubernetes["activeDeadlineSeconds"])
+        assert tries == 4 and 600 <= timeout <= 96 * 3600
+        first = int(policy["backoffDuration"].removesuffix("s"))
+        pauses = sum(first * policy["backoffFactor"] ** number for number in range(tries - 1))
+        # Argo's window holds all tries and all pauses.
+        window = int(policy["backoffMaxDuration"].removesuffix("s"))
+        assert window > tries * timeout + pauses, task.name
+
+
+def test_a_task_waits_for_faults_to_pass_until_its_time_out_is_near(by_digest: list[Task]) -> None:
+    for task in by_digest:
+        environment = {variable["name"]: variable["value"] for variable in task.container["env"]}
+        patience, timeout = int(environment["DATUM_PATIENCE"]), int(task.kubernetes["activeDeadlineSeconds"])
+        # A wrong endpoint is said soon.
+        assert patience == (30 if task.name.startswith("check ") else timeout - 600), task.name
+
+
+def test_a_task_computes_on_the_processors_that_it_requests_and_not_on_every_one_of_its_node(
+    by_digest: list[Task],
+) -> None:
+    code = (
+        "import cv2, torch; from datum.processors import processors; "
+        "print(torch.get_num_threads(), cv2.getNumThreads(), processors())"
+    )
+    # A fraction of a processor, and several.
+    for task in [task for task in by_digest if task.name in ("check parameters", "ingest source")][:2]:
+        request = task.container["resources"]["resourceCpuRequest"]
+        whole = 1 if request.endswith("m") else int(request)
+        environment = {variable["name"]: variable["value"] for variable in task.container["env"]}
+        said = subprocess.check_output(
+            [sys.executable, "-c", code], env={**os.environ, **environment}, text=True
+        )
+        threads, of_opencv, counted = map(int, said.split())
+        assert (threads <= whole, of_opencv, counted) == (True, 1, min(whole, processors())), task.name
 
 
 def test_every_task_asks_for_processors_memory_and_bounded_disk(by_digest: list[Task]) -> None:
@@ -90,31 +132,65 @@ def test_every_task_asks_for_processors_memory_and_bounded_disk(by_digest: list[
         assert mounts["/dev/shm"]["medium"] == "Memory" and "medium" not in mounts["/scratch"]
 
 
-def test_only_training_drawing_and_testing_ask_for_a_gpu_and_all_of_it_is_chosen_by_the_run(
-    by_digest: list[Task],
+def test_only_training_drawing_and_testing_ask_for_a_gpu_on_the_nodes_that_the_installation_names(
+    tmp_path: Path,
 ) -> None:
-    def parameter(name: str) -> str:
-        return f"{{{{$.inputs.parameters['pipelinechannel--{name}']}}}}"
-
-    assert {task.uses_gpu for task in by_digest} == {True, False}
-    for task in by_digest:
+    form = FormDefaults(
+        gpu_type="amd.com/gpu",
+        gpu_memory="64Gi",
+        node_selector={"pool": "gpu"},
+        tolerations=({"key": "spot", "operator": "Exists", "tolerationSeconds": 60},),
+    )
+    tasks = placed(tmp_path, form)
+    assert {task.uses_gpu for task in tasks} == {True, False}
+    for task in tasks:
         resources, kubernetes = task.container["resources"], task.kubernetes
-        asked = [key in place for key, place in (("accelerator", resources), ("nodeSelector", kubernetes))]
-        assert asked == [task.uses_gpu] * 2, task.name
+        asked = ["accelerator" in resources, "nodeSelector" in kubernetes, "tolerations" in kubernetes]
+        assert asked == [task.uses_gpu] * 3, task.name
         if task.uses_gpu:
-            assert resources["accelerator"] == {
-                "resourceType": parameter("gpu_type"),
-                "resourceCount": parameter("gpu_count"),
-            }
-            assert resources["resourceMemoryLimit"] == parameter("gpu_memory")
-            # KFP takes a number for an empty text here, and the task would silently get no GPU.
-            assert task.inputs["gpu_count"]["parameterType"] == "STRING"
-            chosen = kubernetes["nodeSelector"]["nodeSelectorJson"]["componentInputParameter"]
-            tolerations = [item["tolerationJson"] for item in kubernetes["tolerations"]]
-            assert (chosen, tolerations) == (
-                "node_selector",
-                [{"componentInputParameter": "tolerations"}],
-            )
+            gpu = resources["accelerator"]
+            assert (gpu["resourceType"], gpu["resourceCount"]) == ("amd.com/gpu", "1")
+            assert resources["resourceMemoryLimit"] == "64Gi"
+            assert kubernetes["nodeSelector"]["labels"] == {"pool": "gpu"}
+            (toleration,) = kubernetes["tolerations"]
+            assert toleration == {"key": "spot", "operator": "Exists", "tolerationSeconds": "60"}
+
+
+def test_pods_get_the_labels_the_pull_secret_and_the_volumes_of_the_installation(tmp_path: Path) -> None:
+    queue = {"kueue.x-k8s.io/queue-name": "team", "app.kubernetes.io/part-of": "theirs"}
+    form = FormDefaults(pod_labels=queue, pull_secret="pull", scratch_class="fast")
+    for task in placed(tmp_path, form):
+        labels = task.kubernetes["podMetadata"]["labels"]
+        # The network policies go by ours.
+        assert (
+            labels["kueue.x-k8s.io/queue-name"] == "team" and labels["app.kubernetes.io/part-of"] == "datum"
+        )
+        assert [secret["secretName"] for secret in task.kubernetes["imagePullSecret"]] == ["pull"]
+        (volume,) = task.kubernetes["genericEphemeralVolume"]
+        assert (volume["mountPath"], volume["storageClassName"]) == ("/scratch", "fast")
+        assert QUANTITY.fullmatch(volume["size"]) and volume["accessModes"] == ["ReadWriteOnce"]
+        mounts = {mount["mountPath"] for mount in task.kubernetes["emptyDirMounts"]}
+        assert mounts == {"/tmp", "/dev/shm"}
+
+
+def test_on_processors_no_task_asks_for_a_gpu(tmp_path: Path) -> None:
+    for task in placed(tmp_path, FormDefaults(profile="demo", gpu_count=0)):
+        assert "accelerator" not in task.container["resources"]
+        assert task.container["resources"]["resourceMemoryLimit"] == ("3Gi" if task.uses_gpu else "1Gi")
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (FormDefaults(gpu_count=2), "gpu_count=2: a task computes on one GPU"),
+        (FormDefaults(tolerations=({"key": "a", "seconds": 1},)), "tolerations: found the key 'seconds'"),
+    ],
+)
+def test_what_a_pod_would_not_use_or_know_is_refused(
+    form: FormDefaults, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        placed(tmp_path, form)
 
 
 def test_results_are_cached_on_digests_only_and_never_of_what_looks_outside(
@@ -130,13 +206,10 @@ def test_secrets_are_named_and_never_held(by_digest: list[Task]) -> None:
     for task in by_digest:
         secrets = task.kubernetes.get("secretAsEnv", [])
         for secret in secrets:
-            assert set(secret) <= {"keyToEnv", "optional", "secretNameParameter"}
-            assert secret["secretNameParameter"] in (
-                {"componentInputParameter": "store_secret"},
-                {"componentInputParameter": "hub_secret"},
-            )
-        names = {secret["secretNameParameter"]["componentInputParameter"] for secret in secrets}
-        assert ("hub_secret" in names) == task.name.endswith("personalize")
+            assert set(secret) <= {"keyToEnv", "optional", "secretName", "secretNameParameter"}
+        names = {secret["secretName"] for secret in secrets}
+        assert names <= {"mlpipeline-minio-artifact", "datum-hub"}
+        assert ("datum-hub" in names) == task.name.endswith(("personalize", "check node"))
         assert not any("KEY" in variable["name"] for variable in task.container.get("env", []))
 
 
@@ -145,7 +218,7 @@ def test_only_tasks_that_read_data_sets_mount_them_and_they_say_that_they_are_no
 ) -> None:
     for task in by_digest:
         reaches_store = any(
-            secret["secretNameParameter"] == {"componentInputParameter": "store_secret"}
+            secret["secretName"] == "mlpipeline-minio-artifact"
             for secret in task.kubernetes.get("secretAsEnv", [])
         )
         assert ("pvcMount" in task.kubernetes) == reaches_store
@@ -181,7 +254,7 @@ def test_the_readmes_of_the_components_say_what_the_tables_say() -> None:
     for kind, needs in PAPER.items():
         processors, memory, disk, shared_memory, gpu, time, cached = rows[kind]
         assert processors == needs.cpu
-        assert memory == (needs.memory.replace("Gi", " GiB") or "the run's `gpu_memory`")
+        assert memory == (needs.memory.replace("Gi", " GiB") or "the installation's `gpu_memory`")
         assert (disk, shared_memory) == tuple(
             size.replace("Gi", " GiB").replace("Mi", " MiB") for size in (needs.disk, needs.shared_memory)
         )

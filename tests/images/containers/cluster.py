@@ -280,7 +280,7 @@ def _limits(
         if mount.get("medium") == "Memory":
             words += ["--shm-size", mount["sizeLimit"].removesuffix("i").lower()]
     reaches_store = any("AWS_" in str(secret) for secret in kubernetes.get("secretAsEnv", ()))
-    endpoint = str(parameters.get("store_endpoint", ""))
+    endpoint = parameters.get("installation", {}).get("store_endpoint")
     return [*words, "--network", "host" if reaches_store and endpoint else "none"]
 
 

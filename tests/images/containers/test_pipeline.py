@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kfp import compiler
 
+from pipelines.form_defaults import FormDefaults
 from pipelines.reproduction import reproduction
 from pipelines.resources import Cluster as Placement
 from tests.images.containers.cluster import Cluster, FolderArtifacts, StoredArtifacts, Task
@@ -45,16 +46,17 @@ def pinned(images: dict[str, str]) -> dict[str, str]:
 
 def compiled(images: Mapping[str, str], folder: Path) -> Path:
     """The compiled reproduction over one seed in two shards, with `images` as defaults."""
-    placement = Placement(images=images, profile="demo")
+    placement = Placement(images=images, form=FormDefaults(profile="demo", gpu_count=0))
     pipeline = reproduction(seeds=(1,), shards=2, cluster=placement)
     compiler.Compiler().compile(pipeline, str(folder / "reproduction.yaml"))
     return folder / "reproduction.yaml"
 
 
-def arguments(data: str, **changed: Any) -> dict[str, Any]:
-    overrides = [f"{name}={value}" for name, value in SMALL.items()]
+def arguments(data: str, *, store_endpoint: str, small: bool = True) -> dict[str, Any]:
+    overrides = [f"{name}={value}" for name, value in SMALL.items()] if small else []
     places = {name: f"{data}/{name}" for name in ("datasets", "state", "reports")}
-    return {"overrides": overrides, **places, **changed}
+    installation = {"profile": "demo", "store_endpoint": store_endpoint, **places}
+    return {"run_overrides": overrides, "run_installation": installation}
 
 
 def note(table: list[str], how: str, tasks: Mapping[str, Task]) -> None:
@@ -100,7 +102,7 @@ def test_the_reproduction_runs_in_its_images_with_artifacts_and_data_sets_in_a_s
     artifacts = StoredArtifacts(client, tmp_path / "minio")
     cluster = Cluster(artifacts=artifacts, folder=tmp_path / "pods", secrets=SECRETS, bucket=s3_bucket)
     # The demo profile as it is: also its memory limits hold.
-    given = arguments(f"s3://{s3_bucket}/datum", store_endpoint=endpoint, overrides=[])
+    given = arguments(f"s3://{s3_bucket}/datum", store_endpoint=endpoint, small=False)
     tasks = cluster.run(compiled(pinned, tmp_path), given)
     note(table, "artifacts and data sets by S3", tasks)
     assert tasks["ingest source"].parameters["Output"].startswith(f"s3://{s3_bucket}/datum/datasets/")
@@ -118,7 +120,7 @@ def test_a_component_that_fails_in_its_image_fails_the_run_with_what_it_said(
         artifacts=FolderArtifacts(tmp_path / "minio"), folder=tmp_path / "pods", secrets=SECRETS
     )
     given = arguments("file:///data", store_endpoint="")
-    given["overrides"].append("generation.checkpoint_step=3")
+    given["run_overrides"].append("generation.checkpoint_step=3")
     with pytest.raises(
         AssertionError,
         match=r"check parameters: ended with status 2 in its image:\n(.*\n)*.*checkpoint_step=3",

@@ -1,0 +1,168 @@
+"""What the first tasks of a run find of the cluster from inside: with the real image, network and secrets.
+
+Each thing that is looked at is a row of one table, in the task's log and on a page beside it. The task ends
+with the first fault of the table, after all was looked at.
+"""
+
+import dataclasses
+import email.utils
+import os
+import shutil
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from datum.config import load_settings
+from datum.diffusion.base_model import base_model_path
+from datum.diffusion.fitness import MODEL_INDEX
+from datum.errors import InputError, TemporaryFaultError, one_line
+from datum.room import size_in_words
+from datum.store import local_path, open_store
+from datum.telemetry import log
+
+MOST_SKEW = 300.0
+"""Seconds between this machine's clock and the store's. S3 refuses a request from 15 minutes on."""
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One thing that was looked at."""
+
+    what: str
+    found: str
+    error: InputError | TemporaryFaultError | None = None
+    """What is wrong with it."""
+
+
+def look(what: str, at: Callable[[], str]) -> Row:
+    """What `at` says of `what`, or the error of ours that it raises."""
+    try:
+        return Row(what=what, found=at())
+    except (InputError, TemporaryFaultError) as error:
+        return Row(what=what, found=one_line(str(error)), error=error)
+
+
+def show_rows(rows: Iterable[Row], page: Path) -> None:
+    """Shows the table in the log, writes it to `page` as Markdown, and raises the first error in it."""
+    shown = list(rows)
+    width = max(len(row.what) for row in shown)
+    for row in shown:
+        log(f"{'✗' if row.error else '✓'} {row.what:{width}}  {row.found}")
+    cells = [(row.what, "wrong" if row.error else "right", row.found.replace("|", "\\|")) for row in shown]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["| what | | found |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in cells)]
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for row in shown:
+        if row.error:
+            raise row.error
+
+
+def rows_of_store(installation: Mapping[str, str]) -> list[Row]:
+    """Whether the places of the `installation` can be written, read and cleared, and the store's clock."""
+    rows = [look(name, lambda name=name: use_place(installation[name])) for name in _PLACES]  # type: ignore[misc]
+    endpoint = installation["store_endpoint"]
+    if any(installation[name].startswith("s3://") for name in _PLACES) and not any(row.error for row in rows):
+        rows.append(look("clock", lambda: compare_clock(endpoint)))
+    return rows
+
+
+_PLACES = ("datasets", "state", "reports")
+
+
+def use_place(uri: str) -> str:
+    """Writes, reads and removes a small object below `uri`. Raises what the store raises, and `InputError`
+    where something else is read than was written."""
+    store, key, content = open_store(uri), f"datum-check-{uuid.uuid4().hex}", b"datum check"
+    store.write_bytes(key, content)
+    same = store.read_bytes(key) == content
+    store.delete(key)
+    if not same:
+        raise InputError(f"{uri}: what was read is not what was written; look at the store's own health")
+    folder = local_path(uri)
+    room = f", {size_in_words(shutil.disk_usage(folder).free)} are free" if folder else ""
+    return f"{uri}: written, read and removed{room}"
+
+
+def compare_clock(endpoint: str) -> str:
+    """How far this machine's clock is from that of the server at `endpoint`; raises `InputError` where it is
+    so far that a signature may be refused."""
+    try:
+        with urllib.request.urlopen(endpoint, timeout=10) as answer:
+            said = answer.headers["Date"]
+    except urllib.error.HTTPError as error:  # A store answers an anonymous request so, and tells the time.
+        said = error.headers["Date"]
+    except OSError as error:
+        raise TemporaryFaultError(f"{endpoint}: does not answer ({error})") from None
+    if not said:
+        return f"{endpoint} does not tell the time"
+    skew = time.time() - email.utils.parsedate_to_datetime(said).timestamp()
+    if abs(skew) > MOST_SKEW:
+        raise InputError(
+            f"clock: is {abs(skew):.0f} s {'after' if skew > 0 else 'before'} that of {endpoint}; set this "
+            "node's clock right (chrony, ntpd)"
+        )
+    return f"{abs(skew):.0f} s from the store's"
+
+
+def rows_of_disk(folders: Iterable[Path]) -> list[Row]:
+    """Whether `folders` can be written to, and the room in them and in /dev/shm."""
+
+    def write(folder: Path) -> str:
+        file = folder / f"datum-check-{uuid.uuid4().hex}"
+        try:
+            file.write_bytes(b"datum check")
+            file.unlink()
+        except OSError as error:
+            raise InputError(
+                f"{folder}: cannot be written to ({error.strerror}); look at its volume"
+            ) from None
+        return f"{size_in_words(shutil.disk_usage(folder).free)} are free on its disk"
+
+    rows = [look(str(folder), lambda folder=folder: write(folder)) for folder in folders]  # type: ignore[misc]
+    memory = shutil.disk_usage(SHARED_MEMORY).total
+    return [*rows, Row(what=str(SHARED_MEMORY), found=size_in_words(memory))]
+
+
+def compute_on_gpu(count: int) -> str:
+    """Computes on a GPU, if one was asked for; raises `InputError` where torch sees none."""
+    import torch
+
+    if not count:
+        return "none is asked for: the tasks run on processors"
+    if not torch.cuda.is_available():
+        raise InputError(
+            f"GPU: torch {torch.__version__} sees none in a pod that asked for one; check gpu_type, the "
+            "node's driver and its device plugin"
+        )
+    device = torch.device("cuda")
+    ones = torch.ones(64, 64, device=device)
+    if float((ones @ ones).sum()) != 64.0**3:
+        raise InputError("GPU: computes a wrong product; take its node out of the cluster")
+    about = torch.cuda.get_device_properties(device)
+    return f"{about.name}, {size_in_words(about.total_memory)}, torch {torch.__version__}"
+
+
+def find_model(name: str, profile: str, overrides: Sequence[str]) -> str:
+    """Looks the base model `name`, or that of the settings, up where personalization will take it from.
+
+    Raises `InputError` where it is not there.
+    """
+    if name.startswith("s3://"):
+        if not open_store(name).exists(MODEL_INDEX):
+            raise InputError(f"{name}: has no {MODEL_INDEX}; name the folder of a diffusers pipeline")
+        return f"{name}: is there"
+    chosen = [f"personalization.base_model={name}"] if name else []
+    asked = load_settings(profile, [*overrides, *chosen]).personalization
+    location = base_model_path(asked.base_model)
+    if Path(location).is_dir():
+        return f"{asked.base_model}: in {location}"
+    from datum.diffusion.hub import find_commit  # needs the hub's client
+
+    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    commit, files = find_commit(asked.base_model, asked.revision, lambda folder: None)
+    return f"{asked.base_model}: {len(files)} files at {host}, commit {commit[:12]}"

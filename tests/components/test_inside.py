@@ -1,0 +1,147 @@
+"""What the first tasks find of the cluster from inside: one table, and the first error in it."""
+
+import http.server
+import os
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.check import check_run
+from components.inside import (
+    compare_clock,
+    compute_on_gpu,
+    find_model,
+    look,
+    rows_of_disk,
+    rows_of_store,
+    show_rows,
+)
+from components.installation import on_one_machine
+from datum.errors import InputError, TemporaryFaultError
+from datum.store import open_store
+
+
+def installed(place: str, **changes: str) -> dict[str, str]:
+    places = {name: f"{place}/{name}" for name in ("datasets", "state", "reports")}
+    return {**on_one_machine("demo"), **places, **changes}
+
+
+def test_the_store_is_written_read_and_cleared_and_its_clock_is_compared(s3_bucket: str) -> None:
+    rows = rows_of_store(installed(f"s3://{s3_bucket}", store_endpoint=os.environ["S3_ENDPOINT"]))
+    assert [row.what for row in rows] == ["datasets", "state", "reports", "clock"]
+    assert not any(row.error for row in rows)
+    assert rows[1].found == f"s3://{s3_bucket}/state: written, read and removed"
+    assert "s from the store's" in rows[3].found
+    assert open_store(f"s3://{s3_bucket}").list() == []
+
+
+def test_a_folder_tells_its_free_space(tmp_path: Path) -> None:
+    rows = rows_of_store(installed(f"file://{tmp_path}"))
+    assert [row.what for row in rows] == ["datasets", "state", "reports"]
+    assert all("are free" in row.found for row in rows)
+
+
+def test_a_store_that_may_not_be_used_is_named_and_the_rest_is_looked_at_all_the_same(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    rows = rows_of_store(installed(f"s3://{s3_bucket}")) + rows_of_disk([tmp_path])
+    with pytest.raises(InputError, match=f"^s3://{s3_bucket}/datasets/.*check the bucket and the secret$"):
+        show_rows(rows, tmp_path / "page" / "findings.md")
+    said = capsys.readouterr().err.splitlines()
+    assert [line[0] for line in said] == ["✗", "✗", "✗", "✓", "✓"]
+    table = (tmp_path / "page" / "findings.md").read_text(encoding="utf-8").splitlines()
+    assert table[:2] == ["| what | | found |", "|---|---|---|"] and len(table) == 7
+    assert table[2].startswith("| datasets | wrong | s3://")
+    assert table[-1].startswith("| /dev/shm | right | ")
+
+
+def test_a_store_out_of_reach_is_said_soon_in_a_line_of_reasonable_length(
+    s3_environment: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("S3_ENDPOINT", "http://store.invalid:8333")
+    monkeypatch.setenv("DATUM_PATIENCE", "0")
+    with pytest.raises(TemporaryFaultError) as end:
+        show_rows(rows_of_store(installed("s3://bucket")), tmp_path / "findings.md")
+    assert len(str(end.value)) < 250 and "store.invalid" in str(end.value)
+
+
+@pytest.fixture
+def server_of_time() -> Iterator[tuple[str, dict[str, float]]]:
+    """URL of a server that refuses anonymous requests, as a store does, and how far its clock is off."""
+    off = {"seconds": 0.0}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response_only(403)
+            self.send_header("Date", formatdate(time.time() + off["seconds"], usegmt=True))
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", off
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("seconds", "side"), [(3600.0, "before"), (-3600.0, "after")])
+def test_a_clock_that_would_spoil_signatures_is_refused(
+    server_of_time: tuple[str, dict[str, float]], seconds: float, side: str
+) -> None:
+    url, off = server_of_time
+    assert "s from the store's" in compare_clock(url)
+    off["seconds"] = seconds
+    with pytest.raises(InputError, match=rf"clock: is (3599|3600|3601) s {side} that of {url}; set"):
+        compare_clock(url)
+
+
+def test_a_disk_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    rows = rows_of_disk([tmp_path, tmp_path / "none"])
+    assert [row.error is None for row in rows] == [True, False, True]
+    assert "none: cannot be written to (No such file or directory)" in rows[1].found
+
+
+def test_a_gpu_that_torch_does_not_see_is_refused() -> None:
+    import torch
+
+    assert "on processors" in compute_on_gpu(0)
+    row = look("GPU", lambda: compute_on_gpu(1))
+    if torch.cuda.is_available():
+        assert row.error is None and "GiB" in row.found
+    else:
+        assert isinstance(row.error, InputError) and "in a pod that asked for one" in row.found
+
+
+def test_the_base_model_is_found_where_personalization_takes_it_from(s3_bucket: str) -> None:
+    assert "streetscenes: in /" in find_model("", "demo", [])
+    model = f"s3://{s3_bucket}/model"
+    with pytest.raises(InputError, match=r"model: has no model_index\.json; name the folder"):
+        find_model(model, "demo", [])
+    open_store(model).write_bytes("model_index.json", b"{}")
+    assert find_model(model, "demo", []) == f"{model}: is there"
+
+
+def test_parameters_that_cannot_work_are_the_first_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters: dict[str, Any] = {
+        **{"benchmark": "gta-to-cityscapes", "method": "daformer", "encoder": "resnet-18-half"},
+        **dict.fromkeys(("source", "target", "base_model", "pretrained_encoder", "resume_from", "title"), ""),
+        **{"overrides": [], "variants": [], "seeds": [1], "named": [], "inputs": []},
+        "installation": installed(f"file://{tmp_path}"),
+    }
+    page = tmp_path / "findings.md"
+    check_run(page=page, in_cluster=False, **parameters)
+    assert page.read_text(encoding="utf-8").splitlines()[2:] == ["| parameters | right | go together |"]
+    with pytest.raises(InputError, match="magic"):
+        check_run(page=page, in_cluster=True, **{**parameters, "method": "magic"})
+    assert "| reports | right | file://" in page.read_text(encoding="utf-8")
+    assert len(capsys.readouterr().err.splitlines()) > 5
