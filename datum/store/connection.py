@@ -91,7 +91,7 @@ class Access:
         """A client that repeats nothing by itself."""
         from urllib3 import PoolManager, Timeout
 
-        from datum.store.client import Client
+        from datum.store.s3_client import Client
 
         connect, read = self.timeout
         parts = urlsplit(self.endpoint)
