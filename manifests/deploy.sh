@@ -150,15 +150,23 @@ refuse_others() { # what bears our names in the cluster and is not ours stays as
   fi
 }
 
+remove_old_policies() { # NAMESPACE: those of an earlier deployment that this one has no more
+  local kept policy
+  kept=$(awk '/^kind: / {kind = $2} /^  name: / && kind == "NetworkPolicy" {print $2}' "$rendered/resources.yaml")
+  kubectl -n "$1" get networkpolicies --selector app.kubernetes.io/part-of=datum -o name |
+    while read -r policy; do
+      grep -qx "${policy##*/}" <<<"$kept" || kubectl -n "$1" delete "$policy"
+    done
+}
+
 apply() { # what is ours, whole and by force; of KFP's ConfigMap one key
-  local namespace policy
+  local namespace
   namespace=$(setting NAMESPACE)
   kubectl apply --server-side --force-conflicts --field-manager=datum -f "$rendered/resources.yaml"
-  # Policies of an earlier deployment that this one has no more.
-  kubectl -n "$namespace" get networkpolicies --selector app.kubernetes.io/part-of=datum -o name |
-    while read -r policy; do
-      grep -qx "  name: ${policy##*/}" "$rendered/resources.yaml" || kubectl -n "$namespace" delete "$policy"
-    done
+  remove_old_policies "$namespace"
+  if [[ $overlay == minio ]]; then
+    remove_old_policies "$(store_namespace)"
+  fi
   if [[ ! -f $launcher_patch ]]; then
     return
   fi
@@ -211,7 +219,8 @@ deploy() {
 }
 
 undeploy() { # leaves namespaces, secrets, volume claims and buckets: the data
-  "$datum" manifests --settings "$settings" --output "$rendered"
+  # Policies may be there though they are off by now.
+  "$datum" manifests --settings "$settings" --set network_policies=on --output "$rendered"
   "$datum" schedule --settings "$settings" --remove-all
   "$datum" upload --settings "$settings" --remove
   kubectl delete -f "$rendered/resources.yaml" --selector app.kubernetes.io/part-of=datum --ignore-not-found

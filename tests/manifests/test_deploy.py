@@ -257,6 +257,16 @@ def test_a_policy_of_an_earlier_deployment_is_removed(deploy: Deploy, api_server
     assert f"{folder}/datum-dns" in api_server.objects
 
 
+def test_policies_that_are_turned_off_are_removed(
+    deploy: Deploy, checkout: Path, api_server: Any, overlay: str
+) -> None:
+    file = checkout / "manifests/overlays" / overlay / "settings.env"
+    assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
+    file.write_text(f"{file.read_text()}\nNETWORK_POLICIES=off\n")
+    assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
+    assert not [path for path in api_server.objects if "networkpolicies" in path]
+
+
 def test_deploying_again_changes_nothing(deploy: Deploy, api_server: Any, overlay: str) -> None:
     assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
     before = yaml.safe_dump(api_server.objects)
