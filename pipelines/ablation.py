@@ -68,4 +68,5 @@ def ablation(
         "What the personalization step, the number of images and the prompts are worth.",
         form_fields(cluster),
         body,
+        cluster=cluster,
     )

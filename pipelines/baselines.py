@@ -31,4 +31,5 @@ def baselines(*, seeds: Sequence[int] = (1, 2, 3), cluster: Cluster | None = Non
         "Training on the source alone and on the one-shot image alone, without drawn images.",
         form_fields(cluster, without=DIFFUSION_FIELDS),
         body,
+        cluster=cluster,
     )

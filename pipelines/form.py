@@ -6,6 +6,7 @@ fields mean is in the table that a pipeline's versions have for their descriptio
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from kfp import dsl
 from datum.config import DEMO, PAPER
 from datum.methods import BENCHMARKS, DRAWN_BENCHMARK, ENCODERS_IN_WORDS, MAIN_METHODS
 from datum.values import docstrings
-from pipelines.form_defaults import INSTALLATION, FormDefaults, form_values
+from pipelines.form_defaults import COMPILED_IN, INSTALLATION, FormDefaults, compiled_in, form_values
 from pipelines.resources import Cluster
 
 
@@ -97,12 +98,17 @@ def form_fields(
 
 
 def pipeline(
-    name: str, summary: str, fields: Mapping[str, Field], body: Callable[[SimpleNamespace], None]
+    name: str,
+    summary: str,
+    fields: Mapping[str, Field],
+    body: Callable[[SimpleNamespace], None],
+    *,
+    cluster: Cluster | None,
 ) -> Any:
     """A kfp pipeline with `fields` as its inputs; `body` builds the tasks from their channels, which it gets
     by the names of the components' inputs.
 
-    Its description is the `summary` and, after an empty line, the table of the fields in Markdown.
+    Its description is the `summary`, the table of the fields in Markdown, and what is compiled in.
     """
 
     def build(*channels: Any) -> None:
@@ -122,5 +128,6 @@ def pipeline(
     build.__doc__ = "\n".join([summary, "", "Args:", *lines])
     # A cell of the table is one line.
     rows = [f"| {key} | {' '.join(field.description.split())} |" for key, field in fields.items()]
-    description = "\n".join([summary, "", "| field | what it is |", "|---|---|", *rows])
+    fixed = f"{COMPILED_IN}{json.dumps(compiled_in(cluster.form if cluster else FormDefaults()))}"
+    description = "\n".join([summary, "", "| field | what it is |", "|---|---|", *rows, "", fixed])
     return dsl.pipeline(name=name, description=description)(build)

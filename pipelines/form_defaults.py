@@ -6,11 +6,15 @@ in.
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from components.installation import Installation
 from datum.values import Least
+
+COMPILED_IN = "Compiled in: "
+"""Begins the line of a pipeline's description that says what `compiled_in` does."""
 
 INSTALLATION = "run_installation"
 """Field of the form with what `components.installation` says."""
@@ -62,3 +66,11 @@ def form_values(defaults: FormDefaults) -> dict[str, Any]:
         "method_base_model": defaults.base_model,
         INSTALLATION: defaults.as_json(),
     }
+
+
+def compiled_in(defaults: FormDefaults) -> dict[str, Any]:
+    """What is compiled into the pipelines, by the names of the settings, as JSON has it."""
+    elsewhere = {"source", "target", "base_model", *defaults.as_json()}
+    names = [field.name for field in dataclasses.fields(FormDefaults) if field.name not in elsewhere]
+    values: dict[str, Any] = json.loads(json.dumps({name: getattr(defaults, name) for name in names}))
+    return values

@@ -20,4 +20,5 @@ def ingest(*, cluster: Cluster | None = None) -> Any:
         "Check and convert the source and the target data set.",
         form_fields(cluster, only=DATA_FIELDS),
         body,
+        cluster=cluster,
     )

@@ -58,6 +58,7 @@ def reproduction(
         "DATUM, from one photograph a seed to the report over all seeds.",
         form_fields(cluster),
         body,
+        cluster=cluster,
     )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from components.installation import Installation, require_installation, require_plain
 from datum.cluster.settings import ClusterSettings
 from datum.errors import InputError
+from datum.telemetry import log
 from datum.values import did_you_mean
-from pipelines.form_defaults import INSTALLATION, FormDefaults, form_values
+from pipelines.form_defaults import COMPILED_IN, INSTALLATION, FormDefaults, compiled_in, form_values
 
 TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
     "NUMBER_INTEGER": ((int,), "a whole number"),
@@ -43,9 +44,21 @@ def run_arguments(settings: ClusterSettings, spec: Mapping[str, Any], given: Ite
         values[name] = values[name] | parsed if name == INSTALLATION else parsed
     for name, value in values.items():
         require_plain(name, value)
+    _say_what_differs(settings, pipeline_spec(spec).get("pipelineInfo", {}).get("description", ""))
     if INSTALLATION in values:
         require_installation(INSTALLATION, values[INSTALLATION])
     return values
+
+
+def _say_what_differs(settings: ClusterSettings, description: str) -> None:
+    """Says in the log which `settings` the uploaded pipeline was not compiled with."""
+    for line in description.splitlines():
+        if line.startswith(COMPILED_IN):
+            compiled = json.loads(line.removeprefix(COMPILED_IN))
+            for name, value in compiled_in(settings).items():
+                if name in compiled and compiled[name] != value:
+                    was, wanted = json.dumps(compiled[name]), json.dumps(value)
+                    log(f"{name}: {was} is compiled in, the settings say {wanted}; `datum upload` changes it")
 
 
 def _remedy(name: str, value: str, types: Iterable[str]) -> str:

@@ -146,6 +146,13 @@ def test_what_no_task_could_take_starts_nothing(
     assert uploaded.api.posts() == []
 
 
+def test_settings_that_need_an_upload_first_are_said(uploaded: Cluster) -> None:
+    ended = uploaded.datum("submit", "--set", "gpu_count=0", "--set", "source=s3://b/gta")
+    assert ended.status == 0
+    said = "gpu_count: 1 is compiled in, the settings say 0; `datum upload` changes it"
+    assert [line for line in ended.err.splitlines() if "compiled in" in line] == [said]
+
+
 def test_without_an_upload_it_says_so(cluster: Cluster) -> None:
     ended = cluster.datum("submit")
     assert ended.status == 2 and "run `datum upload` first" in ended.err

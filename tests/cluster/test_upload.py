@@ -77,7 +77,8 @@ def test_the_ui_shows_what_a_pipeline_is_and_the_table_of_its_fields(
         # The list of pipelines has one line for it.
         assert len(pipeline.description) > 20 and "\n" not in pipeline.description
         (version,) = versions_of(api, pipeline.name)
-        summary, _, *table = version.description.splitlines()
+        summary, _, *table, _, compiled = version.description.splitlines()
+        assert '"gpu_count": 1' in compiled
         assert summary == pipeline.description and table[1] == "|---|---|"
         fields = [row.split("|")[1].strip() for row in table[2:]]
         assert fields == sorted(parameter_types(version.pipeline_spec))
