@@ -96,4 +96,6 @@ def _needed(kfp: Kfp) -> dict[str, str]:
     latest: dict[str, Any] = {"sort_by": "created_at desc", "page_size": 100}
     runs = kfp.read(kfp.runs.list_runs, experiment_id=experiment.experiment_id, **latest).runs or []
     at_work = [run for run in runs if run.state not in FINAL and run.runtime_config]
-    return {(run.runtime_config.parameters or {}).get("resume_from", ""): str(run.run_id) for run in at_work}
+    return {
+        (run.runtime_config.parameters or {}).get("run_resume_from", ""): str(run.run_id) for run in at_work
+    }

@@ -71,7 +71,7 @@ def test_nothing_else_can_be_named(uploaded: Cluster, place: str, wrong: str, sa
 
 def test_what_a_run_at_work_needs_stays(uploaded: Cluster, place: str) -> None:
     failed = started(uploaded, "failed", "FAILED")
-    reader = started(uploaded, "reader", "RUNNING", "--param", f"resume_from={failed}")
+    reader = started(uploaded, "reader", "RUNNING", "--param", f"run_resume_from={failed}")
     keep(place, failed, 10)
     keep(place, reader, 10)
     setting = ("--set", f"state={place}")
