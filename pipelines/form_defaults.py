@@ -48,8 +48,6 @@ class FormDefaults(Installation):
     scratch_class: str = ""
     """StorageClass of a volume a pod for /scratch, which reserves its size; empty takes the node's disk,
     which nothing reserves. Its volumes must be writable to uid 10001: KFP sets no fsGroup."""
-    pull_secret: str = ""
-    """Secret with the registry's password, in the namespace of the runs; empty for a registry without."""
     pod_labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Further labels of the tasks' pods, such as {"kueue.x-k8s.io/queue-name": "team"}."""
     node_selector: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -168,8 +168,6 @@ class Cluster:
         labels = {PART_OF: "datum", "app.kubernetes.io/component": needs.image}
         for label, value in {**form.pod_labels, **labels}.items():
             kubernetes.add_pod_label(task, label, value)
-        if form.pull_secret:
-            kubernetes.set_image_pull_secrets(task, [form.pull_secret])
         # A retried task is of the same run, and finds the state that it left under the run's id.
         kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
         kubernetes.empty_dir_mount(task, "tmp", "/tmp", size_limit=needs.disk)

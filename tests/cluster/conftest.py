@@ -57,7 +57,7 @@ class Cluster:
 def fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Waits are short, and nothing of this machine's installation is found."""
     monkeypatch.setattr(client, "DELAYS", (0.01, 0.02, 0.05, 0.1))
-    monkeypatch.setattr(client, "TIMEOUT", (1.0, 1.0))
+    monkeypatch.setattr(client, "TIMEOUT", (1.0, 0.5))
     monkeypatch.setattr(watch, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(task_logs, "FOLLOW_SECONDS", 0.01)
     monkeypatch.chdir(tmp_path)

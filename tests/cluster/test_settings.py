@@ -61,7 +61,7 @@ def test_an_override_wins_over_the_file_and_the_last_one_over_the_first(tmp_path
     [
         ("NAMESPACE", "found 'NAMESPACE', expected KEY=VALUE"),
         ("NAMESPCE=x", "unknown setting 'NAMESPCE'; did you mean namespace?"),
-        ("ZZZ=x", "unknown setting 'ZZZ'; known: profile, source"),
+        ("ZZZ=x", "unknown setting 'ZZZ'; known: profile, datasets"),
         ("OVERLAY=prod", "found 'prod', expected one of default, seaweedfs, minio, kind"),
         ("GPU_COUNT=one", "found 'one', expected a whole number from 0"),
         ("GPU_COUNT=-1", "found '-1', expected a whole number from 0"),

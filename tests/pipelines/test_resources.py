@@ -156,16 +156,15 @@ def test_only_training_drawing_and_testing_ask_for_a_gpu_on_the_nodes_that_the_i
             assert toleration == {"key": "spot", "operator": "Exists", "tolerationSeconds": "60"}
 
 
-def test_pods_get_the_labels_the_pull_secret_and_the_volumes_of_the_installation(tmp_path: Path) -> None:
+def test_pods_get_the_labels_and_the_volumes_of_the_installation(tmp_path: Path) -> None:
     queue = {"kueue.x-k8s.io/queue-name": "team", "app.kubernetes.io/part-of": "theirs"}
-    form = FormDefaults(pod_labels=queue, pull_secret="pull", scratch_class="fast")
+    form = FormDefaults(pod_labels=queue, scratch_class="fast")
     for task in placed(tmp_path, form):
         labels = task.kubernetes["podMetadata"]["labels"]
         # The network policies go by ours.
         assert (
             labels["kueue.x-k8s.io/queue-name"] == "team" and labels["app.kubernetes.io/part-of"] == "datum"
         )
-        assert [secret["secretName"] for secret in task.kubernetes["imagePullSecret"]] == ["pull"]
         (volume,) = task.kubernetes["genericEphemeralVolume"]
         assert (volume["mountPath"], volume["storageClassName"]) == ("/scratch", "fast")
         assert QUANTITY.fullmatch(volume["size"]) and volume["accessModes"] == ["ReadWriteOnce"]
