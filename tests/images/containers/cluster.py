@@ -157,7 +157,7 @@ class Cluster:
             _empty_dir(minio / root)
             mounts = {"/minio": minio, **empty_dirs, **self.volumes}
             words = [*_limits(container, kubernetes, parameters), image, *command]
-            self._podman(task["taskInfo"]["name"], words, mounts, self._environment(kubernetes, arguments))
+            self._podman(task["taskInfo"]["name"], words, mounts, self._environment(kubernetes))
             missing = [
                 key
                 for key, artifact in executor_input["outputs"]["artifacts"].items()
@@ -177,10 +177,10 @@ class Cluster:
             artifacts=executor_input["outputs"]["artifacts"],
         )
 
-    def _environment(self, kubernetes: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, str]:
+    def _environment(self, kubernetes: Mapping[str, Any]) -> dict[str, str]:
         found = {field["name"]: self.run_id for field in kubernetes.get("fieldPathAsEnv", ())}
         for secret in kubernetes.get("secretAsEnv", ()):
-            name = arguments[secret["secretNameParameter"]["componentInputParameter"]]
+            name = secret["secretName"]
             assert name in self.secrets or secret.get("optional"), f"no secret {name}"
             for key in secret["keyToEnv"]:
                 if name in self.secrets:
