@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from components.inside import look, rows_of_disk, rows_of_store, show_rows
+from components.inside import PLACES, look, rows_of_disk, rows_of_store, show_rows
 from components.installation import require_installation, require_plain
 from components.task import scratch
 from datum.config import Settings, load_settings
@@ -46,7 +46,7 @@ def check_parameters(
     texts = (source, target, base_model, pretrained_encoder, title, encoder, list(named), list(overrides))
     require_plain("the form", (*texts, installation))
     profile = installation["profile"]
-    places = [installation[name] for name in ("datasets", "state", "reports")]
+    places = [installation[name] for name in PLACES]
     for uri in filter(None, (source, target, base_model, *named, *inputs, *places)):
         require_place(uri)
     if resume_from:

@@ -26,6 +26,9 @@ from datum.telemetry import log
 MOST_SKEW = 300.0
 """Seconds between this machine's clock and the store's. S3 refuses a request from 15 minutes on."""
 
+PLACES = ("datasets", "state", "reports")
+"""What a run writes to, of an installation."""
+
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -64,14 +67,11 @@ def show_rows(rows: Iterable[Row], page: Path) -> None:
 
 def rows_of_store(installation: Mapping[str, str]) -> list[Row]:
     """Whether the places of the `installation` can be written, read and cleared, and the store's clock."""
-    rows = [look(name, lambda name=name: use_place(installation[name])) for name in _PLACES]  # type: ignore[misc]
+    rows = [look(name, lambda name=name: use_place(installation[name])) for name in PLACES]  # type: ignore[misc]
     endpoint = installation["store_endpoint"]
-    if any(installation[name].startswith("s3://") for name in _PLACES) and not any(row.error for row in rows):
+    if any(installation[name].startswith("s3://") for name in PLACES) and not any(row.error for row in rows):
         rows.append(look("clock", lambda: compare_clock(endpoint)))
     return rows
-
-
-_PLACES = ("datasets", "state", "reports")
 
 
 def use_place(uri: str) -> str:

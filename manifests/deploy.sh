@@ -271,7 +271,7 @@ deploy | undeploy)
       "$(basename -a manifests/overlays/*/ | paste -sd ' ')" >&2
     exit 2
   fi
-  setting NAMESPACE >/dev/null # refuses a file that `datum`, make would read differently
+  setting NAMESPACE >/dev/null # refuses a file that `datum` and make would read differently
   ;;
 kfp) ;;
 *)

@@ -7,12 +7,11 @@ size, until somebody resumes from it or removes it.
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from datum.cluster.client import Kfp
 from datum.cluster.settings import ClusterSettings
 from datum.cluster.store_access import installed_store
-from datum.cluster.submit import find_experiment
+from datum.cluster.submit import latest_runs
 from datum.cluster.table import print_table
 from datum.cluster.watched import FINAL, STATES
 from datum.errors import InputError
@@ -90,12 +89,7 @@ def _size(entries: Sequence[Entry]) -> int:
 
 def _needed(kfp: Kfp) -> dict[str, str]:
     """Ids of runs that others resume from, with one that does, among the latest runs."""
-    experiment = find_experiment(kfp)
-    if not experiment:
-        return {}
-    latest: dict[str, Any] = {"sort_by": "created_at desc", "page_size": 100}
-    runs = kfp.read(kfp.runs.list_runs, experiment_id=experiment.experiment_id, **latest).runs or []
-    at_work = [run for run in runs if run.state not in FINAL and run.runtime_config]
+    at_work = [run for run in latest_runs(kfp, 100) if run.state not in FINAL and run.runtime_config]
     return {
         (run.runtime_config.parameters or {}).get("run_resume_from", ""): str(run.run_id) for run in at_work
     }

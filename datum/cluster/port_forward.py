@@ -116,7 +116,7 @@ def _connect(kubernetes: KubernetesAccess, namespace: str, service: str, port: i
     from kubernetes.stream.ws_client import create_websocket, get_websocket_url
     from websocket import WebSocketException
 
-    pod, target = _pod(kubernetes.core, kubernetes, namespace, service, port)
+    pod, target = _pod(kubernetes, namespace, service, port)
     configuration, headers = kubernetes.client.configuration, dict[str, str]()
     kubernetes.client.update_params_for_auth(headers, [], ["BearerToken"])
     url = f"{configuration.host}/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
@@ -130,16 +130,16 @@ def _connect(kubernetes: KubernetesAccess, namespace: str, service: str, port: i
         ) from None
 
 
-def _pod(core: Any, kubernetes: KubernetesAccess, namespace: str, service: str, port: int) -> tuple[str, int]:
+def _pod(kubernetes: KubernetesAccess, namespace: str, service: str, port: int) -> tuple[str, int]:
     """A ready pod of the service, and the pod's port behind the service's."""
-    found = kubernetes.read(core.read_namespaced_service, service, namespace)
+    found = kubernetes.read(kubernetes.core.read_namespaced_service, service, namespace)
     if found is None or not found.spec.selector:
         raise UnreadableError(f"there is no service {service} with pods in {namespace}")
     targets = [item.target_port or item.port for item in found.spec.ports if item.port == port]
     if not targets:
         raise UnreadableError(f"service {service} in {namespace} has no port {port}")
     selector = ",".join(f"{key}={value}" for key, value in found.spec.selector.items())
-    pods = kubernetes.read(core.list_namespaced_pod, namespace, label_selector=selector)
+    pods = kubernetes.read(kubernetes.core.list_namespaced_pod, namespace, label_selector=selector)
     for pod in pods.items:
         conditions = {item.type: item.status for item in pod.status.conditions or ()}
         if conditions.get("Ready") != "True" or pod.metadata.deletion_timestamp:

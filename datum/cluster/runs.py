@@ -15,7 +15,7 @@ from datum.cluster.published import published_miou, require_fetchable
 from datum.cluster.retries import retry
 from datum.cluster.run_view import RunView
 from datum.cluster.settings import ClusterSettings
-from datum.cluster.submit import find_experiment
+from datum.cluster.submit import latest_runs
 from datum.cluster.table import print_table
 from datum.cluster.task_logs import print_logs
 from datum.cluster.watch import finish
@@ -30,12 +30,7 @@ UI_SERVICE, UI_PORT = "ml-pipeline-ui", 80
 def list_runs(settings: ClusterSettings, limit: int) -> None:
     """Prints the `limit` latest runs, with the mIoU of those that have published a report."""
     kfp = Kfp(settings)
-    experiment = find_experiment(kfp)
-    runs: list[Any] = []
-    if experiment:
-        latest: dict[str, Any] = {"sort_by": "created_at desc", "page_size": limit}
-        answer = kfp.read(kfp.runs.list_runs, experiment_id=experiment.experiment_id, **latest)
-        runs = answer.runs or []
+    runs = latest_runs(kfp, limit)
     if not runs:
         log("no runs; `datum submit` starts one")
         return

@@ -7,21 +7,17 @@ of the settings, and a store that only pods reach is reached through the Kuberne
 import base64
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from datum.cluster.kubernetes_access import KubernetesAccess, UnreadableError
 from datum.cluster.port_forward import forwarded
-from datum.cluster.settings import ClusterSettings
+from datum.cluster.settings import ClusterSettings, in_cluster_service
 from datum.errors import InputError
 from datum.store import Access, Store, open_store
 
 SECRET_KEYS = ("accesskey", "secretkey")
 """Keys of a store's secret, as KFP's own secret names them."""
-
-_SERVICE_HOST = re.compile(r"(?P<service>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)(\.svc(\.cluster\.local)?)?")
-"""Address of a service, which only pods can resolve."""
 
 
 @contextlib.contextmanager
@@ -47,7 +43,7 @@ def installed_store(settings: ClusterSettings, place: str, *, patient: bool = Tr
     with contextlib.ExitStack() as stack:
         try:
             access_key, secret_key = _keys(kubernetes)
-            endpoint = stack.enter_context(_endpoint(kubernetes, settings.store_endpoint))
+            endpoint = stack.enter_context(_endpoint(kubernetes))
         except UnreadableError as error:
             raise InputError(
                 f"{place}: the store cannot be reached through the cluster: {error}; or set S3_ENDPOINT, "
@@ -72,17 +68,15 @@ def _keys(kubernetes: KubernetesAccess) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _endpoint(kubernetes: KubernetesAccess, endpoint: str) -> Iterator[str]:
+def _endpoint(kubernetes: KubernetesAccess) -> Iterator[str]:
     """The store's URL from here: a port of this machine where it is that of a service."""
-    parts = urlsplit(endpoint)
-    match = _SERVICE_HOST.fullmatch(parts.hostname or "")
-    if not match or not kubernetes.read(
-        kubernetes.core.read_namespaced_service, match["service"], match["namespace"]
-    ):
+    endpoint, service = kubernetes.settings.store_endpoint, in_cluster_service(kubernetes.settings)
+    if not service or not kubernetes.read(kubernetes.core.read_namespaced_service, *service):
         yield endpoint
         return
+    parts = urlsplit(endpoint)
     if parts.scheme == "https":
         # Its certificate is for a name that this machine cannot resolve.
         raise UnreadableError(f"{endpoint} is a service with TLS, which is not reached from here by itself")
-    with forwarded(kubernetes, match["namespace"], match["service"], parts.port or 80) as port:
+    with forwarded(kubernetes, service.namespace, service.name, parts.port or 80) as port:
         yield f"http://127.0.0.1:{port}"

@@ -94,6 +94,16 @@ def find_experiment(kfp: Kfp) -> Any:
     return kfp.first(kfp.experiments, "experiments", filter=named, **kfp.namespace)
 
 
+def latest_runs(kfp: Kfp, limit: int) -> list[Any]:
+    """The `limit` latest runs of the settings' experiment, the newest first."""
+    experiment = find_experiment(kfp)
+    if not experiment:
+        return []
+    latest: dict[str, Any] = {"sort_by": "created_at desc", "page_size": limit}
+    answer = kfp.read(kfp.runs.list_runs, experiment_id=experiment.experiment_id, **latest)
+    return list(answer.runs or [])
+
+
 def _create(kfp: Kfp, name: str, request: dict[str, Any]) -> Any:
     import kfp_server_api as api
 

@@ -68,7 +68,7 @@ class Snapshot:
     def task(self, key: str) -> Node | None:
         """The node of the task `key` of the pipeline's spec: the last one, where its DAG was tried again."""
         nodes = [node for node in self.nodes if node.display_name == key]
-        return max(nodes, key=lambda node: node.started.timestamp() if node.started else 0.0, default=None)
+        return max(nodes, key=_start, default=None)
 
     def tries(self, key: str) -> list[Node]:
         """The nodes with a pod that worked for the task `key`, in their order: its tries, else its driver."""
@@ -83,7 +83,11 @@ class Snapshot:
             pods = [
                 node for node in self.nodes if node.pod and node.path.partition("(")[0] == driver.path
             ]  # a driver that was tried again is a node with pods below it
-        return sorted(pods, key=lambda node: node.started.timestamp() if node.started else 0.0)
+        return sorted(pods, key=_start)
+
+
+def _start(node: Node) -> float:
+    return node.started.timestamp() if node.started else 0.0
 
 
 class WorkflowReader:

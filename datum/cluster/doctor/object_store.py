@@ -11,14 +11,12 @@ from urllib.parse import urlsplit
 from datum.cluster.doctor.checks import TIMEOUT, Finding, ok, problem, warning
 from datum.cluster.doctor.kubernetes_client import Kubernetes
 from datum.cluster.settings import ClusterSettings, in_cluster_service
+from datum.cluster.store_access import SECRET_KEYS
 from datum.errors import InputError, TemporaryFaultError
 from datum.layouts import LAYOUTS, Listing, check_dataset
 from datum.methods import DatasetName
 from datum.store import Access, is_http_url, open_store
 from datum.transfer import INDEX, is_published, remote_files
-
-SECRET_KEYS = ("accesskey", "secretkey")
-"""Keys of a store's secret, as KFP's own secret names them."""
 
 IMPATIENT: dict[str, Any] = {"timeout": TIMEOUT, "patient": False}
 """How the doctor asks a store that may not answer at all."""
