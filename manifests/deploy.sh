@@ -133,8 +133,14 @@ providers() { # what KFP's launcher is told of stores, or nothing
     -o go-template='{{with .data}}{{with .providers}}{{.}}{{end}}{{end}}'
 }
 
+others_set_providers() {
+  local found
+  found=$(providers)
+  [[ -n $found && $found != "$our_line"* ]]
+}
+
 refuse_others() { # what bears our names in the cluster and is not ours stays as it is
-  local others found
+  local others
   others=$(kubectl get -f "$rendered/resources.yaml" --ignore-not-found --no-headers -o custom-columns='KIND:.kind,NAME:.metadata.name,NAMESPACE:.metadata.namespace,OWNER:.metadata.labels.app\.kubernetes\.io/part-of' |
     awk '$4 != "datum" {printf "%s%s %s in %s", (n++ ? ", " : ""), $1, $2, $3}')
   if [[ -n $others ]]; then
@@ -142,8 +148,7 @@ refuse_others() { # what bears our names in the cluster and is not ours stays as
       "choose another SERVICE_ACCOUNT or NAMESPACE in $settings, or remove it" >&2
     exit 2
   fi
-  found=$(providers)
-  if [[ -f $launcher_patch && -n $found && $found != "$our_line"* ]]; then
+  if [[ $overlay != default && $overlay != kind ]] && others_set_providers; then
     echo "deploy: ConfigMap kfp-launcher in $(setting NAMESPACE) has a key \`providers\` that is not ours; merge it" \
       "with $launcher_patch by hand, begin it with '$our_line', or deploy OVERLAY=default" >&2
     exit 2
@@ -167,7 +172,9 @@ apply() { # what is ours, whole and by force; of KFP's ConfigMap one key
   if [[ $overlay == minio ]]; then
     remove_old_policies "$(store_namespace)"
   fi
-  if [[ ! -f $launcher_patch ]]; then
+  if others_set_providers; then
+    echo "deploy: ConfigMap kfp-launcher in $namespace has a key \`providers\` of its owner and keeps it; with" \
+      "maxRetries: 100 in it, artifacts wait a quarter of an hour for a store that is away"
     return
   fi
   if [[ -n $(kubectl -n "$namespace" get configmap kfp-launcher --ignore-not-found -o name) ]]; then
@@ -181,7 +188,7 @@ apply() { # what is ours, whole and by force; of KFP's ConfigMap one key
 take_back_providers() { # leaves KFP's ConfigMap, unless we made it and nothing else is in it
   local namespace
   namespace=$(setting NAMESPACE)
-  if [[ ! -f $launcher_patch || $(providers) != "$our_line"* ]]; then
+  if [[ $(providers) != "$our_line"* ]]; then
     return
   fi
   kubectl -n "$namespace" patch configmap kfp-launcher --field-manager=datum --type merge --patch '{"data": {"providers": null}}'

@@ -110,8 +110,11 @@ def _set(checkout: Path, overlay: str, key: str, value: str) -> None:
 
 
 def _steps(writes: list[str]) -> list[str]:
-    """What was done, in order, with the server-side apply of a whole overlay as one step."""
-    steps = ["apply" if write.startswith("PATCH") else write for write in writes]
+    """What was done, in order; a whole overlay and the launcher's ConfigMap are applied in one step."""
+    steps = [
+        "apply" if write.startswith("PATCH") or write.endswith("/configmaps/kfp-launcher") else write
+        for write in writes
+    ]
     return [
         step for step, before in zip(steps, ["", *steps], strict=False) if step != "apply" or step != before
     ]
@@ -197,10 +200,8 @@ def test_what_is_others_stays_as_it_was_but_for_the_key_that_is_ours(
     run = deploy("deploy", overlay, SKIP_IMAGES="1")
     assert run.returncode == 0, run.stderr
     launcher = "api/v1/namespaces/kubeflow/configmaps/kfp-launcher"
-    during = {path: api_server.objects[path] for path in before}
-    if overlay in ("minio", "seaweedfs"):
-        during = copy.deepcopy(during)
-        assert during[launcher]["data"].pop("providers").startswith("# DATUM set this key")
+    during = copy.deepcopy({path: api_server.objects[path] for path in before})
+    assert during[launcher]["data"].pop("providers").startswith("# DATUM set this key")
     assert during == before
     # Nor is anything sent that would make us an owner of its fields.
     assert not [write for write in api_server.writes if write.endswith("/kubeflow")]
@@ -235,6 +236,19 @@ def test_anothers_setting_of_stores_is_not_replaced(deploy: Deploy, api_server: 
     assert "kfp-launcher in kubeflow has a key `providers` that is not ours" in run.stderr
     assert api_server.writes == []
     assert deploy("undeploy", "minio").returncode == 0
+    assert api_server.objects[path]["data"] == {"providers": "s3: {}"}
+
+
+def test_where_the_artifacts_stay_in_kfps_store_anothers_setting_of_stores_stays_too(
+    deploy: Deploy, api_server: Any
+) -> None:
+    path = "api/v1/namespaces/kubeflow/configmaps/kfp-launcher"
+    theirs = {"kind": "ConfigMap", "apiVersion": "v1", "data": {"providers": "s3: {}"}}
+    api_server.put(path, theirs)
+    run = deploy("deploy", "default", SKIP_IMAGES="1")
+    assert run.returncode == 0, run.stderr
+    assert "has a key `providers` of its owner and keeps it; with maxRetries: 100 in it" in run.stdout
+    assert deploy("undeploy", "default").returncode == 0
     assert api_server.objects[path]["data"] == {"providers": "s3: {}"}
 
 

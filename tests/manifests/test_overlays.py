@@ -133,7 +133,7 @@ def test_what_is_written_for_gitops_is_what_is_deployed(render: Any, overlay: st
     folder = MANIFESTS / "overlays" / overlay
     (tmp_path / "patch.yaml").write_text("of another overlay")
     write_manifests(load_cluster_settings(folder / "settings.env"), folder, tmp_path)
-    assert (tmp_path / "patch.yaml").exists() == (overlay in OWN_BUCKET)
+    assert (tmp_path / "patch.yaml").read_text() != "of another overlay"
     command = [str(TOOLS / "kubectl"), "kustomize", str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     others = [item for item in render(overlay) if item["metadata"]["name"] == "kfp-launcher"]
@@ -160,18 +160,22 @@ def _assert_named(resources: list[dict[str, Any]], settings: ClusterSettings) ->
     peers = re.findall(r"kubernetes.io/metadata.name: (\S+)", yaml.safe_dump(resources))
     ours = {settings.namespace, store} if settings.overlay == "minio" else set()
     assert set(peers) == {"kube-system", settings.kfp_namespace} | ours | others
-    if settings.overlay in OWN_BUCKET:
-        _assert_bucket_named(resources, settings)
+    _assert_launcher_patched(resources, settings)
     if settings.overlay == "minio":
         _assert_store_named(resources, settings)
 
 
-def _assert_bucket_named(resources: list[dict[str, Any]], settings: ClusterSettings) -> None:
-    bucket = settings.pipeline_root.split("/")[2]
+def _assert_launcher_patched(resources: list[dict[str, Any]], settings: ClusterSettings) -> None:
     launcher = _one(resources, "ConfigMap")
     assert launcher["metadata"] == {"name": "kfp-launcher", "namespace": settings.namespace}
     providers = yaml.safe_load(launcher["data"]["providers"])["minio"]
     assert providers["default"]["endpoint"] == f"http://seaweedfs.{settings.kfp_namespace}.svc:8333"
+    stores = [providers["default"], *providers.get("overrides", ())]
+    assert [store["maxRetries"] for store in stores] == [100] * len(stores)
+    if settings.overlay not in OWN_BUCKET:
+        assert list(providers) == ["default"]
+        return
+    bucket = settings.pipeline_root.split("/")[2]
     (override,) = providers["overrides"]
     assert (override["bucketName"], override["endpoint"]) == (bucket, settings.store_endpoint)
     assert override["credentials"]["secretRef"]["secretName"] == settings.store_secret

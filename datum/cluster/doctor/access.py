@@ -149,7 +149,8 @@ def deploy_rights(settings: ClusterSettings) -> list[Right]:
     if settings.overlay == "seaweedfs":
         rights += [Right("create", "pods", settings.kfp_namespace, subresource="exec")]
     if settings.overlay in ("minio", "seaweedfs"):
-        rights += [Right("create", "secrets", runs), Right("patch", "configmaps", runs, "kfp-launcher")]
+        rights += [Right("create", "secrets", runs)]
+    rights += [Right("patch", "configmaps", runs, "kfp-launcher")]
     rights += [
         Right(verb, resource, namespace, group=group)
         for namespace, resources in places
