@@ -18,7 +18,7 @@ BUILD = $(PYTHON) images/build.py --engine "$(ENGINE)" --registry "$(REGISTRY)" 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint faults bench base-model lock clean images push pin-bases sbom test-images \
-  doctor kfp deploy undeploy manifests mirror
+  doctor kfp deploy undeploy manifests mirror test-cluster
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -79,6 +79,10 @@ test-images: .venv/test ## Build the images with buildah and run the whole pipel
 	$(BIN)/python tests/images/containers/base.py
 	. build/test-images.env && $(MAKE) images ENGINE=buildah REGISTRY=localhost TAG=test IMAGES=$(IMAGES)
 	. build/test-images.env && $(BIN)/python -m pytest tests/images/containers
+
+CLUSTER_TESTS = test_installation test_runs $(if $(FAULTS),test_faults) test_removal
+test-cluster: .venv/test ## Try everything on the cluster of the current kube context, after make deploy: OVERLAY=..., FAULTS=1, OUTAGE=seconds
+	OVERLAY=$(OVERLAY) $(BIN)/python -m pytest -v $(CLUSTER_TESTS:%=tests/real_cluster/%.py)
 
 doctor: .venv/cluster ## Check the cluster of the current kube context: OVERLAY=default|seaweedfs|minio|kind
 	$(BIN)/datum doctor --settings $(SETTINGS)

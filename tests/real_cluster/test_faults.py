@@ -1,0 +1,125 @@
+"""Runs that are disturbed: each ends with the figures of the undisturbed one, and nobody helps."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.real_cluster.conftest import OUTAGE
+from tests.real_cluster.live_cluster import LiveCluster
+
+STORE = "seaweedfs"
+"""KFP's own store, where the overlays `default` and `seaweedfs` keep everything."""
+IN_TRAINING = r"\b(4|5|6|7|8)\d/240\b"
+"""A line of the progress of a training that has saved its state, well before its end."""
+
+
+def train(cluster: LiveCluster, name: str) -> str:
+    """A run whose training is in its middle; nothing of it comes from the cache."""
+    run = cluster.submit("reproduction", "--no-cache", f"--name={name}")
+    cluster.reach(run, "adapt", IN_TRAINING)
+    return run
+
+
+@contextmanager
+def away(cluster: LiveCluster, name: str) -> Iterator[None]:
+    """KFP's deployment `name` has no pods."""
+    cluster.scale(name, 0)
+    try:
+        yield
+    finally:
+        cluster.scale(name, 1)
+
+
+def test_a_pod_that_is_deleted_in_training_goes_on_from_its_state(
+    cluster: LiveCluster, undisturbed: dict[str, Any]
+) -> None:
+    run = train(cluster, "pod deleted")
+    cluster.kubectl(
+        "delete", "pod", cluster.running_pod(run, "adaptation")["metadata"]["name"], "--wait=false"
+    )
+    assert cluster.figures(run) == undisturbed
+    assert "resuming at iteration" in cluster.log(run, "adapt")
+
+
+def test_a_training_goes_on_when_its_node_is_drained(
+    cluster: LiveCluster, undisturbed: dict[str, Any]
+) -> None:
+    if len(json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]) < 2:
+        pytest.skip("the cluster has one node, and a drained one needs another to go to")
+    run = train(cluster, "node drained")
+    node = cluster.running_pod(run, "adaptation")["spec"]["nodeName"]
+    evicting = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=5m")
+    try:
+        cluster.kubectl("drain", node, *evicting)
+        assert cluster.figures(run) == undisturbed
+    finally:
+        cluster.kubectl("uncordon", node)
+    assert "resuming at iteration" in cluster.log(run, "adapt")
+
+
+def test_a_training_waits_for_a_store_that_is_away(cluster: LiveCluster, undisturbed: dict[str, Any]) -> None:
+    run = train(cluster, "store away in training")
+    with away(cluster, STORE):
+        time.sleep(OUTAGE)
+        assert cluster.running_pod(run, "adaptation")
+    assert cluster.figures(run) == undisturbed
+
+
+def test_results_wait_for_a_store_that_is_away(cluster: LiveCluster, undisturbed: dict[str, Any]) -> None:
+    """The store goes when a training has just ended, so that its results meet nobody."""
+    run = cluster.submit("reproduction", "--no-cache", "--name=store away at an upload")
+    cluster.reach(run, "adapt", r"\b240/240\b|iteration 240: mIoU")
+    with away(cluster, STORE):
+        time.sleep(OUTAGE)
+    assert cluster.figures(run) == undisturbed
+
+
+@pytest.mark.parametrize("name", ["metadata-grpc-deployment", "workflow-controller", "ml-pipeline"])
+def test_a_run_lives_through_a_restart_of(
+    cluster: LiveCluster, undisturbed: dict[str, Any], name: str
+) -> None:
+    run = train(cluster, f"{name} restarted")
+    cluster.restart(name)
+    assert cluster.figures(run) == undisturbed
+
+
+TASK = """
+import os, pathlib, signal
+at_work = [int(file.parent.name) for file in pathlib.Path("/proc").glob("[0-9]*/cmdline")
+           if b"executor_main" in file.read_bytes() and int(file.parent.name) != os.getpid()]
+"""
+KILL = "for process in at_work: os.kill(process, signal.SIGKILL)"
+EAT = """
+for process in at_work: pathlib.Path(f"/proc/{process}/oom_score_adj").write_text("1000")
+eaten = [bytearray(os.urandom(1024) * 2**18) for _ in range(64)]
+"""
+"""Memory that another process of the container takes, until the kernel ends what it likes least: the task."""
+
+
+@pytest.mark.parametrize("fault", [KILL, EAT], ids=["killed", "out of memory"])
+def test_a_failed_training_goes_on_by_retry_and_nothing_finished_is_repeated(
+    cluster: LiveCluster, undisturbed: dict[str, Any], fault: str
+) -> None:
+    run = train(cluster, "training failed")
+    before = {pod["metadata"]["name"]: pod["status"]["phase"] for pod in cluster.pods(run)}
+    pod = cluster.running_pod(run, "adaptation")["metadata"]["name"]
+    command = ["kubectl", "-n", cluster.namespace, "exec", pod, "-c", "main", "--", "python3", "-c"]
+    subprocess.run([*command, TASK + fault], check=False)
+    said = cluster.finish(run, status=1)
+    assert "seed 1 · adapt: failed" in said
+    cluster.datum("runs", run, "--retry")
+    assert cluster.figures(run) == undisturbed
+    assert "resuming at iteration" in cluster.log(run, "adapt")
+    new = {pod["metadata"]["name"] for pod in cluster.pods(run)} - before.keys()
+    assert {phase for name, phase in before.items() if name != pod} == {"Succeeded"}
+    components = {
+        name["metadata"]["labels"]["app.kubernetes.io/component"]
+        for name in cluster.pods(run)
+        if name["metadata"]["name"] in new
+    }
+    assert components == {"adaptation", "evaluation", "reporting"}

@@ -1,0 +1,73 @@
+"""Runs that nobody disturbs."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real_cluster.live_cluster import LiveCluster, report_figures, wait_for
+
+UNCACHED = frozenset({"check parameters", "check node", "ingest source", "ingest target", "report"})
+"""Tasks that look at the world outside of their inputs."""
+
+
+def test_the_reproduction_has_the_figures_of_a_local_run(undisturbed: dict[str, Any], local: Path) -> None:
+    datum_alone = report_figures(local)
+    method = undisturbed["methods"][0]
+    assert method == next(one for one in datum_alone["methods"] if one["name"] == method["name"])
+
+
+def test_the_baselines_have_the_figures_of_a_local_run(cluster: LiveCluster, local: Path) -> None:
+    assert cluster.figures(cluster.submit("baselines")) == report_figures(local)
+
+
+@pytest.mark.parametrize("pipeline", ["ingest", "ablation"])
+def test_the_other_pipelines_run_to_their_end(cluster: LiveCluster, pipeline: str) -> None:
+    run = cluster.submit(pipeline, **{"adaptation.iterations": 20, "adaptation.validate_every": 20})
+    assert "succeeded after" in cluster.finish(run)
+
+
+def test_a_second_run_takes_what_it_can_from_the_cache(
+    cluster: LiveCluster, undisturbed: dict[str, Any]
+) -> None:
+    # The one before it sets no caching options, so this one fills the cache where it is empty.
+    assert cluster.figures(cluster.submit()) == undisturbed
+    run = cluster.submit("reproduction", "--name=cached")
+    assert cluster.figures(run) == undisturbed
+    names = {pod["metadata"]["name"] for pod in cluster.pods(run)}
+    assert len(names) == len(UNCACHED), names
+
+
+def test_the_log_of_a_task_is_shown(cluster: LiveCluster) -> None:
+    run = cluster.submit("reproduction", "--no-cache")
+    assert "written, read and removed" in cluster.reach(run, "check parameters", r".*removed.*")[0]
+    cluster.datum("runs", run, "--logs", "check parameters", "--follow")
+    cluster.datum("runs", run, "--terminate")
+    wait_for("the run is canceled", lambda: "canceled" in cluster.datum("runs"))
+
+
+def test_refused_parameters_end_a_run_at_its_first_task(cluster: LiveCluster) -> None:
+    run = cluster.submit("reproduction", **{"generation.checkpoint_step": 3})
+    said = cluster.finish(run, status=2)
+    assert "generation.checkpoint_step=3: personalization writes no such checkpoint" in said
+    assert {pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in cluster.pods(run)} == {
+        "reporting"
+    }
+
+
+def test_a_schedule_starts_a_run(cluster: LiveCluster) -> None:
+    def new() -> set[str]:
+        return set(re.findall(r"  ([0-9a-f-]{36})  ", cluster.datum("runs"))) - seen
+
+    seen: set[str] = set()
+    seen = new()
+    soon = (datetime.now().minute + 2) % 60
+    try:
+        cluster.datum("schedule", f"0 {soon} * * * *", "--name", "datum-tests")
+        (run,) = wait_for("a run of the schedule", new)
+        cluster.reach(run, "check parameters", "go together")
+        cluster.datum("runs", run, "--terminate")
+    finally:
+        cluster.datum("schedule", "remove", "datum-tests")
