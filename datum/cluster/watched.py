@@ -89,14 +89,17 @@ class Watched:
         for task in self.tasks:
             node, driver = seen.task(task.key), seen.task(f"{task.key}-driver")
             task.state, task.started, task.ended = absent, None, None
-            if node:
+            if driver and driver.state == "FAILED":
+                # Argo then leaves the task out.
+                task.state, task.started, task.ended = "failed", driver.started, driver.ended
+            elif node:
                 task.state, task.started, task.ended = (
                     STATES.get(node.state, "pending"),
                     node.started,
                     node.ended,
                 )
             elif driver:
-                task.state = "failed" if driver.state == "FAILED" else "starting"
+                task.state = "starting"
             if self.final and not seen.whole and task.state in UNFINISHED:
                 task.state, task.started = "unknown", None
 

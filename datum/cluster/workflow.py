@@ -79,10 +79,12 @@ class Snapshot:
             for node in self.nodes
             if node.pod and (node is task or (within and node.path.startswith(within)))
         ]
+        if not pods and driver and driver.pod:
+            pods = [driver]
         if not pods and driver and driver.path:
             pods = [
-                node for node in self.nodes if node.pod and node.path.partition("(")[0] == driver.path
-            ]  # a driver that was tried again is a node with pods below it
+                node for node in self.nodes if node.pod and node.path.rpartition("(")[0] == driver.path
+            ]  # a driver that may be tried again is a node with pods below it
         return sorted(pods, key=_start)
 
 

@@ -1,12 +1,15 @@
 """A run seen by its Workflow, where KFP's API tells of its tasks no more."""
 
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kfp_server_api import V2beta1Run
 
 from datum.cluster.kubernetes_access import UnreadableError
+from datum.cluster.watched import Task, Watched
 from datum.cluster.workflow import snapshot
 from tests.cluster.argo import Work, pod_name, workflow
 from tests.cluster.conftest import Cluster
@@ -99,6 +102,21 @@ def test_the_tries_of_a_task_are_its_pods_in_their_order() -> None:
     assert [attempt.pod for attempt in seen.tries("adapt-2")] == [pod_name("adapt-2")]
     # Its driver failed.
     assert [attempt.display_name for attempt in seen.tries("report")] == ["report-driver"]
+
+
+def test_a_task_whose_driver_failed_has_failed_and_its_driver_says_why() -> None:
+    """By the Workflow of a real run on KFP 2.17.0 and Argo 4.0.5."""
+    file = Path(__file__).with_name("workflows") / "driver_failed.json"
+    seen = snapshot(json.loads(file.read_text(encoding="utf-8")))
+    run = V2beta1Run(run_id="r", state="FAILED", created_at=datetime(2026, 11, 26, 5, tzinfo=UTC))
+    run.finished_at = run.created_at
+    keys = ("check-parameters", "ingest-target", "select-one-shot", "adapt")
+    watched = Watched("first", "", [Task(key, key) for key in keys])
+    watched.update(run, seen)
+    assert [task.state for task in watched.tasks] == ["succeeded", "succeeded", "failed", "left out"]
+    (driver,) = seen.tries("select-one-shot")
+    assert driver.pod == "datum-reproduction-jvs4l-system-container-driver-1768771591"
+    assert driver.message == "main: Error (exit code 1)"
 
 
 @pytest.mark.parametrize(

@@ -167,9 +167,10 @@ def task_rights(settings: ClusterSettings) -> list[Right]:
     """What KFP's driver and launcher and Argo's executor do with a task's service account: the driver reads
     KFP's settings, the launcher the secrets of the stores, and the executor reports the outcome."""
     runs = settings.namespace
+    secrets = dict.fromkeys((settings.store_secret, settings.artifact_secret))
     return [
         Right("get", "configmaps", runs, "kfp-launcher"),
-        *(Right("get", "secrets", runs, name) for name in (settings.store_secret, settings.artifact_secret)),
+        *(Right("get", "secrets", runs, name) for name in secrets),
         Right("create", "workflowtaskresults", runs, group="argoproj.io"),
         Right("patch", "workflowtaskresults", runs, group="argoproj.io"),
     ]
