@@ -154,10 +154,14 @@ def _lasting(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def report_figures(folder: Path) -> dict[str, Any]:
-    """The figures of a report: mIoU and IoU of each class, of each method and seed, and the checkpoint's
-    digest."""
+    """The figures of a report by method: mIoU and IoU of each class, over the seeds and of each; and the
+    median checkpoint with its digest."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    return {"methods": report["methods"], "median": report["median_checkpoint"]}
+    for method in report["methods"]:
+        for seed in method["seeds"]:
+            del seed["folder"]  # where the run lies, which is no figure
+    figures = {method["name"]: method for method in report["methods"]}
+    return {**figures, "median checkpoint": report["median_checkpoint"]}
 
 
 def wait_for(what: str, look: Callable[[], Found], *, seconds: float = RUN_SECONDS) -> Found:
