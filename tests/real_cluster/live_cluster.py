@@ -91,8 +91,19 @@ class LiveCluster:
         ).stdout
 
     def reach(self, run_id: str, task: str, line: str) -> re.Match[str]:
-        """Waits until a task has written what the expression `line` matches."""
-        return wait_for(f"{line!r} in the log of {task}", lambda: re.search(line, self.log(run_id, task)))
+        """Follows a task until it writes a line that the expression `line` matches."""
+        following = ["runs", "--settings", str(self.settings), run_id, "--logs", task, "--follow"]
+        end = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < end:
+            command = [str(ROOT / ".venv" / "bin" / "datum"), *following]
+            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+                for text in process.stdout or ():
+                    if found := re.search(line, text):
+                        process.kill()
+                        return found
+            assert process.returncode, f"{task} has ended without a line like {line!r}"
+            time.sleep(POLL_SECONDS)  # a stream may break
+        raise AssertionError(f"not within {RUN_SECONDS:.0f} s: a line of {task} like {line!r}")
 
     def pods(self, run_id: str, component: str = "") -> list[dict[str, Any]]:
         """The pods of our tasks of a run, of one of our `component` labels if named; no drivers."""
