@@ -14,7 +14,7 @@ from tests.real_cluster.live_cluster import LiveCluster
 
 STORE = "seaweedfs"
 """KFP's own store, where the overlays `default` and `seaweedfs` keep everything."""
-IN_TRAINING = r"\b(?:[4-9]\d|1\d\d)/240\b"
+IN_TRAINING = r"\b(?:[2-9]\d|1\d\d|2[0-2]\d)/240\b"
 """A line of the progress of a training that has saved its state, well before its end."""
 PROCESSES = """
 import os, pathlib, signal, time
