@@ -81,7 +81,7 @@ def watch(kfp: Kfp, run_id: str) -> RunView:
 
     Raises `TemporaryFaultError` where KFP stays out of reach for `PATIENCE` seconds.
     """
-    view = RunView(kfp, run_id)
+    view = _when_it_answers(lambda: RunView(kfp, run_id))
     watched = view.watched
     if sys.stderr.isatty():
         with live_view(watched):
@@ -92,6 +92,19 @@ def watch(kfp: Kfp, run_id: str) -> RunView:
     if watched.state == "SUCCEEDED":
         log(f"{watched.name}: succeeded after {duration(watched.seconds())}")
     return view
+
+
+def _when_it_answers(ask: Callable[[], RunView]) -> RunView:
+    """What `ask` returns, as soon as KFP is not out of reach."""
+    begun = time.monotonic()
+    while True:
+        try:
+            return ask()
+        except TemporaryFaultError as error:
+            if time.monotonic() - begun > PATIENCE:
+                raise
+            log(f"{error}; asking again")
+            time.sleep(POLL_SECONDS)
 
 
 def _follow(look: Callable[[], None], watched: Watched, show: Callable[[], None]) -> None:

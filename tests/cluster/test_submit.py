@@ -257,6 +257,15 @@ def test_waiting_survives_an_outage_of_kfp(uploaded: Cluster) -> None:
     assert all(fault.times == 0 for fault in uploaded.api.faults)
 
 
+def test_waiting_begins_while_kfp_is_out_of_reach(uploaded: Cluster) -> None:
+    uploaded.api.on_look = succeed(uploaded.api)
+    # More than the retries of one look, from the first that follows the start.
+    uploaded.api.fail("GET .*/runs/", 503, times=12)
+    ended = uploaded.datum("submit", "--wait")
+    assert ended.status == 0 and "asking again" in ended.err
+    assert all(fault.times == 0 for fault in uploaded.api.faults)
+
+
 def test_waiting_ends_when_kfp_stays_away(uploaded: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "PATIENCE", 0.2)
 
