@@ -16,9 +16,10 @@ from datum.diffusion.sizes import latent_cell, require_cells_of_crop, require_ce
 from datum.errors import InputError
 from datum.methods import DRAWN_BENCHMARK
 from datum.prompts import build_prompts, require_prompt
+from datum.reporting.model_registry import find_registry
 from datum.room import size_in_words
 from datum.segmentation.pretrained_file import pretrained_file
-from datum.store import local_path, open_store, require_place, require_run_id
+from datum.store import is_http_url, local_path, open_store, require_place, require_run_id
 
 
 def check_parameters(
@@ -48,6 +49,9 @@ def check_parameters(
     texts = (source, target, base_model, pretrained_encoder, title, encoder, list(named), list(overrides))
     require_plain("the form", (*texts, installation))
     profile = installation["profile"]
+    registry = installation["model_registry"]
+    if registry and not is_http_url(registry):
+        raise InputError(f"run_installation: found model_registry={registry!r}, expected http:// or https://")
     places = [installation[name] for name in PLACES]
     for uri in filter(None, (source, target, base_model, *named, *inputs, *places)):
         require_place(uri)
@@ -107,6 +111,8 @@ def check_run(*, page: Path, in_cluster: bool, draws: bool, **parameters: Any) -
             rows.append(look("room", estimate))
         rows += rows_of_store(parameters["installation"], needed)
         rows.append(look("metadata store", connect_metadata_store))
+        if registry := parameters["installation"].get("model_registry"):
+            rows.append(look("model registry", lambda: find_registry(registry)))
         rows += rows_of_disk({scratch(): 0, Path("/tmp"): 0})
     show_rows(rows, page)
 
