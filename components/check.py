@@ -5,8 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from components.inside import PLACES, look, rows_of_disk, rows_of_store, show_rows
+from components.inside import PLACES, connect_metadata_store, look, rows_of_disk, rows_of_store, show_rows
 from components.installation import require_installation, require_plain
+from components.run_room import RoomOfRun, bytes_at, bytes_of_model, bytes_of_scenes, room_of_run
 from components.task import scratch
 from datum.config import Settings, load_settings
 from datum.datasets.one_shot import require_one_a_seed
@@ -15,8 +16,10 @@ from datum.diffusion.sizes import latent_cell, require_cells_of_crop, require_ce
 from datum.errors import InputError
 from datum.methods import DRAWN_BENCHMARK
 from datum.prompts import build_prompts, require_prompt
+from datum.reporting.model_registry import find_registry
+from datum.room import size_in_words
 from datum.segmentation.pretrained_file import pretrained_file
-from datum.store import local_path, open_store, require_place, require_run_id
+from datum.store import is_http_url, local_path, open_store, require_place, require_run_id
 
 
 def check_parameters(
@@ -46,6 +49,9 @@ def check_parameters(
     texts = (source, target, base_model, pretrained_encoder, title, encoder, list(named), list(overrides))
     require_plain("the form", (*texts, installation))
     profile = installation["profile"]
+    registry = installation["model_registry"]
+    if registry and not is_http_url(registry):
+        raise InputError(f"run_installation: found model_registry={registry!r}, expected http:// or https://")
     places = [installation[name] for name in PLACES]
     for uri in filter(None, (source, target, base_model, *named, *inputs, *places)):
         require_place(uri)
@@ -76,11 +82,12 @@ def check_parameters(
             raise InputError(f"{uri}: not there; name a file that is")
 
 
-def check_run(*, page: Path, in_cluster: bool, **parameters: Any) -> None:
-    """Checks the `parameters`, as `check_parameters` takes them, and on a cluster the store and the disks,
-    with the task's own secret and network; shows what was found and writes it to `page`.
+def check_run(*, page: Path, in_cluster: bool, draws: bool, **parameters: Any) -> None:
+    """Checks the `parameters`, as `check_parameters` takes them, and on a cluster the store, its room for the
+    run, the metadata store and the disks, with the task's own secret and network; shows what was found and
+    writes it to `page`.
 
-    Raises the first error after all was looked at.
+    `draws` says whether the run personalizes and draws. Raises the first error after all was looked at.
     """
 
     def check() -> str:
@@ -89,8 +96,52 @@ def check_run(*, page: Path, in_cluster: bool, **parameters: Any) -> None:
 
     rows = [look("parameters", check)]
     if in_cluster:
-        rows += [*rows_of_store(parameters["installation"]), *rows_of_disk([scratch(), Path("/tmp")])]
+        needed: dict[str, int] = {}
+
+        def estimate() -> str:
+            room = _room(draws=draws, **parameters)
+            needed.update(datasets=room.datasets, state=room.state)
+            data, artifacts, state = map(size_in_words, (room.datasets, room.artifacts, room.state))
+            return (
+                f"the run needs up to {data} of data, {artifacts} of artifacts in KFP's own store, and "
+                f"{state} of state until its report is written"
+            )
+
+        if not rows[0].error:
+            rows.append(look("room", estimate))
+        rows += rows_of_store(parameters["installation"], needed)
+        rows.append(look("metadata store", connect_metadata_store))
+        if registry := parameters["installation"].get("model_registry"):
+            rows.append(look("model registry", lambda: find_registry(registry)))
+        rows += rows_of_disk({scratch(): 0, Path("/tmp"): 0})
     show_rows(rows, page)
+
+
+def _room(
+    *,
+    draws: bool,
+    installation: Mapping[str, str],
+    overrides: Sequence[str],
+    encoder: str,
+    seeds: Sequence[int],
+    variants: Sequence[str],
+    source: str,
+    target: str,
+    base_model: str,
+    **_: Any,
+) -> RoomOfRun:
+    """What a run of these parameters needs of the store."""
+    settings = load_settings(installation["profile"], [*overrides, f"run.encoder={encoder}"])
+    ingested = f"{installation['datasets'].rstrip('/')}/"
+    new = [uri for uri in (source, target) if uri and not uri.startswith(ingested)]
+    return room_of_run(
+        settings,
+        data=sum(map(bytes_at, new)) if source else bytes_of_scenes(settings.datasets),
+        model=bytes_of_model(base_model, settings) if draws and seeds else 0,
+        seeds=len(seeds),
+        variants=len(variants),
+        draws=draws,
+    )
 
 
 def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:

@@ -8,6 +8,7 @@ import dataclasses
 import email.utils
 import os
 import shutil
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -15,11 +16,12 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from components.run_room import bytes_at, bytes_of_model, bytes_of_scenes
 from datum.config import load_settings
 from datum.diffusion.base_model import base_model_path
 from datum.diffusion.fitness import MODEL_INDEX
 from datum.errors import InputError, TemporaryFaultError, one_line
-from datum.room import size_in_words
+from datum.room import bytes_below, size_in_words
 from datum.store import local_path, open_store
 from datum.telemetry import log
 
@@ -30,6 +32,10 @@ PLACES = ("datasets", "state", "reports")
 """What a run writes to, of an installation."""
 
 SHARED_MEMORY = Path("/dev/shm")
+
+METADATA_HOST, METADATA_PORT = "METADATA_GRPC_SERVICE_HOST", "METADATA_GRPC_SERVICE_PORT"
+"""Environment variables with the address of KFP's metadata store, which KFP (2.15 to 2.17) gives every task
+from its ConfigMap `metadata-grpc-configmap`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,27 +71,51 @@ def show_rows(rows: Iterable[Row], page: Path) -> None:
             raise row.error
 
 
-def rows_of_store(installation: Mapping[str, str]) -> list[Row]:
-    """Whether the places of the `installation` can be written, read and cleared, and the store's clock."""
-    rows = [look(name, lambda name=name: use_place(installation[name])) for name in PLACES]  # type: ignore[misc]
+def rows_of_store(installation: Mapping[str, str], needed: Mapping[str, int] = {}) -> list[Row]:
+    """Whether the places of the `installation` can be written, read and cleared, and the store's clock;
+    `needed` are the bytes that the run takes of them, as far as that is known."""
+    rows = [
+        look(name, lambda name=name: use_place(installation[name], needed.get(name, 0)))  # type: ignore[misc]
+        for name in PLACES
+    ]
     endpoint = installation["store_endpoint"]
     if any(installation[name].startswith("s3://") for name in PLACES) and not any(row.error for row in rows):
         rows.append(look("clock", lambda: compare_clock(endpoint)))
     return rows
 
 
-def use_place(uri: str) -> str:
-    """Writes, reads and removes a small object below `uri`. Raises what the store raises, and `InputError`
-    where something else is read than was written."""
+def use_place(uri: str, needed: int = 0) -> str:
+    """Writes, reads and removes a small object below `uri`. Raises what the store raises, `InputError` where
+    something else is read than was written, and `TemporaryFaultError` where the place is a folder whose disk
+    has no room for `needed` bytes, those that lie there already included."""
     store, key, content = open_store(uri), f"datum-check-{uuid.uuid4().hex}", b"datum check"
     store.write_bytes(key, content)
     same = store.read_bytes(key) == content
     store.delete(key)
     if not same:
         raise InputError(f"{uri}: what was read is not what was written; look at the store's own health")
-    folder = local_path(uri)
-    room = f", {size_in_words(shutil.disk_usage(folder).free)} are free" if folder else ""
-    return f"{uri}: written, read and removed{room}"
+    found, folder = f"{uri}: written, read and removed", local_path(uri)
+    if folder:
+        return f"{found}; {_room_in(folder, max(0, needed - bytes_below(folder)))}"
+    if not needed:
+        return found
+    return f"{found}; this run needs up to {size_in_words(needed)}, and an S3 store does not say what is free"
+
+
+def connect_metadata_store() -> str:
+    """Connects to KFP's metadata store, where each task's launcher records what it made; raises
+    `TemporaryFaultError` where it does not answer."""
+    host, port = os.environ.get(METADATA_HOST), os.environ.get(METADATA_PORT, "8080")
+    if not host:
+        return f"not looked at: {METADATA_HOST} is not set, which is for KFP's metadata-grpc-configmap"
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise TemporaryFaultError(
+            f"{host}:{port}: KFP's metadata store cannot be reached ({error}); look at its pod "
+            "metadata-grpc-deployment and at the network policy datum-kfp"
+        ) from None
+    return f"{host}:{port} accepts connections"
 
 
 def compare_clock(endpoint: str) -> str:
@@ -109,10 +139,10 @@ def compare_clock(endpoint: str) -> str:
     return f"{abs(skew):.0f} s from the store's"
 
 
-def rows_of_disk(folders: Iterable[Path]) -> list[Row]:
-    """Whether `folders` can be written to, and the room in them and in /dev/shm."""
+def rows_of_disk(folders: Mapping[Path, int]) -> list[Row]:
+    """Whether `folders` can be written to and have room for so many bytes, and the size of /dev/shm."""
 
-    def write(folder: Path) -> str:
+    def write(folder: Path, needed: int) -> str:
         file = folder / f"datum-check-{uuid.uuid4().hex}"
         try:
             file.write_bytes(b"datum check")
@@ -121,11 +151,59 @@ def rows_of_disk(folders: Iterable[Path]) -> list[Row]:
             raise InputError(
                 f"{folder}: cannot be written to ({error.strerror}); look at its volume"
             ) from None
-        return f"{size_in_words(shutil.disk_usage(folder).free)} are free on its disk"
+        return _room_in(folder, needed)
 
-    rows = [look(str(folder), lambda folder=folder: write(folder)) for folder in folders]  # type: ignore[misc]
+    rows = [
+        look(str(folder), lambda folder=folder, needed=needed: write(folder, needed))  # type: ignore[misc]
+        for folder, needed in folders.items()
+    ]
     memory = shutil.disk_usage(SHARED_MEMORY).total
     return [*rows, Row(what=str(SHARED_MEMORY), found=size_in_words(memory))]
+
+
+def _room_in(folder: Path, needed: int) -> str:
+    """What is free on the disk of `folder`; raises `TemporaryFaultError` where that is less than `needed`."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise TemporaryFaultError(
+            f"{folder}: {size_in_words(free)} are free on its disk, expected {size_in_words(needed)}; make "
+            "room or take a larger one"
+        )
+    wanted = f", up to {size_in_words(needed)} are needed" if needed else ""
+    return f"{size_in_words(free)} are free on its disk{wanted}"
+
+
+def look_at_node(
+    *,
+    page: Path,
+    scratch: Path,
+    gpu_count: int,
+    base_model: str,
+    source: str,
+    target: str,
+    profile: str,
+    overrides: Sequence[str],
+) -> None:
+    """Looks at this node as the trainings will find it: its GPU, its disks, and the way to the base model,
+    which is `none` where none is used; shows what was found and writes it to `page`.
+
+    What is fetched to `scratch` is the base model, or both data sets.
+    """
+    rows = [look("GPU", lambda: compute_on_gpu(gpu_count))]
+
+    def fetched() -> int:
+        settings = load_settings(profile, overrides)
+        model = 0 if base_model == "none" else bytes_of_model(base_model, settings)
+        data = bytes_at(source) + bytes_at(target) if source else bytes_of_scenes(settings.datasets)
+        return max(model, data)
+
+    try:
+        rows += rows_of_disk({scratch: fetched(), Path("/tmp"): 0})
+    except (InputError, TemporaryFaultError) as error:
+        rows.append(Row(what="data", found=one_line(str(error)), error=error))
+    if base_model != "none":
+        rows.append(look("base model", lambda: find_model(base_model, profile, overrides)))
+    show_rows(rows, page)
 
 
 def compute_on_gpu(count: int) -> str:

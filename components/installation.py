@@ -26,6 +26,9 @@ class Installation:
     """Where reports are published, by run id."""
     store_endpoint: str = "http://seaweedfs.kubeflow:8333"
     """S3 endpoint that s3:// leads to, as pods see it."""
+    model_registry: str = ""
+    """URL of a Kubeflow model registry without authentication, as pods see it, where each report registers
+    its median checkpoint; empty registers none."""
 
     def as_json(self) -> dict[str, str]:
         """The values of these fields by name, also of a class that has more."""

@@ -134,15 +134,19 @@ def own_state(state: str, resume_from: str) -> str | None:
     return place
 
 
-def publish_report(folder: Path, reports: str) -> None:
+def publish_report(folder: Path, reports: str, model_registry: str = "") -> None:
     """Copies a report to below `<reports>/<run id>/`, where `datum submit` and `datum runs` find it, whole or
-    not at all."""
+    not at all, and registers its median checkpoint at the URL `model_registry`, if one is given."""
     from datum.formats.published_report import publish_report_at
+    from datum.reporting.model_registry import register_median
     from datum.store import require_run_id
 
     run_id = os.environ[RUN_ID]
     require_run_id(RUN_ID, run_id)
-    publish_report_at(f"{reports.rstrip('/')}/{run_id}", folder)
+    place = f"{reports.rstrip('/')}/{run_id}"
+    publish_report_at(place, folder)
+    if model_registry:
+        register_median(model_registry, folder, place, run_id)
 
 
 def remove_state(state: str, resume_from: str) -> None:

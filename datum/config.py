@@ -59,8 +59,8 @@ class PersonalizationSettings:
     """Hub id or local folder of a StableDiffusionPipeline, or `streetscenes`: the small model shipped with
     the package."""
     revision: Annotated[str, NamesInput()] = ""
-    """Branch, tag or commit of a base model from the hub; empty takes the newest of its main branch. The
-    commit is recorded."""
+    """Branch, tag or commit of a base model from the hub; empty takes a fixed commit of the default model and
+    the newest of another's main branch. The commit is recorded."""
     variant: Annotated[str, NamesInput()] = ""
     """Variant of the base model's weights, such as fp16; empty takes the plain ones, or the only ones."""
     instance_prompt: str = "a photo of a sks urban scene"

@@ -36,6 +36,7 @@ class Tasks:
             method=method,
             variants=list(variants),
             seeds=self._seeds,
+            draws="base_model" in form,
             **{name: default for name, default in defaults.items() if name not in form},
         )
         if self._cluster and self._seeds:

@@ -13,6 +13,7 @@ def check_parameters(
     overrides: list[str],
     variants: list[str],
     seeds: list[int],
+    draws: bool,
     named_one_shots: list[str],
     source: str,
     target: str,
@@ -34,6 +35,7 @@ def check_parameters(
         check_run(
             page=Path(findings.path),
             in_cluster=not workspace,
+            draws=draws,
             benchmark=benchmark,
             method=method,
             encoder=encoder,

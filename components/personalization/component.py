@@ -41,6 +41,8 @@ def personalize(
 def check_node(
     base_model: str,
     gpu_count: int,
+    source: str,
+    target: str,
     installation: dict,
     overrides: list[str],
     findings: dsl.Output[dsl.Markdown],
@@ -48,13 +50,17 @@ def check_node(
     """Looks at a node as the trainings will find it: its GPU, its disks, and the way to the base model."""
     from pathlib import Path
 
-    from components.inside import compute_on_gpu, find_model, look, rows_of_disk, show_rows
+    from components.inside import look_at_node
     from components.task import failing_with_status, scratch
 
     with failing_with_status(installation):
-        rows = [look("GPU", lambda: compute_on_gpu(gpu_count)), *rows_of_disk([scratch(), Path("/tmp")])]
-        if base_model != "none":
-            rows.append(
-                look("base model", lambda: find_model(base_model, installation["profile"], overrides))
-            )
-        show_rows(rows, Path(findings.path))
+        look_at_node(
+            page=Path(findings.path),
+            scratch=scratch(),
+            gpu_count=gpu_count,
+            base_model=base_model,
+            source=source,
+            target=target,
+            profile=installation["profile"],
+            overrides=overrides,
+        )

@@ -43,7 +43,7 @@ def report(
     with task(str(folder), workspace, "report", installation=installation, image=image) as output:
         report(runs=groups.pop(""), output=output, baselines=groups)
         if not workspace:
-            publish_report(output, installation["reports"])
+            publish_report(output, installation["reports"], installation["model_registry"])
             remove_state(installation["state"], resume_from)
     made = located(str(folder))
     place(made / "report.html", Path(page.path))

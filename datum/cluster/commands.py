@@ -260,17 +260,20 @@ def _add_state(commands: Any) -> None:
     command = _command(commands, "state", _state, "list or remove what runs keep in the store to resume from")
     command.add_argument("action", choices=("list", "remove"), help="what to do")
     command.add_argument("runs", nargs="*", metavar="ID", help="runs whose state is removed")
+    command.add_number("--older-than", 0, "in place of ids: those that ended more than so many days ago")
 
 
-def _state(settings: ClusterSettings, action: str, runs: list[str]) -> None:
-    from datum.cluster.kept_state import list_state, remove_states
+def _state(settings: ClusterSettings, action: str, runs: list[str], older_than: int) -> None:
+    from datum.cluster.kept_state import list_state, remove_old_states, remove_states
 
-    if (action == "remove") != bool(runs):
+    if (bool(runs) + bool(older_than) != 1) if action == "remove" else (runs or older_than):
         raise InputError(
             f"state {action}: expected "
-            + ("the ids of runs after it" if action == "remove" else "nothing after it")
+            + ("the ids of runs after it, or --older-than" if action == "remove" else "nothing after it")
         )
-    if runs:
+    if older_than:
+        remove_old_states(settings, older_than)
+    elif runs:
         remove_states(settings, runs)
     else:
         list_state(settings)

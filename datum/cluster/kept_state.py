@@ -1,12 +1,13 @@
 """What runs keep in the store to resume from, `<state>/<run id>/`: listed, and removed by the run's id.
 
 A run that writes its report removes its own. That of a failed run stays, some 45 GB a seed at the paper's
-size, until somebody resumes from it or removes it.
+size, until somebody resumes from it or removes it, by the run's id or by its age.
 """
 
+import re
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from datum.cluster.client import Kfp
 from datum.cluster.settings import ClusterSettings
@@ -14,10 +15,17 @@ from datum.cluster.store_access import installed_store
 from datum.cluster.submit import latest_runs
 from datum.cluster.table import print_table
 from datum.cluster.watched import FINAL, STATES
+from datum.cluster.workflow import happened
 from datum.errors import InputError
 from datum.room import size_in_words
 from datum.store import Entry, require_run_id
 from datum.telemetry import duration, log
+
+DAY = 86_400
+"""Seconds."""
+
+_RUN_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""KFP's own ids."""
 
 
 def list_state(settings: ClusterSettings) -> None:
@@ -59,6 +67,37 @@ def remove_states(settings: ClusterSettings, run_ids: Sequence[str]) -> None:
             raise InputError(
                 f"run {run_id}: run {reader}, which is at work, resumes from its state; wait for it"
             )
+    _remove(settings, kept, run_ids)
+
+
+def remove_old_states(settings: ClusterSettings, days: int) -> None:
+    """Removes what runs keep that ended more than so many `days` ago and, of runs that KFP knows no more,
+    what was last written so long ago.
+
+    What is at work, and what a run at work resumes from, stays at any age; so does a folder that is not named
+    as KFP names runs.
+    """
+    kept, kfp = _kept(settings), Kfp(settings)
+    needed, before = _needed(kfp), time.time() - days * DAY
+    old = [
+        run_id
+        for run_id, entries in kept.items()
+        if _RUN_ID.fullmatch(run_id) and run_id not in needed and _last_used(kfp, run_id, entries) < before
+    ]
+    _remove(settings, kept, old)
+    log(f"{settings.state}: {len(old)} of {len(kept)} runs ended more than {days} days ago")
+
+
+def _last_used(kfp: Kfp, run_id: str, entries: Sequence[Entry]) -> float:
+    """When (in seconds since 1970) the run ended or last wrote its state; now for a run at work."""
+    run = kfp.find(kfp.runs.get_run, run_id=run_id)
+    if run and run.state not in FINAL:
+        return time.time()
+    ended = happened(run.finished_at) if run else None
+    return max(ended.timestamp() if ended else 0.0, *(entry.modified for entry in entries))
+
+
+def _remove(settings: ClusterSettings, kept: Mapping[str, Sequence[Entry]], run_ids: Sequence[str]) -> None:
     for run_id in run_ids:
         with installed_store(settings, f"{_place(settings)}/{run_id}") as store:
             print(f"{run_id}: removed {store.delete_all()} files, {size_in_words(_size(kept[run_id]))}")

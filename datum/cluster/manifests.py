@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from datum.cluster.network import api_rules, dns_rules, store_rules
+from datum.cluster.network import api_rules, dns_rules, model_registry_rules, store_rules
 from datum.cluster.settings import ClusterSettings, in_cluster_service
 from datum.errors import InputError
 from datum.values import did_you_mean
@@ -121,4 +121,5 @@ def _values(settings: ClusterSettings) -> Mapping[str, Any]:
         "DNS_RULES": dns_rules(settings),
         "API_RULES": api_rules(settings),
         "STORE_RULES": store_rules(settings),
+        "MODEL_REGISTRY_RULES": model_registry_rules(settings),
     }

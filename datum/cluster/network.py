@@ -61,10 +61,23 @@ def store_rules(settings: ClusterSettings) -> list[Rule]:
     return [{"to": blocks, "ports": _ports(store_ports(settings))}]
 
 
+def model_registry_rules(settings: ClusterSettings) -> list[Rule]:
+    """Egress to the model registry, if there is one: the pods of its namespace, or addresses outside."""
+    if not settings.model_registry:
+        return []
+    service = in_cluster_service(settings, settings.model_registry)
+    to = [_namespace(service.namespace)] if service else [{"ipBlock": dict(block)} for block in ANYWHERE]
+    return [{"to": to, "ports": _ports([_port(settings.model_registry)])}]
+
+
 def store_ports(settings: ClusterSettings) -> list[int]:
     """Ports of the store that tasks may connect to: the endpoint's or, where it is set, its pods'."""
-    parts = urlsplit(settings.store_endpoint)
-    return [settings.store_pod_port or parts.port or (443 if parts.scheme == "https" else 80)]
+    return [settings.store_pod_port or _port(settings.store_endpoint)]
+
+
+def _port(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _address(settings: ClusterSettings) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -129,10 +129,10 @@ class Service(NamedTuple):
 _SERVICE_HOST = re.compile(r"([a-z0-9-]+)(?:\.([a-z0-9-]+)(?:\.svc(?:\.cluster\.local)?)?)?")
 
 
-def in_cluster_service(settings: ClusterSettings) -> Service | None:
-    """The service that `store_endpoint` names, as `service.namespace`, with or without `.svc`; None where it
-    leads out of the cluster."""
-    host = urlsplit(settings.store_endpoint).hostname or ""
+def in_cluster_service(settings: ClusterSettings, url: str = "") -> Service | None:
+    """The service that `url`, or `store_endpoint`, names as `service.namespace`, with or without `.svc`; None
+    where it leads out of the cluster."""
+    host = urlsplit(url or settings.store_endpoint).hostname or ""
     found = _SERVICE_HOST.fullmatch(host)
     return Service(found[1], found[2] or settings.namespace) if found and host != "localhost" else None
 

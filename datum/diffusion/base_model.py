@@ -94,7 +94,7 @@ def check_base_model(name: str, revision: str = "", variant: str = "") -> None:
 def find_base_model(name: str, revision: str = "", variant: str = "") -> BaseModel:
     """The base model called `name`, downloaded where it is on the hub.
 
-    `revision` is a branch, a tag or a commit of the hub's repository, empty for its main branch; `variant`
+    `revision` is a branch, a tag or a commit of the hub's repository, empty for the default one; `variant`
     such as `fp16` says which weights to take where there are several. Raises `InputError` for a model that is
     not there or does not fit, and `TemporaryFaultError` where the hub is out of reach for longer than the
     process waits.

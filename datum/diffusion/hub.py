@@ -21,17 +21,24 @@ from datum.errors import InputError, TemporaryFaultError
 from datum.patience import persevere
 from datum.telemetry import log
 
+PINNED = {"CompVis/stable-diffusion-v1-4": "133a221b8aa7292a167afc5127cb63fb5005638b"}
+"""Commits that stand for no revision, in place of a main branch that may move: of the paper's base model, the
+one that published code and published caches of the hub name."""
+
 PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 """HTTP statuses of a hub that is busy or restarting."""
 
 
 def find_commit(name: str, revision: str, complete: Callable[[Path], object]) -> tuple[str, list[str]]:
-    """(commit that `revision` of the repository `name` stands for now, its files).
+    """(commit that `revision` of the repository `name` stands for now, its files). Empty is the commit in
+    `PINNED`, or the newest of the main branch.
 
     Where the hub is out of reach, the commit that the cache knows for it is taken, if what lies there is
     `complete`: that raises `InputError` otherwise. Raises `InputError` for a final answer of the hub and
     `TemporaryFaultError` where it stays out of reach.
     """
+
+    revision = revision or PINNED.get(name, "")
 
     def attempt() -> tuple[str, list[str]]:
         try:

@@ -26,6 +26,7 @@ PLURALS = {
     "Node": "/api/v1/nodes/{name}",
     "StorageClass": "/apis/storage.k8s.io/v1/storageclasses/{name}",
     "EndpointSlice": "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices/{name}",
+    "Pod": "/api/v1/namespaces/{namespace}/pods/{name}",
     "PersistentVolumeClaim": "/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}",
     "Secret": "/api/v1/namespaces/{namespace}/secrets/{name}",
     "Service": "/api/v1/namespaces/{namespace}/services/{name}",

@@ -1,5 +1,9 @@
 """`datum state` against a real store and a server that speaks KFP's API."""
 
+import time
+import uuid
+from datetime import timedelta
+
 import pytest
 
 from datum.store import open_store
@@ -84,9 +88,33 @@ def test_what_a_run_at_work_needs_stays(uploaded: Cluster, place: str) -> None:
     assert len(open_store(place).list()) == 2
 
 
+def test_of_all_that_is_kept_only_what_no_run_needs_is_removed_by_its_age(
+    uploaded: Cluster, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + 40 * 86_400)
+    old, lost = started(uploaded, "old", "FAILED"), str(uuid.uuid4())
+    new, at_work = started(uploaded, "new", "FAILED"), started(uploaded, "at work", "RUNNING")
+    resumed = started(uploaded, "resumed", "FAILED")
+    started(uploaded, "reader", "RUNNING", "--param", f"run_resume_from={resumed}")
+    uploaded.api.runs[new].finished_at += timedelta(days=35)
+    for name in (old, new, at_work, resumed, lost, "artifacts"):
+        keep(place, name, 10)
+    setting = ("--set", f"state={place}")
+    ended = uploaded.datum("state", "remove", "--older-than", "45", *setting)
+    assert (ended.status, ended.out) == (0, "") and "0 of 6 runs ended more than 45 days ago" in ended.err
+    ended = uploaded.datum("state", "remove", "--older-than", "30", *setting)
+    assert ended.status == 0 and "2 of 6 runs" in ended.err
+    assert {line.partition(":")[0] for line in ended.out.splitlines()} == {old, lost}
+    left = {key.partition("/")[0] for key in open_store(place).list()}
+    assert left == {new, at_work, resumed, "artifacts"}
+
+
 def test_wrong_arguments_remove_nothing(uploaded: Cluster, s3_bucket: str) -> None:
     for arguments, said in (
-        (("remove",), "state remove: expected the ids of runs after it"),
+        (("remove",), "state remove: expected the ids of runs after it, or --older-than"),
+        (("remove", "run", "--older-than", "3"), "expected the ids of runs after it, or --older-than"),
+        (("remove", "--older-than", "0"), "expected a whole number from 1"),
+        (("list", "--older-than", "3"), "state list: expected nothing after it"),
         (("list", "run"), "state list: expected nothing after it"),
         (("list", "--set", "state=/state"), "state: found '/state', expected s3://bucket/folder"),
     ):

@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,10 +14,14 @@ import pytest
 
 from components.check import check_run
 from components.inside import (
+    METADATA_HOST,
+    METADATA_PORT,
     compare_clock,
     compute_on_gpu,
+    connect_metadata_store,
     find_model,
     look,
+    look_at_node,
     rows_of_disk,
     rows_of_store,
     show_rows,
@@ -46,11 +51,47 @@ def test_a_folder_tells_its_free_space(tmp_path: Path) -> None:
     assert all("are free" in row.found for row in rows)
 
 
+def test_a_store_that_does_not_tell_its_free_space_is_said_to(s3_bucket: str) -> None:
+    place = installed(f"s3://{s3_bucket}", store_endpoint=os.environ["S3_ENDPOINT"])
+    rows = rows_of_store(place, {"state": 135 * 10**9})
+    assert rows[1].found.endswith("needs up to 135 GB, and an S3 store does not say what is free")
+
+
+def test_a_folder_or_a_disk_without_room_for_what_the_run_puts_there_is_refused(tmp_path: Path) -> None:
+    rows = rows_of_store(installed(f"file://{tmp_path}"), {"datasets": 10, "state": 10**18})
+    assert [row.error is None for row in rows] == [True, False, True]
+    assert "are free on its disk, up to 1 kB are needed" in rows[0].found
+    assert rows[1].found.endswith("expected 1e+09 GB; make room or take a larger one")
+    (tmp_path / "full").mkdir()
+    assert [row.error is None for row in rows_of_disk({tmp_path / "full": 10**18})] == [False, True]
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A listening socket, which the environment names as KFP's metadata store."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setenv(METADATA_HOST, "127.0.0.1")
+        monkeypatch.setenv(METADATA_PORT, str(listening.getsockname()[1]))
+        yield listening
+
+
+def test_a_metadata_store_out_of_reach_is_named(
+    address: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"127.0.0.1:{address.getsockname()[1]}"
+    assert connect_metadata_store() == f"{place} accepts connections"
+    address.close()
+    with pytest.raises(TemporaryFaultError, match=rf"^{place}: KFP's metadata store .*policy datum-kfp$"):
+        connect_metadata_store()
+    monkeypatch.delenv(METADATA_HOST)
+    assert "is not set" in connect_metadata_store()
+
+
 def test_a_store_that_may_not_be_used_is_named_and_the_rest_is_looked_at_all_the_same(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
-    rows = rows_of_store(installed(f"s3://{s3_bucket}")) + rows_of_disk([tmp_path])
+    rows = rows_of_store(installed(f"s3://{s3_bucket}")) + rows_of_disk({tmp_path: 0})
     with pytest.raises(InputError, match=f"^s3://{s3_bucket}/datasets/.*check the bucket and the secret$"):
         show_rows(rows, tmp_path / "page" / "findings.md")
     said = capsys.readouterr().err.splitlines()
@@ -104,9 +145,31 @@ def test_a_clock_that_would_spoil_signatures_is_refused(
 
 
 def test_a_disk_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    rows = rows_of_disk([tmp_path, tmp_path / "none"])
+    rows = rows_of_disk({tmp_path: 0, tmp_path / "none": 0})
     assert [row.error is None for row in rows] == [True, False, True]
     assert "none: cannot be written to (No such file or directory)" in rows[1].found
+
+
+def test_a_node_is_looked_at_with_the_size_of_what_is_fetched_to_it(s3_bucket: str, tmp_path: Path) -> None:
+    store = open_store(f"s3://{s3_bucket}")
+    for key in ("gta/images/1.png", "cityscapes/leftImg8bit/val/a/1.png"):
+        store.write_bytes(key, b"0" * 2_000_000)
+    page = tmp_path / "findings.md"
+    data = {"source": f"s3://{s3_bucket}/gta", "target": f"s3://{s3_bucket}/cityscapes"}
+    looked: dict[str, Any] = {
+        "page": page,
+        "scratch": tmp_path,
+        "gpu_count": 0,
+        "profile": "demo",
+        "overrides": [],
+    }
+    look_at_node(**looked, **data, base_model="none")
+    table = page.read_text(encoding="utf-8").splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]] == ["| GPU", f"| {tmp_path}", "| /tmp", "| /dev/shm"]
+    assert "up to 4 MB are needed" in table[3]
+    look_at_node(**looked, source="", target="", base_model="")
+    assert "up to 53.1 MB are needed" in page.read_text(encoding="utf-8")
+    assert "base model | right | streetscenes" in page.read_text(encoding="utf-8")
 
 
 def test_a_gpu_that_torch_does_not_see_is_refused() -> None:
@@ -139,9 +202,9 @@ def test_parameters_that_cannot_work_are_the_first_row(
         "installation": installed(f"file://{tmp_path}"),
     }
     page = tmp_path / "findings.md"
-    check_run(page=page, in_cluster=False, **parameters)
+    check_run(page=page, in_cluster=False, draws=True, **parameters)
     assert page.read_text(encoding="utf-8").splitlines()[2:] == ["| parameters | right | go together |"]
     with pytest.raises(InputError, match="magic"):
-        check_run(page=page, in_cluster=True, **{**parameters, "method": "magic"})
+        check_run(page=page, in_cluster=True, draws=True, **{**parameters, "method": "magic"})
     assert "| reports | right | file://" in page.read_text(encoding="utf-8")
     assert len(capsys.readouterr().err.splitlines()) > 5

@@ -1,12 +1,15 @@
 """Models from a real HTTP server that speaks like the hub."""
 
+import re
 import shutil
 import time
 from pathlib import Path
 
 import pytest
 
+from datum.config import PAPER
 from datum.diffusion.base_model import find_base_model
+from datum.diffusion.hub import PINNED
 from datum.errors import InputError, TemporaryFaultError
 from tests.diffusion.conftest import MAIN, OLDER, Hub
 
@@ -26,6 +29,15 @@ def test_a_revision_is_pinned_to_its_commit(hub: Hub) -> None:
     assert find_base_model("owner/model", revision=OLDER).commit == OLDER
     with pytest.raises(InputError, match="has no revision 'v2'"):
         find_base_model("owner/model", revision="v2")
+
+
+def test_a_model_with_a_fixed_commit_is_taken_at_it_unless_another_is_named(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert re.fullmatch("[0-9a-f]{40}", PINNED[PAPER.personalization.base_model])
+    monkeypatch.setitem(PINNED, "owner/model", OLDER)
+    assert find_base_model("owner/model").commit == OLDER
+    assert find_base_model("owner/model", revision="main").commit == MAIN
 
 
 @pytest.mark.parametrize("status", [429, 503, 0], ids=["busy", "restarting", "broken off"])

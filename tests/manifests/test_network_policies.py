@@ -331,6 +331,25 @@ def test_a_task_reaches_an_openshift_ai_server_by_the_labels_of_its_pods(
     assert not connects(with_settings(), task, server, 8887)
 
 
+@pytest.mark.parametrize(
+    ("url", "place", "port"),
+    [
+        ("http://model-registry-service:8080", Place(namespace="kubeflow"), 8080),
+        ("http://registry.models.svc.cluster.local", Place(namespace="models"), 80),
+        ("https://registry.example.org", Place("198.51.100.7"), 443),
+    ],
+)
+def test_the_image_of_the_report_alone_reaches_a_model_registry_and_only_one_that_is_set(
+    with_settings: Callable[..., list[Policy]], url: str, place: Place, port: int
+) -> None:
+    policies = with_settings(model_registry=url)
+    for stage in STAGES:
+        is_hub = stage == "personalization" and port == 443
+        assert connects(policies, _task(stage), place, port) == (stage == "reporting" or is_hub)
+    assert not connects(policies, _task("reporting"), METADATA_OF_THE_CLOUD, port)
+    assert not connects(with_settings(), _task("reporting"), place, port)
+
+
 def test_policies_that_are_off_are_not_made(with_settings: Callable[..., list[Policy]]) -> None:
     assert with_settings(network_policies="off") == []
 

@@ -54,6 +54,7 @@ def doctor(settings: ClusterSettings) -> dict[str, Finding]:
     check("store secret", runs, store.check_secret)
     check("artifact secret", runs, store.check_artifact_secret)
     check("store", (*runs, "store secret"), store.check_store)
+    check("store room", cluster, volumes.check_store_room, *asked)
     for name, uri in (("source", settings.source), ("target", settings.target)):
         needs = (*runs, "store secret") if uri.startswith("s3://") else ()
         check(name, needs, store.check_data_set, name)

@@ -1,8 +1,16 @@
-"""Volumes: a default StorageClass where the overlay makes a claim, and the claim that holds data sets."""
+"""Volumes: a default StorageClass where the overlay makes a claim, the claim that holds data sets, and the
+size of the store's own."""
 
-from datum.cluster.doctor.checks import Finding, listed, ok, problem
+from kubernetes.utils.quantity import parse_quantity
+
+from components.run_room import bytes_of_model, room_of_run
+from datum.cluster.doctor.checks import Finding, listed, ok, problem, warning
 from datum.cluster.doctor.kubernetes_client import Kubernetes
-from datum.cluster.settings import ClusterSettings
+from datum.cluster.network import KFP_STORE
+from datum.cluster.settings import ClusterSettings, in_cluster_service
+from datum.config import load_settings
+from datum.errors import InputError
+from datum.room import size_in_words
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 """Annotation of the StorageClass that claims without one get."""
@@ -49,3 +57,45 @@ def check_data_volume(kubernetes: Kubernetes, settings: ClusterSettings) -> Find
         )
     size = (found.status.capacity or {}).get("storage", "size unknown")
     return ok(f"{claim} is bound, {size}, {', '.join(found.status.access_modes or ())}")
+
+
+def check_store_room(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
+    """Whether the claims of a store in the cluster hold what one reproduction puts there beside its data;
+    what is free of them no API says."""
+    service = in_cluster_service(settings)
+    if service is None:
+        return ok("not known: the store lies outside of the cluster")
+    name, namespace = service
+    core = kubernetes.core
+    found = kubernetes.find(core.read_namespaced_service, name, namespace)
+    selector = ",".join(f"{key}={value}" for key, value in ((found and found.spec.selector) or {}).items())
+    pods = core.list_namespaced_pod(namespace, label_selector=selector).items if selector else []
+    volumes = [volume for pod in pods for volume in pod.spec.volumes or () if volume.persistent_volume_claim]
+    names = {volume.persistent_volume_claim.claim_name for volume in volumes}
+    claims = [
+        kubernetes.find(core.read_namespaced_persistent_volume_claim, claim, namespace)
+        for claim in sorted(names)
+    ]
+    capacities = [(claim.status.capacity or {}).get("storage", "0") for claim in claims if claim]
+    if not capacities:
+        return ok(f"not known: no pod of service {name} in {namespace} has a claim")
+    profile = load_settings(settings.profile)
+    try:
+        model = bytes_of_model(
+            "" if settings.base_model.startswith("s3://") else settings.base_model, profile
+        )
+    except InputError as error:
+        return problem(f"base_model: {error}", "correct BASE_MODEL in settings.env")
+    room = room_of_run(profile, data=0, model=model, seeds=len(settings.seeds))
+    own = service == (KFP_STORE, settings.kfp_namespace)
+    needed = room.state + (room.artifacts if own else 0)
+    size = int(sum(map(parse_quantity, capacities)))
+    said = (
+        f"{', '.join(sorted(names))} in {namespace}: {size_in_words(size)} in all; a reproduction needs up "
+        f"to {size_in_words(needed)} beside its data"
+    )
+    if size < needed:
+        return warning(
+            said, "enlarge the claim, if its class allows that, or set STORE_ENDPOINT to another store"
+        )
+    return ok(said)

@@ -61,13 +61,24 @@ def a_secret(name: str, **values: str) -> Any:
     return kubernetes.V1Secret(kind="Secret", metadata=metadata(name), data=data)
 
 
-def a_claim(phase: str) -> Any:
+def a_claim(phase: str, name: str = "datasets", size: str = "200Gi") -> Any:
     return kubernetes.V1PersistentVolumeClaim(
         kind="PersistentVolumeClaim",
-        metadata=metadata("datasets"),
+        metadata=metadata(name),
         status=kubernetes.V1PersistentVolumeClaimStatus(
-            phase=phase, capacity={"storage": "200Gi"}, access_modes=["ReadOnlyMany"]
+            phase=phase, capacity={"storage": size}, access_modes=["ReadOnlyMany"]
         ),
+    )
+
+
+def a_pod(name: str, claim: str, **labels: str) -> Any:
+    source = kubernetes.V1PersistentVolumeClaimVolumeSource(claim_name=claim)
+    volume = kubernetes.V1Volume(name="data", persistent_volume_claim=source)
+    container = kubernetes.V1Container(name="main")
+    return kubernetes.V1Pod(
+        kind="Pod",
+        metadata=metadata(name, labels=labels),
+        spec=kubernetes.V1PodSpec(containers=[container], volumes=[volume]),
     )
 
 
@@ -93,11 +104,11 @@ def problems(rows: Rows) -> list[str]:
     return [name for name, check in rows.items() if check.status == "problem"]
 
 
-def a_service(name: str, port: int) -> Any:
+def a_service(name: str, port: int, **selector: str) -> Any:
     return kubernetes.V1Service(
         kind="Service",
         metadata=metadata(name),
-        spec=kubernetes.V1ServiceSpec(ports=[kubernetes.V1ServicePort(port=port)]),
+        spec=kubernetes.V1ServiceSpec(selector=selector, ports=[kubernetes.V1ServicePort(port=port)]),
     )
 
 

@@ -13,6 +13,7 @@ from tests.cluster.doctor.objects import (
     CLOSED,
     Doctor,
     a_claim,
+    a_pod,
     a_secret,
     a_service,
     a_slice,
@@ -50,6 +51,28 @@ def test_a_data_volume_must_be_bound(examine: Doctor, cluster: KubernetesApi) ->
     rows = examine(data_volume="datasets", source="/data/gta", target="/data/cityscapes")
     assert problems(rows) == []
     assert rows["data volume"].found == "datasets is bound, 200Gi, ReadOnlyMany"
+
+
+def test_a_store_in_the_cluster_that_is_too_small_for_a_run_is_a_warning(
+    examine: Doctor, cluster: KubernetesApi
+) -> None:
+    inside = {"store_endpoint": "http://seaweedfs.kubeflow:8333"}
+    assert examine()["store room"].found == "not known: the store lies outside of the cluster"
+    cluster.put(a_service("seaweedfs", 8333, app="seaweedfs"))
+    assert examine(**inside)["store room"].found.startswith("not known: no pod of service seaweedfs in")
+    cluster.put(a_claim("Bound", "seaweedfs-pvc", "20Gi"))
+    cluster.put(a_pod("seaweedfs-0", "seaweedfs-pvc", app="seaweedfs"))
+    cluster.put(a_pod("another", "datasets", app="another"))
+    row = examine(**inside)["store room"]
+    assert row.status == "warning" and "set STORE_ENDPOINT" in row.remedy
+    assert row.found == (
+        "seaweedfs-pvc in kubeflow: 21.5 GB in all; a reproduction needs up to 228 GB beside its data"
+    )
+    assert examine(**inside, profile="demo")["store room"].status == "ok"
+    assert examine(**inside, base_model="s3://models/sd")["store room"].found == row.found
+    assert "found no such folder" in examine(**inside, base_model="no model")["store room"].found
+    cluster.put(a_claim("Bound", "seaweedfs-pvc", "500Gi"))
+    assert examine(**inside)["store room"].status == "ok"
 
 
 def test_a_path_of_the_data_volume_needs_one(examine: Doctor) -> None:

@@ -55,7 +55,7 @@ def compiled(images: Mapping[str, str], folder: Path) -> Path:
 def arguments(data: str, *, store_endpoint: str, small: bool = True) -> dict[str, Any]:
     overrides = [f"{name}={value}" for name, value in SMALL.items()] if small else []
     places = {name: f"{data}/{name}" for name in ("datasets", "state", "reports")}
-    installation = {"profile": "demo", "store_endpoint": store_endpoint, **places}
+    installation = {"profile": "demo", "store_endpoint": store_endpoint, "model_registry": "", **places}
     return {"run_overrides": overrides, "run_installation": installation}
 
 
