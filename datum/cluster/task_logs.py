@@ -147,18 +147,25 @@ def _print_heading(task: Task, number: int, attempt: Node) -> None:
 
 def _follow(view: RunView, task: Task, logs: TaskLogs) -> None:
     """Prints each try of a task as it writes, until the task or the run has ended."""
-    shown = 0
+    shown, said = 0, ""
     while True:
         ended = view.watched.final or task.state in ("succeeded", "failed", "skipped", "left out")
         tries = [attempt for attempt in view.watched.seen.tries(task.key) if attempt.state != "PENDING"]
         for attempt in tries[shown:]:
+            try:
+                lines = logs.follow(attempt.pod)
+            except UnreadableError as error:
+                if attempt.state == "RUNNING" and not ended:
+                    # To Argo a pod is at work before its containers have been started.
+                    if said != str(error):
+                        said = str(error)
+                        log(f"{task.name}: {said}; waiting")
+                    break
+                lines = iter([f"(not to be had: {error})"])
             shown += 1
             _print_heading(task, shown, attempt)
-            try:
-                for line in logs.follow(attempt.pod):
-                    print(line, flush=True)
-            except UnreadableError as error:
-                print(f"(not to be had: {error})", flush=True)
+            for line in lines:
+                print(line, flush=True)
         if ended:
             return
         time.sleep(FOLLOW_SECONDS)

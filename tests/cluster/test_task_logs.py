@@ -99,6 +99,8 @@ def test_a_task_is_followed_through_its_tries_to_its_end(uploaded: Cluster, work
     run_id = run_with(uploaded, workloads, ADAPT, Work("Running", ("Failed", "Running")), "RUNNING")
     key = adapt_key(uploaded)
     workloads.growing.add(pod_name(key, 1))
+    # Argo says of a pod that it runs before Kubernetes does.
+    workloads.starting[pod_name(key, 1)] = 2
 
     def finish() -> None:
         workloads.logs[pod_name(key, 1)].append("the end")
@@ -113,6 +115,7 @@ def test_a_task_is_followed_through_its_tries_to_its_end(uploaded: Cluster, work
     timer.join()
     assert ended.status == 0 and ended.out.count("==") == 2
     assert ended.out.splitlines()[-1] == "the end"
+    assert ended.err.count("is waiting to start: PodInitializing; waiting") == 1
 
 
 @pytest.mark.parametrize("follow", [(), ("--follow",)])

@@ -39,6 +39,8 @@ class Workloads(KubernetesApi):
         """Lines that a pod's container `main` has written; no other pod is there."""
         self.growing: set[str] = set()
         """Pods that are at work: whoever follows their log waits for more."""
+        self.starting: dict[str, int] = {}
+        """Pods whose containers are still being started, for so many looks at their log."""
         self.breaking: set[str] = set()
         """Pods whose log breaks off before its end."""
         self.pods: dict[str, V1Pod] = {}
@@ -167,6 +169,10 @@ class _Handler(_ClusterHandler):
         assert query["container"] == "main"
         if pod not in self.server.logs:
             self.refuse(404, f'pods "{pod}" not found')
+            return
+        if self.server.starting.get(pod, 0):
+            self.server.starting[pod] -= 1
+            self.refuse(400, f'container "main" in pod "{pod}" is waiting to start: PodInitializing')
             return
         lines = self.server.logs[pod]
         if "tailLines" in query:
