@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes import client as kubernetes
 from rich.console import Console
 
@@ -59,6 +60,17 @@ def a_taint(value: str = "present") -> Any:
 def a_secret(name: str, **values: str) -> Any:
     data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
     return kubernetes.V1Secret(kind="Secret", metadata=metadata(name), data=data)
+
+
+def a_controller(strategy: dict[str, Any] | None) -> Any:
+    """The ConfigMap of KFP's Argo, with what is tried again; None as KFP 2.15 and 2.16 have it."""
+    defaults = {"spec": {"templateDefaults": {"retryStrategy": strategy}} if strategy else {}}
+    return a_config_map(workflowDefaults=yaml.safe_dump(defaults), executor="imagePullPolicy: IfNotPresent\n")
+
+
+def a_config_map(**data: str) -> Any:
+    named = metadata("workflow-controller-configmap")
+    return kubernetes.V1ConfigMap(kind="ConfigMap", metadata=named, data=data)
 
 
 def a_claim(phase: str) -> Any:
