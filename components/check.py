@@ -5,9 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from components.inside import PLACES, look, rows_of_disk, rows_of_store, show_rows
+from components.inside import PLACES, disks, look, rows_of_disk, rows_of_store, show_rows
 from components.installation import require_installation, require_plain
-from components.task import scratch
 from datum.config import Settings, load_settings
 from datum.datasets.one_shot import require_one_a_seed
 from datum.diffusion.base_model import base_model_path, check_base_model
@@ -89,7 +88,7 @@ def check_run(*, page: Path, in_cluster: bool, **parameters: Any) -> None:
 
     rows = [look("parameters", check)]
     if in_cluster:
-        rows += [*rows_of_store(parameters["installation"]), *rows_of_disk([scratch(), Path("/tmp")])]
+        rows += [*rows_of_store(parameters["installation"]), *rows_of_disk(disks())]
     show_rows(rows, page)
 
 

@@ -1,13 +1,16 @@
 """What the first tasks of a run find of the cluster from inside: with the real image, network and secrets.
 
 Each thing that is looked at is a row of one table, in the task's log and on a page beside it. The task ends
-with the first fault of the table, after all was looked at.
+with the first fault of the table, after all was looked at. `datum doctor --inside` has the same looked at
+without a run: a Job calls `python -m components.inside JSON`.
 """
 
 import dataclasses
 import email.utils
+import json
 import os
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from components.task import failing_with_status, scratch
 from datum.config import load_settings
 from datum.diffusion.base_model import base_model_path
 from datum.diffusion.fitness import MODEL_INDEX
@@ -109,6 +113,11 @@ def compare_clock(endpoint: str) -> str:
     return f"{abs(skew):.0f} s from the store's"
 
 
+def disks() -> tuple[Path, ...]:
+    """What a task writes to."""
+    return scratch(), Path("/tmp")
+
+
 def rows_of_disk(folders: Iterable[Path]) -> list[Row]:
     """Whether `folders` can be written to, and the room in them and in /dev/shm."""
 
@@ -126,6 +135,15 @@ def rows_of_disk(folders: Iterable[Path]) -> list[Row]:
     rows = [look(str(folder), lambda folder=folder: write(folder)) for folder in folders]  # type: ignore[misc]
     memory = shutil.disk_usage(SHARED_MEMORY).total
     return [*rows, Row(what=str(SHARED_MEMORY), found=size_in_words(memory))]
+
+
+def rows_of_node(*, base_model: str, gpu_count: int, profile: str, overrides: Sequence[str]) -> list[Row]:
+    """What a training finds of its node: the GPU, if one was asked for, the disks, and the way to the base
+    model, unless `base_model` is `none`."""
+    rows = [look("GPU", lambda: compute_on_gpu(gpu_count)), *rows_of_disk(disks())]
+    if base_model != "none":
+        rows.append(look("base model", lambda: find_model(base_model, profile, overrides)))
+    return rows
 
 
 def compute_on_gpu(count: int) -> str:
@@ -166,3 +184,19 @@ def find_model(name: str, profile: str, overrides: Sequence[str]) -> str:
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     commit, files = find_commit(asked.base_model, asked.revision, lambda folder: None)
     return f"{asked.base_model}: {len(files)} files at {host}, commit {commit[:12]}"
+
+
+def main() -> None:
+    """Looks as the only argument says, which is JSON: with a `node`, as `rows_of_node` takes it, at the node,
+    else at the store and the disks of the `installation`."""
+    asked = json.loads(sys.argv[1])
+    with failing_with_status(asked["installation"]):
+        if node := asked.get("node"):
+            rows = rows_of_node(**node)
+        else:
+            rows = [*rows_of_store(asked["installation"]), *rows_of_disk(disks())]
+        show_rows(rows, Path(os.devnull))
+
+
+if __name__ == "__main__":
+    main()

@@ -48,13 +48,10 @@ def check_node(
     """Looks at a node as the trainings will find it: its GPU, its disks, and the way to the base model."""
     from pathlib import Path
 
-    from components.inside import compute_on_gpu, find_model, look, rows_of_disk, show_rows
-    from components.task import failing_with_status, scratch
+    from components.inside import rows_of_node, show_rows
+    from components.task import failing_with_status
 
     with failing_with_status(installation):
-        rows = [look("GPU", lambda: compute_on_gpu(gpu_count)), *rows_of_disk([scratch(), Path("/tmp")])]
-        if base_model != "none":
-            rows.append(
-                look("base model", lambda: find_model(base_model, installation["profile"], overrides))
-            )
+        profile = installation["profile"]
+        rows = rows_of_node(base_model=base_model, gpu_count=gpu_count, profile=profile, overrides=overrides)
         show_rows(rows, Path(findings.path))
