@@ -20,6 +20,7 @@ from pathlib import Path
 
 from components.task import failing_with_status, scratch
 from datum.config import load_settings
+from datum.data_cache import CACHE
 from datum.diffusion.base_model import base_model_path
 from datum.diffusion.fitness import MODEL_INDEX
 from datum.errors import InputError, TemporaryFaultError, one_line
@@ -115,7 +116,8 @@ def compare_clock(endpoint: str) -> str:
 
 def disks() -> tuple[Path, ...]:
     """What a task writes to."""
-    return scratch(), Path("/tmp")
+    cache = os.environ.get(CACHE)
+    return scratch(), Path("/tmp"), *([Path(cache)] if cache else [])
 
 
 def rows_of_disk(folders: Iterable[Path]) -> list[Row]:

@@ -13,6 +13,7 @@ from kfp import kubernetes
 
 from components.images import IMAGES
 from components.task import RUN_ID
+from datum.data_cache import CACHE
 from datum.errors import InputError
 from datum.patience import PATIENCE
 from datum.processors import PROCESSORS
@@ -44,6 +45,8 @@ class Needs:
     """Whether it reaches the store of data sets and state."""
     hub: bool = False
     """Whether it may reach the model hub."""
+    shares_data: bool = False
+    """Whether it mounts the installation's data cache, where data sets that it fetches stay for others."""
     cached: bool = True
     """Whether KFP may serve the result of an earlier task with the same inputs. Not for a task that looks at
     things outside of its inputs (a data set in a store) or leaves something there (a report)."""
@@ -58,7 +61,14 @@ PAPER: Mapping[str, Needs] = {
     "check": Needs(cpu="250m", memory="1Gi", disk="1Gi", hours=0.25, cached=False),
     # Asks for what training asks for, so that a cluster without room for it is found at once.
     "node": Needs(
-        image="personalization", cpu="8", disk="120Gi", shared_memory="8Gi", hours=0.5, hub=True, cached=False
+        image="personalization",
+        cpu="8",
+        disk="120Gi",
+        shared_memory="8Gi",
+        hours=0.5,
+        hub=True,
+        shares_data=True,
+        cached=False,
     ),
     # GTA's images and labels take 57 GB.
     "ingest": Needs(cpu="4", memory="8Gi", disk="150Gi", hours=12, cached=False),
@@ -69,8 +79,12 @@ PAPER: Mapping[str, Needs] = {
     ),
     "generate": Needs(image="generation", cpu="2", disk="20Gi", shared_memory="1Gi", hours=24),
     "merge": Needs(image="generation", cpu="1", memory="4Gi", disk="20Gi", hours=2, store=False),
-    "adapt": Needs(image="adaptation", cpu="8", disk="120Gi", shared_memory="8Gi", hours=96),
-    "evaluate": Needs(image="evaluation", cpu="4", disk="40Gi", shared_memory="1Gi", hours=6),
+    "adapt": Needs(
+        image="adaptation", cpu="8", disk="120Gi", shared_memory="8Gi", hours=96, shares_data=True
+    ),
+    "evaluate": Needs(
+        image="evaluation", cpu="4", disk="40Gi", shared_memory="1Gi", hours=6, shares_data=True
+    ),
     "report": Needs(cpu="500m", memory="4Gi", disk="20Gi", hours=2, cached=False),
 }
 """For the `paper` profile. DAFormer's training takes 16 hours on an RTX 2080 Ti."""
@@ -98,6 +112,8 @@ OPENCV = "OPENCV_FOR_THREADS_NUM"
 """Environment variable that bounds OpenCV's threads; PyTorch and NumPy read OMP_NUM_THREADS."""
 PART_OF = "app.kubernetes.io/part-of"
 """Label by which the network policies know a task's pod."""
+CACHE_FOLDER = "/cache"
+"""Where the data cache is mounted."""
 STORE_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
 HUB_KEYS = {"token": "HF_TOKEN"}
 """Keys of the secrets of the store and of the hub, with the environment variables that hold them."""
@@ -202,6 +218,9 @@ class Cluster:
             kubernetes.use_secret_as_env(task, form.store_secret, STORE_KEYS)
             if self.data_volume:
                 kubernetes.mount_pvc(task, self.data_volume, "/data")
+        if needs.shares_data and form.data_cache:
+            kubernetes.mount_pvc(task, form.data_cache, CACHE_FOLDER)
+            task.set_env_variable(CACHE, CACHE_FOLDER)
         if needs.hub:
             kubernetes.use_secret_as_env(task, form.hub_secret, HUB_KEYS, optional=True)
 

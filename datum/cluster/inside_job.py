@@ -65,21 +65,19 @@ def job_manifest(settings: ClusterSettings, kind: str) -> dict[str, Any]:
         if settings.gpu_count:
             bounds[settings.gpu_type] = str(settings.gpu_count)
         placed = {"nodeSelector": dict(settings.node_selector), "tolerations": list(settings.tolerations)}
+    volumes = _volumes(settings, needs)
     container = {
         "name": USER_CONTAINER,
         "image": cluster.image_of(kind),
         "command": ["python3", "-m", "components.inside", json.dumps(asked)],
-        "env": list(_environment(settings, hub=needs.hub)),
+        "env": list(_environment(settings, needs)),
         "resources": {"requests": {**size, **bounds}, "limits": bounds},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [
-            *({"name": name, "mountPath": path} for name, path in _MOUNTS.items()),
-            *([{"name": "data", "mountPath": "/data", "readOnly": True}] if settings.data_volume else ()),
-        ],
+        "volumeMounts": [{"name": name, "mountPath": path} for name, (path, _) in volumes.items()],
     }
     labels = {**settings.pod_labels, **cluster.labels_of(kind)}
     name = f"datum-{kind}-{uuid.uuid4().hex[:8]}"
@@ -99,7 +97,7 @@ def job_manifest(settings: ClusterSettings, kind: str) -> dict[str, Any]:
                     "automountServiceAccountToken": False,
                     "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
                     "containers": [container],
-                    "volumes": list(_volumes(settings, needs.disk, needs.shared_memory)),
+                    "volumes": [{"name": name, **source} for name, (_, source) in volumes.items()],
                     **placed,
                 },
             },
@@ -107,16 +105,16 @@ def job_manifest(settings: ClusterSettings, kind: str) -> dict[str, Any]:
     }
 
 
-_MOUNTS = {"tmp": "/tmp", "scratch": "/scratch", "dev-shm": "/dev/shm"}
-
-
-def _environment(settings: ClusterSettings, *, hub: bool) -> Iterator[dict[str, Any]]:
+def _environment(settings: ClusterSettings, needs: Any) -> Iterator[dict[str, Any]]:
+    from datum.data_cache import CACHE
     from datum.patience import PATIENCE
-    from pipelines.resources import CHECK_PATIENCE, HUB_KEYS, STORE_KEYS
+    from pipelines.resources import CACHE_FOLDER, CHECK_PATIENCE, HUB_KEYS, STORE_KEYS
 
     yield {"name": PATIENCE, "value": str(CHECK_PATIENCE)}
+    if needs.shares_data and settings.data_cache:
+        yield {"name": CACHE, "value": CACHE_FOLDER}
     secrets = [(settings.store_secret, STORE_KEYS, False)]
-    if hub and settings.hub_secret:
+    if needs.hub and settings.hub_secret:
         secrets.append((settings.hub_secret, HUB_KEYS, True))
     for secret, keys, optional in secrets:
         for key, variable in keys.items():
@@ -124,20 +122,30 @@ def _environment(settings: ClusterSettings, *, hub: bool) -> Iterator[dict[str, 
             yield {"name": variable, "valueFrom": {"secretKeyRef": reference}}
 
 
-def _volumes(settings: ClusterSettings, disk: str, shared_memory: str) -> Iterator[dict[str, Any]]:
-    yield {"name": "tmp", "emptyDir": {"sizeLimit": disk}}
+def _volumes(settings: ClusterSettings, needs: Any) -> dict[str, tuple[str, dict[str, Any]]]:
+    """By name: where each volume is mounted, and what it is."""
+    from pipelines.resources import CACHE_FOLDER
+
+    scratch: dict[str, Any] = {"emptyDir": {"sizeLimit": needs.disk}}
     if settings.scratch_class:
         claim = {
             "accessModes": ["ReadWriteOnce"],
             "storageClassName": settings.scratch_class,
-            "resources": {"requests": {"storage": disk}},
+            "resources": {"requests": {"storage": needs.disk}},
         }
-        yield {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
-    else:
-        yield {"name": "scratch", "emptyDir": {"sizeLimit": disk}}
-    yield {"name": "dev-shm", "emptyDir": {"medium": "Memory", "sizeLimit": shared_memory}}
-    if settings.data_volume:
-        yield {"name": "data", "persistentVolumeClaim": {"claimName": settings.data_volume, "readOnly": True}}
+        scratch = {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+    volumes: dict[str, tuple[str, dict[str, Any]]] = {
+        "tmp": ("/tmp", {"emptyDir": {"sizeLimit": needs.disk}}),
+        "scratch": ("/scratch", scratch),
+        "dev-shm": ("/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": needs.shared_memory}}),
+    }
+    claims = {"data": ("/data", settings.data_volume)}
+    if needs.shares_data:
+        claims["cache"] = (CACHE_FOLDER, settings.data_cache)
+    for name, (path, claim_name) in claims.items():
+        if claim_name:
+            volumes[name] = (path, {"persistentVolumeClaim": {"claimName": claim_name}})
+    return volumes
 
 
 def _look(kubernetes: KubernetesAccess, kind: str) -> bool:

@@ -240,6 +240,7 @@ def test_a_job_is_placed_as_a_training_is() -> None:
         gpu_memory="64Gi",
         scratch_class="fast",
         data_volume="data",
+        data_cache="shared",
         node_selector={"pool": "gpu"},
         tolerations=({"key": "nvidia.com/gpu", "operator": "Exists"},),
         pod_labels={"kueue.x-k8s.io/queue-name": "team"},
@@ -256,5 +257,7 @@ def test_a_job_is_placed_as_a_training_is() -> None:
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert volumes["scratch"]["ephemeral"]["volumeClaimTemplate"]["spec"]["storageClassName"] == "fast"
-    assert volumes["data"]["persistentVolumeClaim"] == {"claimName": "data", "readOnly": True}
+    claims = {name: volumes[name]["persistentVolumeClaim"]["claimName"] for name in ("data", "cache")}
+    assert claims == {"data": "data", "cache": "shared"}
+    assert {"name": "DATUM_DATA_CACHE", "value": "/cache"} in container["env"]
     assert "nodeSelector" not in job_manifest(installed, "check")["spec"]["template"]["spec"]

@@ -172,6 +172,18 @@ def test_pods_get_the_labels_and_the_volumes_of_the_installation(tmp_path: Path)
         assert mounts == {"/tmp", "/dev/shm"}
 
 
+def test_trainings_and_tests_share_the_data_cache_after_a_look_at_it(tmp_path: Path) -> None:
+    sharing = set()
+    for task in placed(tmp_path, FormDefaults(data_cache="shared")):
+        claims = {mount["constant"]: mount["mountPath"] for mount in task.kubernetes.get("pvcMount", ())}
+        places = [item["value"] for item in task.container["env"] if item["name"] == "DATUM_DATA_CACHE"]
+        assert ("shared" in claims) == bool(places), task.name
+        if places:
+            assert [claims["shared"]] == places
+            sharing.add(task.name.rpartition("· ")[2])
+    assert sharing == {"check node", "adapt", "evaluate"}
+
+
 def test_on_processors_no_task_asks_for_a_gpu(tmp_path: Path) -> None:
     for task in placed(tmp_path, FormDefaults(profile="demo", gpu_count=0)):
         assert "accelerator" not in task.container["resources"]

@@ -52,6 +52,7 @@ def doctor(settings: ClusterSettings) -> dict[str, Finding]:
     check("GPU nodes", cluster, gpu_nodes.check_gpu_nodes, *asked)
     check("StorageClass", cluster, volumes.check_storage_class, *asked)
     check("data volume", runs, volumes.check_data_volume, *asked)
+    check("data cache", runs, volumes.check_data_cache, *asked)
     store = object_store.StoreChecks(*asked)
     check("store secret", runs, store.check_secret)
     check("artifact secret", runs, store.check_artifact_secret)

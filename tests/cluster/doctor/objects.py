@@ -73,12 +73,12 @@ def a_config_map(**data: str) -> Any:
     return kubernetes.V1ConfigMap(kind="ConfigMap", metadata=named, data=data)
 
 
-def a_claim(phase: str) -> Any:
+def a_claim(phase: str, mode: str = "ReadOnlyMany") -> Any:
     return kubernetes.V1PersistentVolumeClaim(
         kind="PersistentVolumeClaim",
         metadata=metadata("datasets"),
         status=kubernetes.V1PersistentVolumeClaimStatus(
-            phase=phase, capacity={"storage": "200Gi"}, access_modes=["ReadOnlyMany"]
+            phase=phase, capacity={"storage": "200Gi"}, access_modes=[mode]
         ),
     )
 

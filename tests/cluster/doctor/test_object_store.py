@@ -52,6 +52,20 @@ def test_a_data_volume_must_be_bound(examine: Doctor, cluster: KubernetesApi) ->
     assert rows["data volume"].found == "datasets is bound, 200Gi, ReadOnlyMany"
 
 
+def test_a_data_cache_must_be_bound_and_is_to_be_shared_by_nodes(
+    examine: Doctor, cluster: KubernetesApi
+) -> None:
+    assert examine()["data cache"].found == "not needed: data_cache is empty"
+    row = examine(data_cache="datasets")["data cache"]
+    assert (row.status, row.remedy.partition(",")[0]) == ("problem", "make it")
+    cluster.put(a_claim("Bound"))
+    row = examine(data_cache="datasets")["data cache"]
+    assert row.status == "warning" and "on one node alone" in row.found
+    cluster.put(a_claim("Bound", "ReadWriteMany"))
+    row = examine(data_cache="datasets")["data cache"]
+    assert (row.status, row.found) == ("ok", "datasets is bound, 200Gi, ReadWriteMany")
+
+
 def test_a_path_of_the_data_volume_needs_one(examine: Doctor) -> None:
     rows = examine(source="/data/gta", target="cityscapes")
     assert problems(rows) == ["source", "target"]
