@@ -1,4 +1,29 @@
-"""Personalize the base diffusion model on the one-shot image."""
+"""Fine-tunes the base diffusion model on the one-shot image with DreamBooth.
+
+## `personalize`
+Writes `checkpoint-<step>/`, each a whole `StableDiffusionPipeline`. Tried again, it goes on from the newest
+checkpoint.
+
+- `one_shot`: the photograph
+- `base_model`: hub id, `s3://` URI of a diffusers folder, or `streetscenes`; empty takes the profile's
+- `personalized`: the checkpoints
+
+## `check_node`
+Looks at a node before the run needs it: a GPU that torch computes on, if one is asked for, the disks,
+`/dev/shm`, and the base model where `personalize` will take it from. It asks for what training asks for, so
+that a cluster without room for a training shows it at once; the run ends with it.
+
+- `base_model`: hub id, `s3://` URI of a diffusers folder, or `streetscenes`; empty takes the profile's,
+  `none` looks for none
+- `gpu_count`: GPUs that are asked for
+
+## Notes
+Settings: `personalization.*` of [datum/config.py](../../datum/config.py): `datum personalize --help` lists
+them.
+
+A model from the hub needs TCP 443 out of the cluster and, for a gated one, the secret `datum-hub` with the
+key `token`.
+"""
 
 from kfp import dsl
 

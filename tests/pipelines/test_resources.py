@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-import components
 from components.images import IMAGES, STAGES
 from datum.errors import InputError
 from datum.processors import processors
 from pipelines.compile import compile_all, compile_pipeline
 from pipelines.form_defaults import FormDefaults
 from pipelines.reproduction import reproduction
-from pipelines.resources import PAPER, Cluster
+from pipelines.resources import Cluster
 
 NAMES = ("reproduction", "ingest", "ablation", "baselines")
 DIGESTS = {stage: f"registry.example.org/datum-{stage}@sha256:{'0' * 64}" for stage in STAGES}
@@ -252,23 +251,3 @@ def test_every_field_of_the_form_has_a_type_a_default_and_a_description(by_diges
             assert field["parameterType"] in ("STRING", "LIST", "STRUCT"), name
             assert field["isOptional"] and "defaultValue" in field, name
             assert len(field["description"]) > 20 and field["description"].endswith("."), name
-
-
-def test_the_readmes_of_the_components_say_what_the_tables_say() -> None:
-    rows = {}
-    for file in Path(components.__file__).parent.glob("*/README.md"):
-        resources = file.read_text(encoding="utf-8").partition("## Resources")[2]
-        for line in re.findall(r"^\| .* \|$", resources, re.MULTILINE)[1:]:
-            name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-            rows[name.split()[0]] = cells
-    assert set(rows) == set(PAPER)
-    for kind, needs in PAPER.items():
-        processors, memory, disk, shared_memory, gpu, time, cached = rows[kind]
-        assert processors == needs.cpu
-        assert memory == (needs.memory.replace("Gi", " GiB") or "the installation's `gpu_memory`")
-        assert (disk, shared_memory) == tuple(
-            size.replace("Gi", " GiB").replace("Mi", " MiB") for size in (needs.disk, needs.shared_memory)
-        )
-        assert gpu == ("no" if needs.memory else "yes")
-        assert time == (f"{needs.hours:.0f} h" if needs.hours >= 1 else f"{needs.hours * 60:.0f} min")
-        assert cached.partition(":")[0] == ("yes" if needs.cached else "no")
