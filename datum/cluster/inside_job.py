@@ -5,6 +5,7 @@ policies, quotas and nodes that a run will meet.
 """
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -211,4 +212,5 @@ def _refusal(kubernetes: KubernetesAccess, job: str) -> str:
         field_selector=f"involvedObject.name={job},type=Warning",
     )
     messages = [str(event.message) for event in events.items] if events else []
-    return messages[-1] if messages else "the Job has no pod yet"
+    # Each try is a pod of another name.
+    return re.sub(rf"{job}-\w*", job, messages[-1]) if messages else "the Job has no pod yet"

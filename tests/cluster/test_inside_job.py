@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ class _JobHandler(_Handler):
         query = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
         selected = query.get("labelSelector", "").removeprefix("job-name=")
         if path.endswith("/events"):
-            message = self.server.refusal
+            message = self.server.refusal.format(pod=f"{list(self.server.jobs)[-1]}-{time.time_ns():x}")
             named = {"name": "event", "namespace": "kubeflow"}
             event = {"metadata": named, "involvedObject": {}, "message": message, "type": "Warning"}
             self.answer(200, json.dumps({"items": [event] if message else []}).encode())
@@ -194,12 +195,15 @@ def test_a_job_that_does_not_begin_says_what_it_waits_for(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    why = 'exceeded quota: team, requested: requests.cpu="250m"'
+    why = (
+        'pods "{pod}" is forbidden: exceeded quota: team' if fault == "refusal" else "0/2 nodes are available"
+    )
     setattr(jobs, fault, why)
     monkeypatch.setattr(inside_job, "SPARE_SECONDS", 2 * 3600 - 0.2)  # a demo's Job has two hours
-    with pytest.raises(InputError, match="exceeded quota: team"):
+    with pytest.raises(InputError, match=r"did not end in \d+ minutes \((pods .* quota|0/2 nodes)"):
         look_inside(settings)
-    assert f"waits: {why}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("waits:") == 1 and why.rpartition("}")[2] in said
     assert jobs.jobs == {}
 
 
