@@ -13,11 +13,12 @@ OUTPUT ?= build/manifests/$(OVERLAY)
 ENGINE ?=
 PLATFORM_BASE ?=
 STAGES ?=
+KEY ?=
 BUILD = $(PYTHON) images/build.py --engine "$(ENGINE)" --registry "$(REGISTRY)" --tag "$(TAG)" \
-  --base "$(PLATFORM_BASE)" --stages "$(STAGES)" $(addprefix --output ,$(IMAGES))
+  --base "$(PLATFORM_BASE)" --stages "$(STAGES)" --key "$(KEY)" $(addprefix --output ,$(IMAGES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint faults bench base-model lock clean images push pin-bases sbom test-images \
+.PHONY: help demo test lint faults bench base-model lock clean images push pin-bases sbom sign scan test-images \
   doctor kfp deploy undeploy manifests mirror test-cluster
 
 help: ## List the targets
@@ -72,6 +73,12 @@ pin-bases: ## Pin the Dockerfile's Python image to the digest that its registry 
 
 sbom: ## List what each image holds, as CycloneDX, in build/sbom
 	$(BUILD) sbom
+
+sign: ## Sign what was pushed, by digest, with cosign: KEY=file or KMS URI; without it, with your identity (Sigstore)
+	$(BUILD) sign
+
+scan: ## Look through what was pushed for grave vulnerabilities that can be mended, with trivy
+	$(BUILD) scan
 
 # A registry is not needed: without PLATFORM_BASE, debootstrap makes a base.
 test-images: IMAGES = build/test-images.json

@@ -5,10 +5,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from components.inside import PLACES, connect_metadata_store, look, rows_of_disk, rows_of_store, show_rows
+from components.inside import (
+    PLACES,
+    disks,
+    look,
+    rows_of_disk,
+    rows_of_services,
+    rows_of_store,
+    show_rows,
+)
 from components.installation import require_installation, require_plain
 from components.run_room import RoomOfRun, bytes_at, bytes_of_model, bytes_of_scenes, room_of_run
-from components.task import scratch
 from datum.config import Settings, load_settings
 from datum.datasets.one_shot import require_one_a_seed
 from datum.diffusion.base_model import base_model_path, check_base_model
@@ -16,7 +23,6 @@ from datum.diffusion.sizes import latent_cell, require_cells_of_crop, require_ce
 from datum.errors import InputError
 from datum.methods import DRAWN_BENCHMARK
 from datum.prompts import build_prompts, require_prompt
-from datum.reporting.model_registry import find_registry
 from datum.room import size_in_words
 from datum.segmentation.pretrained_file import pretrained_file
 from datum.store import is_http_url, local_path, open_store, require_place, require_run_id
@@ -110,10 +116,8 @@ def check_run(*, page: Path, in_cluster: bool, draws: bool, **parameters: Any) -
         if not rows[0].error:
             rows.append(look("room", estimate))
         rows += rows_of_store(parameters["installation"], needed)
-        rows.append(look("metadata store", connect_metadata_store))
-        if registry := parameters["installation"].get("model_registry"):
-            rows.append(look("model registry", lambda: find_registry(registry)))
-        rows += rows_of_disk({scratch(): 0, Path("/tmp"): 0})
+        rows += rows_of_services(parameters["installation"])
+        rows += rows_of_disk(dict.fromkeys(disks(), 0))
     show_rows(rows, page)
 
 

@@ -1,14 +1,17 @@
 """What the first tasks of a run find of the cluster from inside: with the real image, network and secrets.
 
 Each thing that is looked at is a row of one table, in the task's log and on a page beside it. The task ends
-with the first fault of the table, after all was looked at.
+with the first fault of the table, after all was looked at. `datum doctor --inside` has the same looked at
+without a run: a Job calls `python -m components.inside JSON`.
 """
 
 import dataclasses
 import email.utils
+import json
 import os
 import shutil
 import socket
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,10 +20,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from components.run_room import bytes_at, bytes_of_model, bytes_of_scenes
+from components.task import failing_with_status, scratch
 from datum.config import load_settings
+from datum.data_cache import CACHE
 from datum.diffusion.base_model import base_model_path
 from datum.diffusion.fitness import MODEL_INDEX
 from datum.errors import InputError, TemporaryFaultError, one_line
+from datum.reporting.model_registry import find_registry
 from datum.room import bytes_below, size_in_words
 from datum.store import local_path, open_store
 from datum.telemetry import log
@@ -102,6 +108,14 @@ def use_place(uri: str, needed: int = 0) -> str:
     return f"{found}; this run needs up to {size_in_words(needed)}, and an S3 store does not say what is free"
 
 
+def rows_of_services(installation: Mapping[str, str]) -> list[Row]:
+    """Whether KFP's metadata store answers, and the model registry, if there is one."""
+    rows = [look("metadata store", connect_metadata_store)]
+    if registry := installation.get("model_registry"):
+        rows.append(look("model registry", lambda: find_registry(registry)))
+    return rows
+
+
 def connect_metadata_store() -> str:
     """Connects to KFP's metadata store, where each task's launcher records what it made; raises
     `TemporaryFaultError` where it does not answer."""
@@ -139,6 +153,12 @@ def compare_clock(endpoint: str) -> str:
     return f"{abs(skew):.0f} s from the store's"
 
 
+def disks() -> tuple[Path, ...]:
+    """What a task writes to."""
+    cache = os.environ.get(CACHE)
+    return scratch(), Path("/tmp"), *([Path(cache)] if cache else [])
+
+
 def rows_of_disk(folders: Mapping[Path, int]) -> list[Row]:
     """Whether `folders` can be written to and have room for so many bytes, and the size of /dev/shm."""
 
@@ -173,22 +193,18 @@ def _room_in(folder: Path, needed: int) -> str:
     return f"{size_in_words(free)} are free on its disk{wanted}"
 
 
-def look_at_node(
+def rows_of_node(
     *,
-    page: Path,
-    scratch: Path,
-    gpu_count: int,
     base_model: str,
+    gpu_count: int,
     source: str,
     target: str,
     profile: str,
     overrides: Sequence[str],
-) -> None:
-    """Looks at this node as the trainings will find it: its GPU, its disks, and the way to the base model,
-    which is `none` where none is used; shows what was found and writes it to `page`.
-
-    What is fetched to `scratch` is the base model, or both data sets.
-    """
+) -> list[Row]:
+    """What a training finds of its node: the GPU, if one was asked for, the disks, with room for what is
+    fetched to scratch (the base model, or both data sets), and the way to the base model, unless `base_model`
+    is `none`."""
     rows = [look("GPU", lambda: compute_on_gpu(gpu_count))]
 
     def fetched() -> int:
@@ -198,12 +214,12 @@ def look_at_node(
         return max(model, data)
 
     try:
-        rows += rows_of_disk({scratch: fetched(), Path("/tmp"): 0})
+        rows += rows_of_disk(dict.fromkeys(disks(), 0) | {scratch(): fetched()})
     except (InputError, TemporaryFaultError) as error:
         rows.append(Row(what="data", found=one_line(str(error)), error=error))
     if base_model != "none":
         rows.append(look("base model", lambda: find_model(base_model, profile, overrides)))
-    show_rows(rows, page)
+    return rows
 
 
 def compute_on_gpu(count: int) -> str:
@@ -244,3 +260,20 @@ def find_model(name: str, profile: str, overrides: Sequence[str]) -> str:
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     commit, files = find_commit(asked.base_model, asked.revision, lambda folder: None)
     return f"{asked.base_model}: {len(files)} files at {host}, commit {commit[:12]}"
+
+
+def main() -> None:
+    """Looks as the only argument says, which is JSON: with a `node`, as `rows_of_node` takes it, at the node,
+    else at the store, the services and the disks of the `installation`."""
+    asked = json.loads(sys.argv[1])
+    with failing_with_status(asked["installation"]):
+        if node := asked.get("node"):
+            rows = rows_of_node(**node)
+        else:
+            rows = rows_of_store(asked["installation"]) + rows_of_services(asked["installation"])
+            rows += rows_of_disk(dict.fromkeys(disks(), 0))
+        show_rows(rows, Path(os.devnull))
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from datum.data_cache import through_cache
 from datum.errors import InputError
 from datum.outputs import sha256
 from datum.room import require_disk
@@ -114,6 +115,7 @@ def content_digest(files: Mapping[str, RemoteFile]) -> str:
 
 def fetch(uri: str, scratch: Path, *, only: Sequence[str] = ()) -> Path:
     """A local copy of the folder or the file at `uri`, below `scratch`; a local path is returned as it is.
+    Of what `publish` made it is the copy of the cluster's cache (`datum.data_cache`), where there is one.
 
     `only` are prefixes of the names to fetch, all by default. A copy that is there already is returned at
     once, one that was interrupted is resumed. Every file's size is verified, and its SHA-256 where `uri` has
@@ -128,7 +130,7 @@ def fetch(uri: str, scratch: Path, *, only: Sequence[str] = ()) -> Path:
     uri = uri.rstrip("/")
     files = remote_files(uri, only=only)
     if files:
-        return _fetch(uri, files, scratch)
+        return _fetch_cached(uri, files, scratch) or _fetch(uri, files, scratch)
     folder, _, name = uri.rpartition("/")
     if urlsplit(folder).netloc and (file := remote_files(folder, only=[name]).get(name)):
         return _fetch(folder, {name: file}, scratch) / name
@@ -241,12 +243,29 @@ def _changed_at(file: Path) -> str:
     return str(file.stat().st_ctime_ns)
 
 
-def _fetch(uri: str, files: Mapping[str, RemoteFile], scratch: Path) -> Path:
-    """Fetches `files` of the folder `uri`; returns the folder that holds exactly them."""
+def _fetch_cached(uri: str, files: Mapping[str, RemoteFile], scratch: Path) -> Path | None:
+    """The same as `_fetch`, in the cluster's cache; None where `uri` may change, or where no cache can be
+    used."""
+    if not _NAMED_BY_DIGEST.search(uri):
+        return None
+    key, last_part = _place(uri, files)
+    sizes = {f"{last_part}/{name}": file.size for name, file in files.items()}
+    entry = through_cache(key, sizes, lambda folder: _fetch(uri, files, folder))
+    return entry / last_part if entry else None
+
+
+def _place(uri: str, files: Mapping[str, RemoteFile]) -> tuple[str, str]:
+    """Where `files` of the folder `uri` are fetched to: a folder and the one within it."""
     # Named by place and content: two URIs whose last parts agree, or two parts of one, never share a folder.
     key = hashlib.sha256(f"{uri}\0{content_digest(files)}".encode()).hexdigest()[:16]
     last_part = uri.rpartition("/")[2]
     require_file_names({last_part}, uri)
+    return key, last_part
+
+
+def _fetch(uri: str, files: Mapping[str, RemoteFile], scratch: Path) -> Path:
+    """Fetches `files` of the folder `uri`; returns the folder that holds exactly them."""
+    key, last_part = _place(uri, files)
     folder = scratch / key / last_part
     partial, downloads = scratch / f"{key}.partial", scratch / f"{key}.downloads"
     folder.parent.mkdir(parents=True, exist_ok=True)

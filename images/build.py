@@ -1,6 +1,7 @@
-"""Builds, pushes, pins and lists the images: what `make images`, `push`, `pin-bases` and `sbom` run.
+"""Builds, pushes, pins, lists, signs and scans the images: what `make images`, `push`, `pin-bases`, `sbom`,
+`sign` and `scan` run.
 
-Needs Python alone, and docker, podman or buildah.
+Needs Python alone, and docker, podman or buildah; cosign to sign, trivy to scan.
 """
 
 import argparse
@@ -32,12 +33,14 @@ def main() -> None:
     """Runs one command; ends with status 2 and one line where the machine lacks what it needs."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = {"build": build, "push": push, "sbom": list_contents, "pin-bases": pin_bases}
+    commands |= {"sign": sign, "scan": scan}
     parser.add_argument("command", choices=commands)
     parser.add_argument("--engine", default="", help=f"one of {', '.join(ENGINES)}; the first that is there")
     parser.add_argument("--registry", default="", help="registry and path that the images' names begin with")
     parser.add_argument("--tag", default="", help="tag of the images; our version")
     parser.add_argument("--base", default="", help="Python image that is built on; what the Dockerfile names")
     parser.add_argument("--stages", default="", help="which images, with commas between them; all")
+    parser.add_argument("--key", default="", help="key to sign with, a file or a KMS URI; your own identity")
     parser.add_argument("--output", type=Path, default=ROOT / BUILT_IMAGES, help="stage -> image")
     arguments = parser.parse_args()
     try:
@@ -97,6 +100,43 @@ def pin_bases(arguments: argparse.Namespace) -> None:
         _stop(f"{error}; nothing was pinned")
     DOCKERFILE.write_text(BASE.sub(pinned, text), encoding="utf-8")
     print(f"{DOCKERFILE.relative_to(ROOT)}: {pinned}")
+
+
+def sign(arguments: argparse.Namespace) -> None:
+    """Signs what was pushed, by digest, and leaves the signatures beside the images in the registry."""
+    cosign = _tool("cosign", "https://docs.sigstore.dev/cosign/system_config/installation")
+    key = ["--key", arguments.key] if arguments.key else []
+    for name in _pushed(arguments):
+        subprocess.run([cosign, "sign", "--yes", *key, name], check=True)
+
+
+def scan(arguments: argparse.Namespace) -> None:
+    """Looks through what was pushed for grave vulnerabilities that a newer package mends; ends with status 1
+    where there are any."""
+    trivy = _tool("trivy", "https://trivy.dev/latest/getting-started/installation")
+    command = [trivy, "image", "--severity", "HIGH,CRITICAL", "--ignore-unfixed", "--exit-code", "1"]
+    names = _pushed(arguments)
+    found = [name for name in names if subprocess.run([*command, name], check=False).returncode]
+    print(f"{len(found)} of {len(names)} images have grave vulnerabilities, or could not be scanned")
+    sys.exit(1 if found else 0)
+
+
+def _pushed(arguments: argparse.Namespace) -> list[str]:
+    """The names with digests that `push` wrote, of the stages that were asked for."""
+    file = arguments.output
+    recorded = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    names = {stage: recorded.get(stage, "no image") for stage in _names(arguments)}
+    for stage, name in names.items():
+        if "@sha256:" not in name:
+            _stop(f"{file}: found {name} for {stage}, expected one with its digest; `make push` records it")
+    return list(names.values())
+
+
+def _tool(name: str, home: str) -> str:
+    """The program `name`, or the end where it is not installed."""
+    if not (found := shutil.which(name)):
+        _stop(f"{name}: not found on the path; install it as {home} says")
+    return found
 
 
 def _push(engine: str, name: str) -> str:

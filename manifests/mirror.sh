@@ -30,8 +30,12 @@ list() {
 }
 
 copy() { # IMAGE NAME
+  local source=$1
   if command -v skopeo >/dev/null; then
-    skopeo copy --all --preserve-digests "docker://$1" "docker://$2"
+    if [[ ${source##*/} == *:*@* ]]; then # skopeo takes a tag or a digest, not both
+      source=${source%:*@*}@${source#*@}
+    fi
+    skopeo copy --all --preserve-digests "docker://$source" "docker://$2"
   elif command -v crane >/dev/null; then
     crane copy "$1" "$2"
   else

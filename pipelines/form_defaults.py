@@ -48,6 +48,9 @@ class FormDefaults(Installation):
     scratch_class: str = ""
     """StorageClass of a volume a pod for /scratch, which reserves its size; empty takes the node's disk,
     which nothing reserves. Its volumes must be writable to uid 10001: KFP sets no fsGroup."""
+    data_cache: str = ""
+    """PersistentVolumeClaim (ReadWriteMany, writable to uid 10001) in which trainings and tests keep the data
+    sets that they fetch, for one another; empty has each fetch its own."""
     pod_labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Further labels of the tasks' pods, such as {"kueue.x-k8s.io/queue-name": "team"}."""
     node_selector: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -13,6 +13,7 @@ from kfp import kubernetes
 
 from components.images import IMAGES
 from components.task import RUN_ID
+from datum.data_cache import CACHE
 from datum.errors import InputError
 from datum.patience import PATIENCE
 from datum.processors import PROCESSORS
@@ -44,6 +45,8 @@ class Needs:
     """Whether it reaches the store of data sets and state."""
     hub: bool = False
     """Whether it may reach the model hub."""
+    shares_data: bool = False
+    """Whether it mounts the installation's data cache, where data sets that it fetches stay for others."""
     cached: bool = True
     """Whether KFP may serve the result of an earlier task with the same inputs. Not for a task that looks at
     things outside of its inputs (a data set in a store) or leaves something there (a report)."""
@@ -58,7 +61,14 @@ PAPER: Mapping[str, Needs] = {
     "check": Needs(cpu="250m", memory="1Gi", disk="1Gi", hours=0.25, cached=False),
     # Asks for what training asks for, so that a cluster without room for it is found at once.
     "node": Needs(
-        image="personalization", cpu="8", disk="120Gi", shared_memory="8Gi", hours=0.5, hub=True, cached=False
+        image="personalization",
+        cpu="8",
+        disk="120Gi",
+        shared_memory="8Gi",
+        hours=0.5,
+        hub=True,
+        shares_data=True,
+        cached=False,
     ),
     # GTA's images and labels take 57 GB.
     "ingest": Needs(cpu="4", memory="8Gi", disk="150Gi", hours=12, cached=False),
@@ -69,8 +79,12 @@ PAPER: Mapping[str, Needs] = {
     ),
     "generate": Needs(image="generation", cpu="2", disk="20Gi", shared_memory="1Gi", hours=24),
     "merge": Needs(image="generation", cpu="1", memory="4Gi", disk="20Gi", hours=2, store=False),
-    "adapt": Needs(image="adaptation", cpu="8", disk="120Gi", shared_memory="8Gi", hours=96),
-    "evaluate": Needs(image="evaluation", cpu="4", disk="40Gi", shared_memory="1Gi", hours=6),
+    "adapt": Needs(
+        image="adaptation", cpu="8", disk="120Gi", shared_memory="8Gi", hours=96, shares_data=True
+    ),
+    "evaluate": Needs(
+        image="evaluation", cpu="4", disk="40Gi", shared_memory="1Gi", hours=6, shares_data=True
+    ),
     "report": Needs(cpu="500m", memory="4Gi", disk="20Gi", hours=2, cached=False),
 }
 """For the `paper` profile. DAFormer's training takes 16 hours on an RTX 2080 Ti."""
@@ -98,6 +112,11 @@ OPENCV = "OPENCV_FOR_THREADS_NUM"
 """Environment variable that bounds OpenCV's threads; PyTorch and NumPy read OMP_NUM_THREADS."""
 PART_OF = "app.kubernetes.io/part-of"
 """Label by which the network policies know a task's pod."""
+CACHE_FOLDER = "/cache"
+"""Where the data cache is mounted."""
+STORE_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+HUB_KEYS = {"token": "HF_TOKEN"}
+"""Keys of the secrets of the store and of the hub, with the environment variables that hold them."""
 FIRST_PAUSE, PAUSE_FACTOR = 60, 2.0
 """Seconds before KFP tries a task again, and how many times longer each further pause is: one, two and four
 minutes are longer than a node's restart."""
@@ -140,22 +159,32 @@ class Cluster:
         """Whether results may be cached: KFP's key holds the image's name, which a tag does not pin."""
         return all("@sha256:" in image for image in self.images.values())
 
-    def _needs(self, kind: str) -> Needs:
+    def needs(self, kind: str) -> Needs:
+        """What tasks of this kind, in the tables, ask for."""
         return (PAPER if self.form.profile == "paper" else DEMO)[kind]
 
     def image_of(self, kind: str) -> str:
         """The image of tasks of this kind."""
-        return self.images[self._needs(kind).image]
+        return self.images[self.needs(kind).image]
+
+    def memory_of(self, kind: str) -> str:
+        """The main memory of tasks of this kind."""
+        form = self.form
+        return self.needs(kind).memory or form.gpu_memory or ("32Gi" if form.profile == "paper" else "3Gi")
+
+    def labels_of(self, kind: str) -> dict[str, str]:
+        """The labels of the pods of tasks of this kind, less the installation's own."""
+        return {PART_OF: "datum", "app.kubernetes.io/component": self.needs(kind).image}
 
     def place(self, task: Any, kind: str) -> None:
         """Puts `task`, of the given kind in the tables, on the cluster."""
-        needs = self._needs(kind)
+        needs = self.needs(kind)
         form = self.form
         task.set_container_image(self.image_of(kind))
         window = f"{retry_window(needs.hours)}s"
         task.set_retry(RETRIES, f"{FIRST_PAUSE}s", PAUSE_FACTOR, backoff_max_duration=window)
         task.set_caching_options(needs.cached and self.caches)
-        memory = needs.memory or form.gpu_memory or ("32Gi" if form.profile == "paper" else "3Gi")
+        memory = self.memory_of(kind)
         task.set_cpu_request(needs.cpu).set_memory_request(memory).set_memory_limit(memory)
         kubernetes.set_timeout(task, round(needs.hours * HOUR))
         patience = CHECK_PATIENCE if kind in ("check", "node") else round(needs.hours * HOUR - TIME_TO_END)
@@ -165,8 +194,7 @@ class Cluster:
             task.set_env_variable(name, str(count))
         if self.sets_run_as_non_root:
             kubernetes.set_security_context(task, run_as_non_root=True)
-        labels = {PART_OF: "datum", "app.kubernetes.io/component": needs.image}
-        for label, value in {**form.pod_labels, **labels}.items():
+        for label, value in {**form.pod_labels, **self.labels_of(kind)}.items():
             kubernetes.add_pod_label(task, label, value)
         # A retried task is of the same run, and finds the state that it left under the run's id.
         kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
@@ -187,12 +215,14 @@ class Cluster:
             for toleration in form.tolerations:
                 kubernetes.add_toleration(task, **_toleration(toleration))
         if needs.store:
-            keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
-            kubernetes.use_secret_as_env(task, form.store_secret, keys)
+            kubernetes.use_secret_as_env(task, form.store_secret, STORE_KEYS)
             if self.data_volume:
                 kubernetes.mount_pvc(task, self.data_volume, "/data")
+        if needs.shares_data and form.data_cache:
+            kubernetes.mount_pvc(task, form.data_cache, CACHE_FOLDER)
+            task.set_env_variable(CACHE, CACHE_FOLDER)
         if needs.hub:
-            kubernetes.use_secret_as_env(task, form.hub_secret, {"token": "HF_TOKEN"}, optional=True)
+            kubernetes.use_secret_as_env(task, form.hub_secret, HUB_KEYS, optional=True)
 
 
 def _toleration(toleration: Mapping[str, Any]) -> dict[str, Any]:

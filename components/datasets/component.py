@@ -1,4 +1,46 @@
-"""Check a run's parameters, ingest the source and target data sets, and choose the one-shot images."""
+"""Checks a run's parameters, brings both data sets into the form that training reads, and chooses the one-
+shot images.
+
+## `check_parameters`
+Refuses a run that cannot work, in one line, before data are moved and a GPU is asked for: settings, their
+combinations, URIs. On a cluster it looks around with the real secret and network: it says what the run needs
+of the store, writes, reads and removes an object in each place of it, compares the clock with the store's,
+connects to KFP's metadata store, and writes to the disks. One table of it is in its log and in `findings`.
+
+- `variants`: overrides of an ablation, each of which must go with the others
+- `named_one_shots`: named one-shot images
+- `source`: URI of the source data set
+- `target`: URI of the target data set
+- `base_model`: diffusion model
+- `title`: what the data are, for the report
+- `draws`: whether the run personalizes and draws, for what it needs of the store
+
+## `ingest_source`
+The labeled source data set, checked and converted (train ids and class statistics, byte for byte
+DAFormer's), or street scenes drawn. Published once below `datasets`; the same input is not converted again.
+
+- `root`: `s3://…`, a path of the mounted volume, or empty for drawn scenes
+- `Output`: URI of the ingested data set, which ends in a digest of its content
+
+## `ingest_target`
+The same for the target, in Cityscapes' layout. Labels of its training split are left behind.
+
+- `root`: `s3://…`, a path of the mounted volume, or empty for drawn scenes
+- `Output`: URI of the ingested data set
+
+## `select_one_shot`
+Chooses the one-shot image of one seed; fetches that image alone.
+
+- `target`: URI of the ingested target
+- `position`: which of them, from 0
+- `named`: images named by the user, one per seed; empty draws by the seed
+- `one_shot`: the photograph (PNG)
+
+## Notes
+Settings: `datasets.*` of [datum/config.py](../../datum/config.py), for drawn scenes.
+
+GTA's images and labels take 57 GB. A volume mounted at `/data` is read in place.
+"""
 
 from kfp import dsl
 

@@ -1,4 +1,20 @@
-"""Evaluate the segmentation network and gather all that the report shows of one seed."""
+"""Tests the network on the val split, and gathers all that the report shows of one seed.
+
+## `evaluate`
+Evaluates the best and the last checkpoint; their mIoU over 19 classes is shown in the UI.
+
+- `segmentor`: output of `adapt`
+- `one_shot`: the photograph
+- `generated`: the drawn images, if there are any
+- `dataset`: URI of the ingested target, of which the val split is fetched
+- `source`: the run's source data set; empty where scenes were drawn
+- `title`: what the data are, for the report; empty says so of drawn scenes alone
+- `metrics`: `miou_best` and `miou_last`, in percent
+- `run`: the folder that `datum report` reads
+
+## Notes
+Settings: `evaluation.*` of [datum/config.py](../../datum/config.py): `datum evaluate --help` lists them.
+"""
 
 from kfp import dsl
 

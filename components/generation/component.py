@@ -1,4 +1,24 @@
-"""Draw images of the new place, in shards, and bring the shards together."""
+"""Draws images of the new place with class prompts, in shards.
+
+## `generate`
+One shard. An image depends on its own seed alone, so shards give the images of an undivided run. Every
+image is copied to the state store; tried again, the task draws those that are missing.
+
+- `personalized`: output of `personalize`
+- `shard`: which shard, from 1
+- `shards`: how many there are
+- `variant`: further overrides, for an ablation
+- `generated`: `images/` and `manifest.jsonl`
+
+## `merge_shards`
+Verifies the shards of one seed and brings them together.
+
+- `shard_1`: a shard
+- `generated`: all images, with one manifest
+
+## Notes
+Settings: `generation.*` of [datum/config.py](../../datum/config.py): `datum generate --help` lists them.
+"""
 
 from kfp import dsl
 

@@ -1,4 +1,18 @@
-"""Report over the seeds and publish the median checkpoint."""
+"""Reports over the seeds and publishes the median checkpoint.
+
+## `report`
+Writes the page, and copies it with the median checkpoint to `<reports>/<run id>/`, where `datum submit
+--output` and `datum runs` find it; `report.json` goes last. Where `model_registry` of the
+installation names a Kubeflow model registry, it registers the checkpoint there. Then it removes the state
+that the run's tasks kept to resume from.
+
+- `run_1`: output `run` of an `evaluate` task
+- `baselines`: run by run, the name of the baseline that it belongs to, or an empty text
+- `page`: `report.html`, shown in the UI under *Visualization*
+- `summary`: `report.json`
+- `median_checkpoint`: the reported checkpoint of the median seed, with its configuration, scores and one-
+  shot image
+"""
 
 from kfp import dsl
 

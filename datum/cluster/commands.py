@@ -20,8 +20,7 @@ MOST_RUNS = 200
 
 def add_cluster_commands(commands: Any) -> None:
     """Adds doctor, manifests, upload, submit, schedule, runs and state to the sub-commands of `datum`."""
-    summary = "check what a run needs of the cluster, with a remedy for what is missing"
-    _command(commands, "doctor", _doctor, summary)
+    _add_doctor(commands)
     _add_manifests(commands)
     _add_upload(commands)
     _add_submit(commands)
@@ -52,13 +51,28 @@ def _settings_options(command: CommandParser) -> None:
     command.add_repeated("--set", "KEY=VALUE", "overrides", meaning)
 
 
-def _doctor(settings: ClusterSettings) -> None:
+def _add_doctor(commands: Any) -> None:
+    summary = "check what a run needs of the cluster, with a remedy for what is missing"
+    command = _command(commands, "doctor", _doctor, summary)
+    command.add_argument(
+        "--inside",
+        action="store_true",
+        help="where that finds no problem, have Jobs look from inside as well, as a run's first tasks do: at "
+        "the store, the disks, a GPU and the base model",
+    )
+
+
+def _doctor(settings: ClusterSettings, inside: bool) -> None:
     from datum.cluster.doctor import doctor, show
 
     findings = doctor(settings)
     show(findings)
     if any(finding.status == "problem" for finding in findings.values()):
         sys.exit(BAD_INPUT)
+    if inside:
+        from datum.cluster.inside_job import look_inside
+
+        look_inside(settings)
 
 
 def _add_manifests(commands: Any) -> None:

@@ -25,13 +25,12 @@ def upload(settings: ClusterSettings, images: Path | None) -> None:
     `images` is a JSON object of image names by stage. Without it, the file that `make images` left is taken,
     else the images are `<registry>/datum-<stage>:<tag>`. Raises `InputError` for a file that lacks one.
     """
-    from pipelines.compile import compile_all, read_images
+    from pipelines.compile import compile_all
     from pipelines.resources import Cluster
 
-    file, named = images or BUILT_IMAGES, image_names(settings.registry, settings.tag)
     kfp = Kfp(settings)
     cluster = Cluster(
-        images=read_images(file) if images or file.exists() else named,
+        images=images_of(settings, images),
         data_volume=settings.data_volume,
         form=settings,
         sets_run_as_non_root=kfp.version is None or kfp.version >= NON_ROOT_VERSION,
@@ -40,6 +39,15 @@ def upload(settings: ClusterSettings, images: Path | None) -> None:
         rows = [_upload_pipeline(kfp, file) for file in compile_all(Path(folder), cluster)]
     print_table(("PIPELINE", "VERSION", "", "URL"), rows)
     kfp.show_hint()
+
+
+def images_of(settings: ClusterSettings, file: Path | None = None) -> dict[str, str]:
+    """Each stage's image: as `file` says, else as `make images` left it, else as the settings name it."""
+    from pipelines.compile import read_images
+
+    if file or BUILT_IMAGES.exists():
+        return read_images(file or BUILT_IMAGES)
+    return image_names(settings.registry, settings.tag)
 
 
 def remove_pipelines(settings: ClusterSettings) -> None:

@@ -28,6 +28,7 @@ PLURALS = {
     "EndpointSlice": "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices/{name}",
     "Pod": "/api/v1/namespaces/{namespace}/pods/{name}",
     "PersistentVolumeClaim": "/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}",
+    "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps/{name}",
     "Secret": "/api/v1/namespaces/{namespace}/secrets/{name}",
     "Service": "/api/v1/namespaces/{namespace}/services/{name}",
     "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts/{name}",

@@ -1,8 +1,6 @@
 """The components' bodies, called as kfp's executor calls them: numbers in lists are floats, outputs are artifacts."""  # noqa: E501
 
-import inspect
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +8,12 @@ import pytest
 from kfp import dsl
 
 from components.adaptation.component import adapt
-from components.datasets.component import check_parameters, ingest_source, ingest_target, select_one_shot
+from components.datasets.component import ingest_source, ingest_target, select_one_shot
 from components.evaluation.component import evaluate
 from components.generation.component import generate, merge_shards
 from components.images import IMAGES, STAGES
 from components.installation import on_one_machine
-from components.personalization.component import check_node, personalize
+from components.personalization.component import personalize
 from components.reporting.component import report
 from components.task import RUN_ID, STATUS_FILE, located
 from datum.diffusion.base_model import base_model_path
@@ -285,28 +283,3 @@ def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status
     assert (tmp_path / "status").read_text() == "2"
     (line,) = capsys.readouterr().err.splitlines()
     assert "missing.png: no such file" in line
-
-
-@pytest.mark.parametrize(
-    "component",
-    [
-        check_parameters,
-        check_node,
-        ingest_source,
-        ingest_target,
-        select_one_shot,
-        personalize,
-        generate,
-        merge_shards,
-        adapt,
-        evaluate,
-        report,
-    ],
-)
-def test_the_readme_of_a_component_names_each_of_its_inputs_and_outputs(component: Any) -> None:
-    file = Path(inspect.getfile(component.python_func)).with_name("README.md")
-    section = file.read_text(encoding="utf-8").split(f"## `{component.python_func.__name__}`")[1]
-    section = section.partition("\n## ")[0]
-    specification = component.component_spec
-    names = [*(specification.inputs or {}), *(specification.outputs or {})]
-    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(names)

@@ -21,12 +21,13 @@ from components.inside import (
     connect_metadata_store,
     find_model,
     look,
-    look_at_node,
     rows_of_disk,
+    rows_of_node,
     rows_of_store,
     show_rows,
 )
 from components.installation import on_one_machine
+from components.task import SCRATCH
 from datum.errors import InputError, TemporaryFaultError
 from datum.store import open_store
 
@@ -150,26 +151,22 @@ def test_a_disk_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     assert "none: cannot be written to (No such file or directory)" in rows[1].found
 
 
-def test_a_node_is_looked_at_with_the_size_of_what_is_fetched_to_it(s3_bucket: str, tmp_path: Path) -> None:
+def test_a_node_is_looked_at_with_the_size_of_what_is_fetched_to_it(
+    s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SCRATCH, str(tmp_path))
     store = open_store(f"s3://{s3_bucket}")
     for key in ("gta/images/1.png", "cityscapes/leftImg8bit/val/a/1.png"):
         store.write_bytes(key, b"0" * 2_000_000)
-    page = tmp_path / "findings.md"
     data = {"source": f"s3://{s3_bucket}/gta", "target": f"s3://{s3_bucket}/cityscapes"}
-    looked: dict[str, Any] = {
-        "page": page,
-        "scratch": tmp_path,
-        "gpu_count": 0,
-        "profile": "demo",
-        "overrides": [],
-    }
-    look_at_node(**looked, **data, base_model="none")
-    table = page.read_text(encoding="utf-8").splitlines()
-    assert [line.split(" | ")[0] for line in table[2:]] == ["| GPU", f"| {tmp_path}", "| /tmp", "| /dev/shm"]
-    assert "up to 4 MB are needed" in table[3]
-    look_at_node(**looked, source="", target="", base_model="")
-    assert "up to 53.1 MB are needed" in page.read_text(encoding="utf-8")
-    assert "base model | right | streetscenes" in page.read_text(encoding="utf-8")
+    looked: dict[str, Any] = {"gpu_count": 0, "profile": "demo", "overrides": []}
+    rows = rows_of_node(**looked, **data, base_model="none")
+    assert [row.what for row in rows] == ["GPU", str(tmp_path), "/tmp", "/dev/shm"]
+    assert "up to 4 MB are needed" in rows[1].found
+    rows = rows_of_node(**looked, source="", target="", base_model="")
+    assert "up to 53.1 MB are needed" in rows[1].found
+    assert (rows[-1].what, rows[-1].error) == ("base model", None)
+    assert rows[-1].found.startswith("streetscenes")
 
 
 def test_a_gpu_that_torch_does_not_see_is_refused() -> None:

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -124,3 +125,66 @@ def test_what_cannot_work_is_said_in_one_line(words: list[str], message: str) ->
     ended = run(*words)
     assert ended.returncode == 2
     assert message in ended.stderr and len(ended.stderr.splitlines()) == 1
+
+
+def written(folder: Path, names: dict[str, str]) -> str:
+    """`--output` of what `make push` wrote."""
+    (folder / "images.json").write_text(json.dumps(names), encoding="utf-8")
+    return f"--output={folder / 'images.json'}"
+
+
+def put_tool(folder: Path, name: str, status: int = 0) -> str:
+    """A path with a script in place of the program, which tells what it was called with."""
+    tool = folder / name
+    tool.write_text(f'#!/bin/sh\necho "$@" >> {folder}/calls\nexit {status}\n')
+    tool.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+PUSHED = {stage: f"r.example.org/team/datum-{stage}@{DIGEST}" for stage in STAGES}
+
+
+@pytest.mark.parametrize("key", ["", "cosign.key"])
+def test_what_was_pushed_is_signed_by_its_digest(tmp_path: Path, key: str) -> None:
+    path = put_tool(tmp_path, "cosign")
+    ended = run("sign", "--key", key, written(tmp_path, PUSHED), PATH=path)
+    assert ended.returncode == 0, ended.stderr
+    how = "sign --yes --key cosign.key" if key else "sign --yes"
+    assert (tmp_path / "calls").read_text().splitlines() == [f"{how} {name}" for name in PUSHED.values()]
+
+
+@pytest.mark.parametrize(("status", "count"), [(0, "0 of 5"), (1, "5 of 5")])
+def test_all_images_are_scanned_whatever_the_first_one_holds(tmp_path: Path, status: int, count: str) -> None:
+    path = put_tool(tmp_path, "trivy", status)
+    ended = run("scan", written(tmp_path, PUSHED), PATH=path)
+    assert (ended.returncode, ended.stderr) == (status, "")
+    assert ended.stdout.startswith(f"{count} images have grave vulnerabilities")
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [call.split()[-1] for call in calls] == list(PUSHED.values())
+
+
+@pytest.mark.parametrize(("command", "tool"), [("sign", "cosign"), ("scan", "trivy")])
+def test_a_missing_tool_and_an_image_without_a_digest_are_said_in_one_line(
+    tmp_path: Path, command: str, tool: str
+) -> None:
+    ended = run(command, written(tmp_path, PUSHED), PATH=str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"images: {tool}: not found on the path; install it as https://")
+    path = put_tool(tmp_path, tool)
+    ended = run(command, written(tmp_path, {**PUSHED, "evaluation": "datum-evaluation:1"}), PATH=path)
+    assert ended.returncode == 2
+    assert "found datum-evaluation:1 for evaluation, expected one with its digest" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert not (tmp_path / "calls").exists()
+
+
+def test_no_recipe_and_no_manifest_names_an_image_by_its_tag_alone() -> None:
+    named = re.findall(r"^ARG PYTHON_BASE=(.*)$", dockerfile(ROOT), re.MULTILINE)
+    froms = re.findall(r"^FROM (\S+)", dockerfile(ROOT), re.MULTILINE)
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)", dockerfile(ROOT), re.MULTILINE))
+    assert {name for name in froms if name not in stages} == {"${PYTHON_BASE}", "${PARENT}"}
+    for file in (ROOT / "manifests").rglob("*.yaml"):
+        named += re.findall(r"^\s*(?:- )?image: *(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(named) == 3
+    for name in named:
+        assert re.search(r":[^@/]+@sha256:[0-9a-f]{64}$", name), name

@@ -1,6 +1,7 @@
 """`manifests/mirror.sh`: which images an installation pulls, and how they are copied to another registry."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,11 @@ KFP_IMAGES = [
     "quay.io/argoproj/argoexec:v4.0.5",
     "quay.io/argoproj/workflow-controller:v4.0.5",
 ]
+MINIO_IMAGES = sorted(
+    name
+    for file in (ROOT / "manifests/overlays/minio").glob("*.yaml")
+    for name in re.findall(r"image: (\S+)", file.read_text(encoding="utf-8"))
+)
 DIGEST = f"@sha256:{'a' * 64}"
 
 
@@ -89,8 +95,7 @@ def test_every_image_is_listed_however_it_is_named(mirror: Mirror) -> None:
     assert run.stdout.splitlines() == sorted(
         [
             *KFP_IMAGES,
-            "quay.io/minio/mc:RELEASE.2025-08-13T08-35-41Z",
-            "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z",
+            *MINIO_IMAGES,
             f"registry.example.org:5000/team/datum-adaptation{DIGEST}",
         ]
     )
@@ -111,6 +116,22 @@ def test_every_image_is_copied_below_the_path_that_it_has_at_home(
         "mirror.lab:5000/all/argoproj/workflow-controller:v4.0.5",
         "mirror.lab:5000/all/team/datum-adaptation",
     ]
+
+
+@pytest.mark.parametrize("copier", ["skopeo", "crane"])
+def test_an_image_with_tag_and_digest_is_copied_by_its_digest_to_its_tag(
+    mirror: Mirror, tmp_path: Path, copier: str
+) -> None:
+    run = mirror("minio", "mirror.lab:5000/all", copier=copier)
+    assert run.returncode == 0, run.stderr
+    words = [line.split() for line in (tmp_path / "copies").open()]
+    copied = {line[-1].removeprefix("docker://"): line[-2].removeprefix("docker://") for line in words}
+    for name in MINIO_IMAGES:
+        tagged, digest = name.split("@")
+        source = f"{tagged.rpartition(':')[0]}@{digest}" if copier == "skopeo" else name
+        assert copied[tagged.replace("quay.io", "mirror.lab:5000/all")] == source
+    pushed = f"registry.example.org:5000/team/datum-adaptation{DIGEST}"
+    assert copied["mirror.lab:5000/all/team/datum-adaptation"] == pushed
 
 
 def test_without_a_tool_to_copy_with_nothing_is_pretended(mirror: Mirror) -> None:

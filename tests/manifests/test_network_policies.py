@@ -216,29 +216,90 @@ def test_the_own_store_reaches_nothing(render: Any) -> None:
     assert not connects(policies, BUCKET_JOB, HUB, 443)
 
 
-Clusters = Mapping[str, tuple[Mapping[str, Any], Place, int, Place, int]]
-CLUSTERS: Clusters = {
-    "kind, k3s, kubeadm": ({}, Place("172.18.0.2"), 6443, DNS, 53),
-    "minikube": ({"api_ports": (8443,)}, Place("192.168.49.2"), 8443, DNS, 53),
-    "MicroK8s": ({"api_ports": (16443,)}, Place("192.168.1.20"), 16443, DNS, 53),
-    "GKE, public control plane": (
-        {"api_cidrs": ("34.118.2.3/32",), "dns_cidrs": ("169.254.20.10/32", "169.254.169.254/32")},
-        Place("34.118.2.3"),
-        443,
-        Place("169.254.169.254"),
-        53,
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of cluster of README's table: what its settings.env changes, and where things are there."""
+
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    api_server: tuple[Place, int] = (Place("172.18.0.2"), 6443)
+    dns: tuple[Place, int] = (DNS, 53)
+    namespace: str = "kubeflow"
+    """Of the runs."""
+    kfp: str = "kubeflow"
+    """Namespace of KFP."""
+    server: Mapping[str, str] = dataclasses.field(default_factory=lambda: {"app": "ml-pipeline"})
+    metadata: Mapping[str, str] = dataclasses.field(
+        default_factory=lambda: {"component": "metadata-grpc-server"}
+    )
+    """Labels of the pods of KFP's API server and of its metadata store."""
+    store: tuple[Place, int] | None = None
+    """The store of data sets and state; KFP's own if None."""
+
+
+OPENSHIFT_DNS = Place(
+    namespace="openshift-dns", labels={"dns.operator.openshift.io/daemonset-dns": "default"}
+)
+ON_OPENSHIFT = {"dns_namespace": "openshift-dns", "dns_port": 5353}
+AWS = Place("52.219.1.1")
+
+CLUSTERS: Mapping[str, Kind] = {
+    "kind": Kind(),
+    "k3s": Kind(api_server=(Place("192.168.1.20"), 6443)),
+    "minikube": Kind(changes={"api_ports": (8443,)}, api_server=(Place("192.168.49.2"), 8443)),
+    "MicroK8s": Kind(changes={"api_ports": (16443,)}, api_server=(Place("192.168.1.20"), 16443)),
+    "GKE, public control plane": Kind(
+        changes={"api_cidrs": ("34.118.2.3/32",), "dns_cidrs": ("169.254.20.10/32", "169.254.169.254/32")},
+        api_server=(Place("34.118.2.3"), 443),
+        dns=(Place("169.254.169.254"), 53),
     ),
-    "EKS, private end": ({}, Place("10.0.130.7"), 443, DNS, 53),
-    "AKS, public control plane": ({"api_cidrs": ("20.50.1.2/32",)}, Place("20.50.1.2"), 443, DNS, 53),
-    "OpenShift": (
-        {"dns_namespace": "openshift-dns", "dns_port": 5353},
-        Place("10.0.0.5"),
-        6443,
-        Place(namespace="openshift-dns", labels={"dns.operator.openshift.io/daemonset-dns": "default"}),
-        5353,
+    "EKS, private end": Kind(api_server=(Place("10.0.130.7"), 443)),
+    "EKS, artifacts in S3": Kind(
+        changes={"store_endpoint": "https://s3.eu-central-1.amazonaws.com"},
+        api_server=(Place("10.0.130.7"), 443),
+        store=(AWS, 443),
+    ),
+    "AKS, public control plane": Kind(
+        changes={"api_cidrs": ("20.50.1.2/32",)}, api_server=(Place("20.50.1.2"), 443)
+    ),
+    "OpenShift": Kind(changes=ON_OPENSHIFT, api_server=(Place("10.0.0.5"), 6443), dns=(OPENSHIFT_DNS, 5353)),
+    # As its operator has them (config/internal, apiserver and ml-metadata), for a server called `dspa`.
+    "OpenShift AI": Kind(
+        changes={
+            **ON_OPENSHIFT,
+            "namespace": "science",
+            "kfp_namespace": "science",
+            "kfp_server_labels": {"app": "ds-pipeline-dspa"},
+            "kfp_metadata_labels": {"app": "ds-pipeline-metadata-grpc-dspa"},
+            "store_endpoint": "https://s3.eu-central-1.amazonaws.com",
+        },
+        api_server=(Place("10.0.0.5"), 6443),
+        dns=(OPENSHIFT_DNS, 5353),
+        namespace="science",
+        kfp="science",
+        server={"app": "ds-pipeline-dspa", "dspa": "dspa"},
+        metadata={"app": "ds-pipeline-metadata-grpc-dspa", "dspa": "dspa"},
+        store=(AWS, 443),
+    ),
+    "multi-user KFP": Kind(changes={"namespace": "profile"}, namespace="profile"),
+    "air-gapped, a store of the lab": Kind(
+        changes={"store_endpoint": "https://s3.lab.example.org:8443", "store_cidrs": ("192.0.2.0/24",)},
+        store=(Place("192.0.2.4"), 8443),
     ),
 }
-"""By kind of cluster: what its settings.env changes, and where API server and DNS are and listen."""
+
+
+def _needed(kind: Kind) -> list[tuple[Place, int, str]]:
+    """What a task of every stage connects to."""
+    kfp_store = Place(namespace=kind.kfp, labels={"app": "seaweedfs"})
+    dns, port = kind.dns
+    return [
+        (dns, port, "UDP"),
+        (dns, port, "TCP"),
+        (*kind.api_server, "TCP"),
+        (Place(namespace=kind.kfp, labels=kind.server), 8887, "TCP"),
+        (Place(namespace=kind.kfp, labels=kind.metadata), 8080, "TCP"),
+        (*(kind.store or (kfp_store, 8333)), "TCP"),
+    ]
 
 
 @pytest.fixture
@@ -255,20 +316,49 @@ def with_settings(overlay: str) -> Callable[..., list[Policy]]:
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_a_task_reaches_the_api_and_dns_of_each_kind_of_cluster(
+@pytest.mark.parametrize("overlay", ["default"])
+def test_a_task_reaches_what_it_needs_on_each_kind_of_cluster_and_nothing_else(
     with_settings: Callable[..., list[Policy]], cluster: str
 ) -> None:
-    changes, api_server, api_port, dns, dns_port = CLUSTERS[cluster]
-    policies = with_settings(**changes)
-    task = _task("adaptation")
-    assert connects(policies, task, api_server, api_port)
-    assert connects(policies, task, dns, dns_port, "UDP") and connects(policies, task, dns, dns_port)
-    assert not connects(policies, task, api_server, 22)
-    assert not connects(policies, task, METADATA_OF_THE_CLOUD, 80)
-    # The settings are needed: without them a part of it is refused.
-    plain = with_settings()
-    reached = connects(plain, task, api_server, api_port) and connects(plain, task, dns, dns_port, "UDP")
-    assert reached == (not changes)
+    kind = CLUSTERS[cluster]
+    policies = with_settings(**kind.changes)
+    for stage in STAGES:
+        task = dataclasses.replace(_task(stage), namespace=kind.namespace)
+        for place, port, protocol in _needed(kind):
+            assert connects(policies, task, place, port, protocol)
+            assert not connects(policies, task, place, 22, protocol)
+        # Where the store is anywhere, at 443, so is the hub; a store of the own network opens nothing else.
+        anywhere = kind.store == (AWS, 443)
+        assert connects(policies, task, HUB, 443) == (stage == "personalization" or anywhere)
+        assert not connects(policies, task, HUB, 80)
+        for port in (80, 443, kind.api_server[1]):
+            assert not connects(policies, task, METADATA_OF_THE_CLOUD, port)
+        others = [pod for name, (pod, _) in _kfp("2.17.0").items() if name in ("mysql", "ml-pipeline-ui")]
+        for pod in (*others, STRANGER, _task("reporting")):
+            for port in (3000, 3306, 8080, 8888):
+                assert not connects(policies, task, pod, port)
+
+
+@pytest.mark.parametrize("cluster", [name for name, kind in CLUSTERS.items() if kind.changes])
+@pytest.mark.parametrize("overlay", ["default"])
+def test_each_setting_that_a_kind_of_cluster_changes_is_needed_there(
+    with_settings: Callable[..., list[Policy]], cluster: str
+) -> None:
+    kind = CLUSTERS[cluster]
+    task = dataclasses.replace(_task("adaptation"), namespace=kind.namespace)
+    # Networks of a store narrow what is reached, and in a namespace without policies all is.
+    for setting in kind.changes.keys() - {"store_cidrs", "namespace"}:
+        rest = {name: value for name, value in kind.changes.items() if name != setting}
+        policies = with_settings(**rest)
+        assert not all(connects(policies, task, *end) for end in _needed(kind)), setting
+
+
+def test_readme_names_each_setting_that_a_kind_of_cluster_changes() -> None:
+    readme = (MANIFESTS.parent / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("**Clusters that people have.**")[2].partition("**A run looks")[0]
+    for kind in CLUSTERS.values():
+        for setting in kind.changes:
+            assert f"`{setting.upper()}" in table, setting
 
 
 STORES: Mapping[str, tuple[Mapping[str, Any], Place, int]] = {
@@ -313,22 +403,6 @@ def test_a_task_reaches_the_store_that_the_settings_name(
     assert not connects(with_settings(), _task("adaptation"), place, port)
     if "store_cidrs" in changes or store == "an address":
         assert not connects(policies, _task("adaptation"), Place("198.51.100.7"), port)
-
-
-def test_a_task_reaches_an_openshift_ai_server_by_the_labels_of_its_pods(
-    with_settings: Callable[..., list[Policy]],
-) -> None:
-    """As its operator has them (config/internal, apiserver and ml-metadata), for a server called `dspa`."""
-    server = Place(namespace="kubeflow", labels={"app": "ds-pipeline-dspa", "dspa": "dspa"})
-    metadata = Place(namespace="kubeflow", labels={"app": "ds-pipeline-metadata-grpc-dspa", "dspa": "dspa"})
-    policies = with_settings(
-        kfp_server_labels={"app": "ds-pipeline-dspa"},
-        kfp_metadata_labels={"app": "ds-pipeline-metadata-grpc-dspa"},
-    )
-    task = _task("adaptation")
-    assert connects(policies, task, server, 8887) and connects(policies, task, metadata, 8080)
-    assert not connects(policies, task, server, 8080) and not connects(policies, task, metadata, 8887)
-    assert not connects(with_settings(), task, server, 8887)
 
 
 @pytest.mark.parametrize(

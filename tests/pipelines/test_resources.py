@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-import components
 from components.images import IMAGES, STAGES
 from datum.errors import InputError
 from datum.processors import processors
 from pipelines.compile import compile_all, compile_pipeline
 from pipelines.form_defaults import FormDefaults
 from pipelines.reproduction import reproduction
-from pipelines.resources import PAPER, Cluster
+from pipelines.resources import Cluster
 
 NAMES = ("reproduction", "ingest", "ablation", "baselines")
 DIGESTS = {stage: f"registry.example.org/datum-{stage}@sha256:{'0' * 64}" for stage in STAGES}
@@ -172,6 +171,18 @@ def test_pods_get_the_labels_and_the_volumes_of_the_installation(tmp_path: Path)
         assert mounts == {"/tmp", "/dev/shm"}
 
 
+def test_trainings_and_tests_share_the_data_cache_after_a_look_at_it(tmp_path: Path) -> None:
+    sharing = set()
+    for task in placed(tmp_path, FormDefaults(data_cache="shared")):
+        claims = {mount["constant"]: mount["mountPath"] for mount in task.kubernetes.get("pvcMount", ())}
+        places = [item["value"] for item in task.container["env"] if item["name"] == "DATUM_DATA_CACHE"]
+        assert ("shared" in claims) == bool(places), task.name
+        if places:
+            assert [claims["shared"]] == places
+            sharing.add(task.name.rpartition("· ")[2])
+    assert sharing == {"check node", "adapt", "evaluate"}
+
+
 def test_on_processors_no_task_asks_for_a_gpu(tmp_path: Path) -> None:
     for task in placed(tmp_path, FormDefaults(profile="demo", gpu_count=0)):
         assert "accelerator" not in task.container["resources"]
@@ -240,23 +251,3 @@ def test_every_field_of_the_form_has_a_type_a_default_and_a_description(by_diges
             assert field["parameterType"] in ("STRING", "LIST", "STRUCT"), name
             assert field["isOptional"] and "defaultValue" in field, name
             assert len(field["description"]) > 20 and field["description"].endswith("."), name
-
-
-def test_the_readmes_of_the_components_say_what_the_tables_say() -> None:
-    rows = {}
-    for file in Path(components.__file__).parent.glob("*/README.md"):
-        resources = file.read_text(encoding="utf-8").partition("## Resources")[2]
-        for line in re.findall(r"^\| .* \|$", resources, re.MULTILINE)[1:]:
-            name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-            rows[name.split()[0]] = cells
-    assert set(rows) == set(PAPER)
-    for kind, needs in PAPER.items():
-        processors, memory, disk, shared_memory, gpu, time, cached = rows[kind]
-        assert processors == needs.cpu
-        assert memory == (needs.memory.replace("Gi", " GiB") or "the installation's `gpu_memory`")
-        assert (disk, shared_memory) == tuple(
-            size.replace("Gi", " GiB").replace("Mi", " MiB") for size in (needs.disk, needs.shared_memory)
-        )
-        assert gpu == ("no" if needs.memory else "yes")
-        assert time == (f"{needs.hours:.0f} h" if needs.hours >= 1 else f"{needs.hours * 60:.0f} min")
-        assert cached.partition(":")[0] == ("yes" if needs.cached else "no")

@@ -20,6 +20,7 @@ from datum.cluster.doctor import (
     network_policies,
     object_store,
     volumes,
+    workflow_controller,
 )
 from datum.cluster.doctor.checks import Examination, Finding
 from datum.cluster.settings import ClusterSettings
@@ -46,10 +47,12 @@ def doctor(settings: ClusterSettings) -> dict[str, Finding]:
     check("service account", runs, namespace.check_service_account, *asked)
     check("task permissions", runs, access.check_task_permissions, *asked)
     check("KFP", () if settings.kfp_host else cluster, kfp_api.check_kfp, settings)
+    check("retries", cluster, workflow_controller.check_retries, *asked)
     check("network policies", cluster, network_policies.check_network_policies, *asked)
     check("GPU nodes", cluster, gpu_nodes.check_gpu_nodes, *asked)
     check("StorageClass", cluster, volumes.check_storage_class, *asked)
     check("data volume", runs, volumes.check_data_volume, *asked)
+    check("data cache", runs, volumes.check_data_cache, *asked)
     store = object_store.StoreChecks(*asked)
     check("store secret", runs, store.check_secret)
     check("artifact secret", runs, store.check_artifact_secret)

@@ -1,4 +1,4 @@
-"""Volumes: a default StorageClass where the overlay makes a claim, the claim that holds data sets, and the
+"""Volumes: a default StorageClass where the overlay makes a claim, the claims that hold data sets, and the
 size of the store's own."""
 
 from kubernetes.utils.quantity import parse_quantity
@@ -39,15 +39,32 @@ def check_storage_class(kubernetes: Kubernetes, settings: ClusterSettings) -> Fi
 
 def check_data_volume(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
     """Whether the claim with data sets is there and bound."""
-    claim = settings.data_volume
+    return _check_claim(kubernetes, settings, "data_volume", "make it and fill it with the data sets")
+
+
+def check_data_cache(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
+    """Whether the claim that keeps fetched data sets is there and bound, and trainings on several nodes can
+    mount it."""
+    remedy = "make it, ReadWriteMany, with room for the data sets of some runs (GTA: 57 GB)"
+    found = _check_claim(kubernetes, settings, "data_cache", remedy)
+    if found.status == "ok" and settings.data_cache and "ReadWriteMany" not in found.found:
+        return warning(
+            f"{found.found}: trainings can mount it on one node alone, and wait for that node",
+            "make the claim ReadWriteMany, or hold the trainings on one node by node_selector",
+        )
+    return found
+
+
+def _check_claim(kubernetes: Kubernetes, settings: ClusterSettings, setting: str, remedy: str) -> Finding:
+    claim = getattr(settings, setting)
     if not claim:
-        return ok("not needed: data_volume is empty")
+        return ok(f"not needed: {setting} is empty")
     read = kubernetes.core.read_namespaced_persistent_volume_claim
     found = kubernetes.find(read, claim, settings.namespace)
     if found is None:
         return problem(
             f"there is no PersistentVolumeClaim {claim} in {settings.namespace}",
-            f"make it and fill it with the data sets, or set data_volume to one of: kubectl -n "
+            f"{remedy}, or set {setting} to one of: kubectl -n "
             f"{settings.namespace} get persistentvolumeclaims",
         )
     if found.status.phase != "Bound":

@@ -14,6 +14,7 @@ from datum.cluster.settings import ClusterSettings
 from tests.cluster.doctor.objects import (
     Doctor,
     Rows,
+    a_controller,
     a_namespace,
     a_node,
     a_secret,
@@ -62,6 +63,7 @@ def cluster(
             secretkey=SECRET_KEY,
         )
     )
+    api.put(a_controller({"limit": "2", "retryPolicy": "OnError"}))
     api.put(a_node("cpu-1", 0))
     api.put(a_node("gpu-1", 4, **{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}))
     api.put(a_slice("kubernetes", "default", "10.0.0.2", 6443, port_name="https"))

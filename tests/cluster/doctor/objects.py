@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes import client as kubernetes
 from rich.console import Console
 
@@ -61,12 +62,23 @@ def a_secret(name: str, **values: str) -> Any:
     return kubernetes.V1Secret(kind="Secret", metadata=metadata(name), data=data)
 
 
-def a_claim(phase: str, name: str = "datasets", size: str = "200Gi") -> Any:
+def a_controller(strategy: dict[str, Any] | None) -> Any:
+    """The ConfigMap of KFP's Argo, with what is tried again; None as KFP 2.15 and 2.16 have it."""
+    defaults = {"spec": {"templateDefaults": {"retryStrategy": strategy}} if strategy else {}}
+    return a_config_map(workflowDefaults=yaml.safe_dump(defaults), executor="imagePullPolicy: IfNotPresent\n")
+
+
+def a_config_map(**data: str) -> Any:
+    named = metadata("workflow-controller-configmap")
+    return kubernetes.V1ConfigMap(kind="ConfigMap", metadata=named, data=data)
+
+
+def a_claim(phase: str, mode: str = "ReadOnlyMany", *, name: str = "datasets", size: str = "200Gi") -> Any:
     return kubernetes.V1PersistentVolumeClaim(
         kind="PersistentVolumeClaim",
         metadata=metadata(name),
         status=kubernetes.V1PersistentVolumeClaimStatus(
-            phase=phase, capacity={"storage": size}, access_modes=["ReadOnlyMany"]
+            phase=phase, capacity={"storage": size}, access_modes=[mode]
         ),
     )
 

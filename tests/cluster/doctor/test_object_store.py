@@ -60,7 +60,7 @@ def test_a_store_in_the_cluster_that_is_too_small_for_a_run_is_a_warning(
     assert examine()["store room"].found == "not known: the store lies outside of the cluster"
     cluster.put(a_service("seaweedfs", 8333, app="seaweedfs"))
     assert examine(**inside)["store room"].found.startswith("not known: no pod of service seaweedfs in")
-    cluster.put(a_claim("Bound", "seaweedfs-pvc", "20Gi"))
+    cluster.put(a_claim("Bound", name="seaweedfs-pvc", size="20Gi"))
     cluster.put(a_pod("seaweedfs-0", "seaweedfs-pvc", app="seaweedfs"))
     cluster.put(a_pod("another", "datasets", app="another"))
     row = examine(**inside)["store room"]
@@ -71,8 +71,22 @@ def test_a_store_in_the_cluster_that_is_too_small_for_a_run_is_a_warning(
     assert examine(**inside, profile="demo")["store room"].status == "ok"
     assert examine(**inside, base_model="s3://models/sd")["store room"].found == row.found
     assert "found no such folder" in examine(**inside, base_model="no model")["store room"].found
-    cluster.put(a_claim("Bound", "seaweedfs-pvc", "500Gi"))
+    cluster.put(a_claim("Bound", name="seaweedfs-pvc", size="500Gi"))
     assert examine(**inside)["store room"].status == "ok"
+
+
+def test_a_data_cache_must_be_bound_and_is_to_be_shared_by_nodes(
+    examine: Doctor, cluster: KubernetesApi
+) -> None:
+    assert examine()["data cache"].found == "not needed: data_cache is empty"
+    row = examine(data_cache="datasets")["data cache"]
+    assert (row.status, row.remedy.partition(",")[0]) == ("problem", "make it")
+    cluster.put(a_claim("Bound"))
+    row = examine(data_cache="datasets")["data cache"]
+    assert row.status == "warning" and "on one node alone" in row.found
+    cluster.put(a_claim("Bound", "ReadWriteMany"))
+    row = examine(data_cache="datasets")["data cache"]
+    assert (row.status, row.found) == ("ok", "datasets is bound, 200Gi, ReadWriteMany")
 
 
 def test_a_path_of_the_data_volume_needs_one(examine: Doctor) -> None:
