@@ -224,12 +224,10 @@ class StoreChecks:
                 f"service {name} in {namespace} has no ready pod",
                 f"see kubectl -n {namespace} get pods, and kubectl -n {namespace} describe service {name}",
             )
-        scheme = urlsplit(settings.store_endpoint).scheme
         return warning(
             f"service {name} in {namespace} is up, but only pods reach it: keys, bucket and writing not "
             "checked",
-            f"to check them too: kubectl -n {namespace} port-forward service/{name} {port} & datum doctor "
-            f"--set store_endpoint={scheme}://localhost:{port}",
+            "`datum doctor --inside` checks them, after `make deploy`",
         )
 
 

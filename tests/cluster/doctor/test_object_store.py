@@ -163,8 +163,7 @@ def test_of_a_store_that_only_pods_reach_the_service_is_checked(
     rows = examine(store_endpoint=inside, source="s3://b/gta", target="s3://b/cityscapes")
     assert problems(rows) == []
     assert rows["store"].status == rows["source"].status == "warning"
-    assert "port-forward service/seaweedfs 8333" in rows["store"].remedy
-    assert "--set store_endpoint=http://localhost:8333" in rows["store"].remedy
+    assert "datum doctor --inside" in rows["store"].remedy
 
 
 def test_a_store_elsewhere_that_is_not_reached_is_a_problem(examine: Doctor) -> None:
