@@ -31,7 +31,7 @@ def report(
     """Reports on all runs; `baselines` names, run by run, the baseline that each belongs to, or nothing."""
     from pathlib import Path
 
-    from components.task import located, publish_report, remove_state, task
+    from components.task import located, publish_report, remove_state, task, tell_report
     from datum.outputs import place
     from datum.reporting.report import report
 
@@ -43,8 +43,10 @@ def report(
     with task(str(folder), workspace, "report", installation=installation, image=image) as output:
         report(runs=groups.pop(""), output=output, baselines=groups)
         if not workspace:
-            publish_report(output, installation["reports"], installation["model_registry"])
-            remove_state(installation["state"], resume_from)
+            published = publish_report(output, installation["reports"], installation["model_registry"])
+            if installation["keep_state"] != "always":
+                remove_state(installation["state"], resume_from)
+            tell_report(output, published)
     made = located(str(folder))
     place(made / "report.html", Path(page.path))
     place(made / "report.json", Path(summary.path))
