@@ -21,7 +21,9 @@ from datum.errors import InputError, TemporaryFaultError
 from datum.patience import persevere
 from datum.telemetry import log
 
-PINNED = {"CompVis/stable-diffusion-v1-4": "133a221b8aa7292a167afc5127cb63fb5005638b"}
+PINNED = {
+    "CompVis/stable-diffusion-v1-4": "133a221b8aa7292a167afc5127cb63fb5005638b",  # pragma: allowlist secret
+}
 """Commits that stand for no revision, in place of a main branch that may move: of the paper's base model, the
 one that published code and published caches of the hub name."""
 
