@@ -6,6 +6,7 @@ What KFP reads (images, secrets, GPUs, nodes) is compiled into the pipelines ins
 import dataclasses
 import typing
 from collections.abc import Mapping
+from typing import Literal
 
 from datum.config import Profile
 from datum.errors import InputError
@@ -22,6 +23,8 @@ class Installation:
     """Where ingested data sets are kept."""
     state: str = "s3://mlpipeline/datum/state"
     """Where training keeps what it resumes from."""
+    keep_state: Literal["on-failure", "always"] = "on-failure"
+    """Whose state stays: that of runs that wrote no report, or of every run."""
     reports: str = "s3://mlpipeline/datum/reports"
     """Where reports are published, by run id."""
     store_endpoint: str = "http://seaweedfs.kubeflow:8333"
@@ -37,7 +40,11 @@ class Installation:
 
 def on_one_machine(profile: str) -> dict[str, str]:
     """The JSON of a run on one machine, which reaches no store but what the environment names."""
-    return {**dict.fromkeys(Installation().as_json(), ""), "profile": profile}
+    return {
+        **dict.fromkeys(Installation().as_json(), ""),
+        "profile": profile,
+        "keep_state": Installation.keep_state,
+    }
 
 
 def require_installation(where: str, given: Mapping[str, object]) -> None:
@@ -51,9 +58,9 @@ def require_installation(where: str, given: Mapping[str, object]) -> None:
             raise InputError(f"{where}: found {key}={value!r}, expected a text")
     if missing := [key for key in known if key not in given]:
         raise InputError(f"{where}: lacks {', '.join(missing)}; keep the keys whose values do not change")
-    if given["profile"] not in (profiles := typing.get_args(Profile)):
-        expected = " or ".join(profiles)
-        raise InputError(f"{where}: found profile={given['profile']!r}, expected {expected}")
+    for key, kind in typing.get_type_hints(Installation).items():
+        if typing.get_origin(kind) is Literal and given[key] not in (values := typing.get_args(kind)):
+            raise InputError(f"{where}: found {key}={given[key]!r}, expected {' or '.join(values)}")
 
 
 def require_plain(where: str, value: object) -> None:

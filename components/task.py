@@ -12,9 +12,11 @@ import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from datum.errors import TemporaryFaultError, exit_status, explained
+from components.webhook import tell
+from datum.errors import InputError, TemporaryFaultError, exit_status, explained, one_line, shortened
 from datum.patience import begin_again
 from datum.provenance import IMAGE
+from datum.stopping import stop_asked
 
 STATUS_FILE = "DATUM_TASK_STATUS_FILE"
 """Environment variable that names the file a failing task leaves its exit status in.
@@ -33,6 +35,9 @@ pipelines mount, where it is not set."""
 
 RUN_ID = "DATUM_RUN_ID"
 """Environment variable with the id of the pipeline run, on a cluster."""
+
+TASK = "DATUM_TASK"
+"""Environment variable with the task's name as a person reads it, where a webhook is told of it."""
 
 
 @contextlib.contextmanager
@@ -83,7 +88,11 @@ def _place_file(artifact: str) -> Path:
 @contextlib.contextmanager
 def failing_with_status(installation: Mapping[str, str] | None = None) -> Iterator[None]:
     """Ends a failing task with the exit status of `datum.errors`, kept in the status file if one is named; a
-    fault that may pass is lived through first, by beginning again, while the task's patience lasts."""
+    fault that may pass is lived through first, by beginning again, while the task's patience lasts.
+
+    A webhook, if one is set, is told of the failure; of a stop it is not, since KFP tries the task again.
+    """
+    failure: Exception | None = None
     if endpoint := (installation or {}).get("store_endpoint"):
         os.environ["S3_ENDPOINT"] = endpoint
     try:
@@ -97,13 +106,17 @@ def failing_with_status(installation: Mapping[str, str] | None = None) -> Iterat
                 fault = explained(error)
                 if isinstance(fault, TemporaryFaultError):
                     begin_again(fault)
+                failure = fault or error
                 raise
     except SystemExit as end:
         _keep_status(end.code)
+        if failure and not stop_asked():
+            _tell_failure(failure, end.code)
         raise
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
         _keep_status(1)
+        _tell_failure(error, 1)
         raise SystemExit(1) from None
 
 
@@ -134,9 +147,10 @@ def own_state(state: str, resume_from: str) -> str | None:
     return place
 
 
-def publish_report(folder: Path, reports: str, model_registry: str = "") -> None:
+def publish_report(folder: Path, reports: str, model_registry: str = "") -> str:
     """Copies a report to below `<reports>/<run id>/`, where `datum submit` and `datum runs` find it, whole or
-    not at all, and registers its median checkpoint at the URL `model_registry`, if one is given."""
+    not at all, and registers its median checkpoint at the URL `model_registry`, if one is given. Returns the
+    URI of that place."""
     from datum.formats.published_report import publish_report_at
     from datum.reporting.model_registry import register_median
     from datum.store import require_run_id
@@ -147,6 +161,45 @@ def publish_report(folder: Path, reports: str, model_registry: str = "") -> None
     publish_report_at(place, folder)
     if model_registry:
         register_median(model_registry, folder, place, run_id)
+    return place
+
+
+def tell_report(folder: Path, place: str) -> None:
+    """Tells the webhook, if one is set, what the report in `folder`, published at the URI `place`, found."""
+    from datum.formats.report_figures import read_figures
+
+    def message() -> dict[str, object]:
+        figures = read_figures(folder)
+        ours, median = figures["methods"][0], figures["median_checkpoint"]
+        scores = (
+            f"{ours['name']}, {figures['data']}: mIoU {median['miou']:.2f} (median seed {median['seed']})"
+        )
+        return {
+            **_message(f"its report is published at {place}: {scores}"),
+            "status": 0,
+            "report": place,
+            "miou": median["miou"],
+            "seed": median["seed"],
+        }
+
+    tell(message)
+
+
+def _tell_failure(error: Exception, status: object) -> None:
+    def message() -> dict[str, object]:
+        kind = "" if isinstance(error, (InputError, TemporaryFaultError)) else f"{type(error).__name__}: "
+        reason = one_line(shortened(f"{kind}{error}", 1000))
+        about = _message(f"the task '{os.environ.get(TASK, '')}' failed: {reason}")
+        about["text"] += f"; see `datum runs {about['run']}`"
+        return {**about, "status": status, "reason": reason}
+
+    tell(message)
+
+
+def _message(news: str) -> dict[str, str]:
+    """What every message says; chats show its `text`."""
+    run = os.environ.get(RUN_ID, "")
+    return {"text": f"datum run {run}: {news}", "run": run, "task": os.environ.get(TASK, "")}
 
 
 def remove_state(state: str, resume_from: str) -> None:

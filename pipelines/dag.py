@@ -142,5 +142,5 @@ class Tasks:
         task = component(**{**fields, **given})
         task.set_display_name(name)
         if self._cluster:
-            self._cluster.place(task, kind)
+            self._cluster.place(task, kind, name)
         return task

@@ -39,6 +39,9 @@ class FormDefaults(Installation):
     """Secret with the keys accesskey and secretkey of that store."""
     hub_secret: str = "datum-hub"
     """Secret whose key `token` is a hub token. It may be absent."""
+    webhook_secret: str = ""
+    """Secret whose key `url` is a webhook that takes JSON with a `text`, as Slack's and Mattermost's do:
+    tasks tell it why they failed, and the report what it found. It may be absent; empty tells nobody."""
     gpu_type: str = "nvidia.com/gpu"
     """Resource name of the GPUs."""
     gpu_count: Annotated[int, Least(0)] = 1

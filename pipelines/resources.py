@@ -12,7 +12,8 @@ from typing import Any
 from kfp import kubernetes
 
 from components.images import IMAGES
-from components.task import RUN_ID
+from components.task import RUN_ID, TASK
+from components.webhook import WEBHOOK
 from datum.data_cache import CACHE
 from datum.errors import InputError
 from datum.patience import PATIENCE
@@ -176,8 +177,8 @@ class Cluster:
         """The labels of the pods of tasks of this kind, less the installation's own."""
         return {PART_OF: "datum", "app.kubernetes.io/component": self.needs(kind).image}
 
-    def place(self, task: Any, kind: str) -> None:
-        """Puts `task`, of the given kind in the tables, on the cluster."""
+    def place(self, task: Any, kind: str, name: str) -> None:
+        """Puts `task`, of the given kind in the tables and called `name`, on the cluster."""
         needs = self.needs(kind)
         form = self.form
         task.set_container_image(self.image_of(kind))
@@ -190,8 +191,8 @@ class Cluster:
         patience = CHECK_PATIENCE if kind in ("check", "node") else round(needs.hours * HOUR - TIME_TO_END)
         task.set_env_variable(PATIENCE, str(patience))
         # Images are worked on side by side, so OpenCV needs no threads of its own for one.
-        for name, count in ((PROCESSORS, needs.threads), ("OMP_NUM_THREADS", needs.threads), (OPENCV, 1)):
-            task.set_env_variable(name, str(count))
+        for threads, count in ((PROCESSORS, needs.threads), ("OMP_NUM_THREADS", needs.threads), (OPENCV, 1)):
+            task.set_env_variable(threads, str(count))
         if self.sets_run_as_non_root:
             kubernetes.set_security_context(task, run_as_non_root=True)
         for label, value in {**form.pod_labels, **self.labels_of(kind)}.items():
@@ -223,6 +224,9 @@ class Cluster:
             task.set_env_variable(CACHE, CACHE_FOLDER)
         if needs.hub:
             kubernetes.use_secret_as_env(task, form.hub_secret, HUB_KEYS, optional=True)
+        if form.webhook_secret:
+            kubernetes.use_secret_as_env(task, form.webhook_secret, {"url": WEBHOOK}, optional=True)
+            task.set_env_variable(TASK, name)
 
 
 def _toleration(toleration: Mapping[str, Any]) -> dict[str, Any]:

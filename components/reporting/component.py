@@ -4,7 +4,8 @@
 Writes the page, and copies it with the median checkpoint to `<reports>/<run id>/`, where `datum submit
 --output` and `datum runs` find it; `report.json` goes last. Where `model_registry` of the
 installation names a Kubeflow model registry, it registers the checkpoint there. Then it removes the state
-that the run's tasks kept to resume from.
+that the run's tasks kept to resume from, unless `keep_state` is `always`, and tells the webhook, if one is
+set, what it found.
 
 - `run_1`: output `run` of an `evaluate` task
 - `baselines`: run by run, the name of the baseline that it belongs to, or an empty text
@@ -45,7 +46,7 @@ def report(
     """Reports on all runs; `baselines` names, run by run, the baseline that each belongs to, or nothing."""
     from pathlib import Path
 
-    from components.task import located, publish_report, remove_state, task
+    from components.task import located, publish_report, remove_state, task, tell_report
     from datum.outputs import place
     from datum.reporting.report import report
 
@@ -57,8 +58,10 @@ def report(
     with task(str(folder), workspace, "report", installation=installation, image=image) as output:
         report(runs=groups.pop(""), output=output, baselines=groups)
         if not workspace:
-            publish_report(output, installation["reports"], installation["model_registry"])
-            remove_state(installation["state"], resume_from)
+            published = publish_report(output, installation["reports"], installation["model_registry"])
+            if installation["keep_state"] != "always":
+                remove_state(installation["state"], resume_from)
+            tell_report(output, published)
     made = located(str(folder))
     place(made / "report.html", Path(page.path))
     place(made / "report.json", Path(summary.path))

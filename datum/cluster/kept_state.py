@@ -1,7 +1,8 @@
 """What runs keep in the store to resume from, `<state>/<run id>/`: listed, and removed by the run's id.
 
-A run that writes its report removes its own. That of a failed run stays, some 45 GB a seed at the paper's
-size, until somebody resumes from it or removes it, by the run's id or by its age.
+A run that writes its report removes its own, unless `keep_state` says otherwise. That of a failed run stays,
+some 45 GB a seed at the paper's size, until somebody resumes from it or removes it, by the run's id or by its
+age.
 """
 
 import re

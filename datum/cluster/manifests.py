@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from datum.cluster.network import api_rules, dns_rules, model_registry_rules, store_rules
+from datum.cluster.network import api_rules, dns_rules, model_registry_rules, store_rules, webhook_rules
 from datum.cluster.settings import ClusterSettings, in_cluster_service
 from datum.errors import InputError
 from datum.values import did_you_mean
@@ -122,4 +122,5 @@ def _values(settings: ClusterSettings) -> Mapping[str, Any]:
         "API_RULES": api_rules(settings),
         "STORE_RULES": store_rules(settings),
         "MODEL_REGISTRY_RULES": model_registry_rules(settings),
+        "WEBHOOK_RULES": webhook_rules(settings),
     }

@@ -70,6 +70,13 @@ def model_registry_rules(settings: ClusterSettings) -> list[Rule]:
     return [{"to": to, "ports": _ports([_port(settings.model_registry)])}]
 
 
+def webhook_rules(settings: ClusterSettings) -> list[Rule]:
+    """Egress to the webhook, if there is one; its URL, a secret, is not known here."""
+    if not settings.webhook_secret:
+        return []
+    return [{"to": [{"ipBlock": dict(block)} for block in ANYWHERE], "ports": _ports((443, 80))}]
+
+
 def store_ports(settings: ClusterSettings) -> list[int]:
     """Ports of the store that tasks may connect to: the endpoint's or, where it is set, its pods'."""
     return [settings.store_pod_port or _port(settings.store_endpoint)]

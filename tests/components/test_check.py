@@ -46,6 +46,7 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
         ({"method": "magic"}, "run.method: found 'magic'"),
         ({"encoder": "vgg"}, "run.encoder: found 'vgg'"),
         ({"profile": "huge"}, "run_installation: found profile='huge', expected demo or paper"),
+        ({"keep_state": "never"}, "found keep_state='never', expected on-failure or always"),
         ({"state": 1}, "run_installation: found state=1, expected a text"),
         ({"title": "{{workflow.name}}"}, "where Argo takes {{ for a template"),
         ({"overrides": ["generation.count={{=1}}"]}, "where Argo takes {{ for a template"),

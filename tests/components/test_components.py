@@ -16,9 +16,11 @@ from components.installation import on_one_machine
 from components.personalization.component import personalize
 from components.reporting.component import report
 from components.task import RUN_ID, STATUS_FILE, located
+from components.webhook import WEBHOOK
 from datum.diffusion.base_model import base_model_path
 from datum.outputs import sha256
 from datum.store import FolderStore
+from tests.components.webhook_server import Webhook
 
 OVERRIDES = [
     "datasets.height=64",
@@ -243,10 +245,12 @@ def test_the_variants_of_an_ablation_are_reported_beside_the_profile_s_own_setti
     assert [method["name"] for method in methods] == ["DATUM + DAFormer", "4 steps"]
 
 
-def test_on_a_cluster_the_report_is_published_by_run_id_and_the_runs_state_is_removed(
-    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("keep_state", ["on-failure", "always"])
+def test_on_a_cluster_the_report_is_published_by_run_id_and_the_runs_state_goes_or_stays_as_set(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_state: str, webhook: Webhook
 ) -> None:
     monkeypatch.setenv(RUN_ID, "run-7")
+    monkeypatch.setenv(WEBHOOK, webhook.url)
     for run_id in ("run-6", "run-7"):
         FolderStore(tmp_path / "state" / run_id).write_bytes("adapt-1/state.pt", b"weights")
     page, summary, median = reported(
@@ -255,6 +259,7 @@ def test_on_a_cluster_the_report_is_published_by_run_id_and_the_runs_state_is_re
         workspace="",
         reports=f"file://{tmp_path / 'reports'}",
         state=f"file://{tmp_path / 'state'}",
+        keep_state=keep_state,
     )
     assert not any(artifact.is_symlink() for artifact in (page, summary, median))
     checkpoint = next(median.glob("*.safetensors"))
@@ -262,7 +267,12 @@ def test_on_a_cluster_the_report_is_published_by_run_id_and_the_runs_state_is_re
     published = tmp_path / "reports" / "run-7"
     assert (published / "report.json").read_bytes() == summary.read_bytes()
     assert (published / "median_checkpoint" / checkpoint.name).read_bytes() == checkpoint.read_bytes()
-    assert FolderStore(tmp_path / "state").list() == ["run-6/adapt-1/state.pt"]
+    kept = ["run-6/adapt-1/state.pt"] + ["run-7/adapt-1/state.pt"] * (keep_state == "always")
+    assert FolderStore(tmp_path / "state").list() == kept
+    (message,) = webhook.told
+    figures = json.loads(summary.read_text())
+    assert message["report"] == f"file://{published}" and "(median seed 5)" in message["text"]
+    assert message["miou"] == figures["methods"][0]["median"]
 
 
 def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status_file(

@@ -424,6 +424,25 @@ def test_the_image_of_the_report_alone_reaches_a_model_registry_and_only_one_tha
     assert not connects(with_settings(), _task("reporting"), place, port)
 
 
+def test_every_task_reaches_a_webhook_anywhere_and_only_where_one_is_set(
+    with_settings: Callable[..., list[Policy]],
+) -> None:
+    chat, inside = Place("198.51.100.7"), Place("10.9.8.7", namespace="chat")
+    policies = with_settings(webhook_secret="datum-webhook", api_cidrs=("192.0.2.1/32",))
+    plain = with_settings(api_cidrs=("192.0.2.1/32",))
+    for stage in STAGES:
+        for place in (chat, inside):
+            assert connects(policies, _task(stage), place, 443) and connects(
+                policies, _task(stage), place, 80
+            )
+            assert not connects(policies, _task(stage), place, 22)
+            assert not connects(plain, _task(stage), place, 80)
+        assert not connects(policies, _task(stage), METADATA_OF_THE_CLOUD, 80)
+        is_hub = stage == "personalization"
+        assert connects(plain, _task(stage), chat, 443) == is_hub
+    assert connects(policies, STRANGER, chat, 443)
+
+
 def test_policies_that_are_off_are_not_made(with_settings: Callable[..., list[Policy]]) -> None:
     assert with_settings(network_policies="off") == []
 

@@ -223,6 +223,17 @@ def test_secrets_are_named_and_never_held(by_digest: list[Task]) -> None:
         assert not any("KEY" in variable["name"] for variable in task.container.get("env", []))
 
 
+def test_every_task_knows_its_name_and_the_webhook_where_one_is_set(
+    by_digest: list[Task], tmp_path: Path
+) -> None:
+    for task in placed(tmp_path, FormDefaults(webhook_secret="chat")):
+        (secret,) = (item for item in task.kubernetes["secretAsEnv"] if item["secretName"] == "chat")
+        assert secret["keyToEnv"] == [{"secretKey": "url", "envVar": "DATUM_WEBHOOK"}] and secret["optional"]
+        assert {"name": "DATUM_TASK", "value": task.name} in task.container["env"]
+    for task in by_digest:
+        assert not any(variable["name"] == "DATUM_TASK" for variable in task.container["env"])
+
+
 def test_only_tasks_that_read_data_sets_mount_them_and_they_say_that_they_are_no_root(
     by_digest: list[Task],
 ) -> None:

@@ -63,6 +63,8 @@ def doctor(settings: ClusterSettings) -> dict[str, Finding]:
         check(name, needs, store.check_data_set, name)
     check("images", () if settings.registry else cluster, image_pull.check_image_pull, *asked)
     check("hub token", runs, namespace.check_hub_token, *asked)
+    if settings.webhook_secret:
+        check("webhook", runs, namespace.check_webhook, *asked)
     return examination.findings
 
 

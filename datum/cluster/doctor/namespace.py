@@ -79,3 +79,16 @@ def check_hub_token(kubernetes: Kubernetes, settings: ClusterSettings) -> Findin
             f"secret generic {name} --from-file=token=FILE",
         )
     return ok(f"secret {name} has a token")
+
+
+def check_webhook(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
+    """Whether the secret with the webhook's URL holds one."""
+    name = settings.webhook_secret
+    secret = kubernetes.find(kubernetes.core.read_namespaced_secret, name, settings.namespace)
+    if secret is None or not (secret.data or {}).get("url"):
+        create = f"kubectl -n {settings.namespace} create secret generic {name} --from-file=url=FILE"
+        if secret is None:
+            return problem(f"there is no secret {name}, which webhook_secret names", create)
+        delete = f"kubectl -n {settings.namespace} delete secret {name}"
+        return problem(f"secret {name} has no key url", f"{delete}; {create}")
+    return ok(f"secret {name} has a URL")

@@ -250,6 +250,20 @@ def test_the_hub_token_is_optional_but_whole(examine: Doctor, cluster: Kubernete
     assert examine()["hub token"].found == "secret datum-hub has a token"
 
 
+def test_the_secret_of_a_webhook_is_looked_at_where_one_is_named(
+    examine: Doctor, cluster: KubernetesApi
+) -> None:
+    assert "webhook" not in examine()
+    row = examine(webhook_secret="chat")["webhook"]
+    assert (row.status, row.found) == ("problem", "there is no secret chat, which webhook_secret names")
+    cluster.put(a_secret("chat", link="https://chat.example.org/key"))
+    row = examine(webhook_secret="chat")["webhook"]
+    assert (row.status, row.found) == ("problem", "secret chat has no key url")
+    assert "create secret generic chat --from-file=url=FILE" in row.remedy
+    cluster.put(a_secret("chat", url="https://chat.example.org/key"))
+    assert examine(webhook_secret="chat")["webhook"].found == "secret chat has a URL"
+
+
 def test_a_narrow_terminal_loses_no_word_of_a_remedy(examine: Doctor, cluster: KubernetesApi) -> None:
     cluster.put(a_node("gpu-1", 4, taints=(a_taint(),)))
     rows = examine()

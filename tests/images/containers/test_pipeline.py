@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kfp import compiler
 
+from components.installation import on_one_machine
 from pipelines.form_defaults import FormDefaults
 from pipelines.reproduction import reproduction
 from pipelines.resources import Cluster as Placement
@@ -55,7 +56,7 @@ def compiled(images: Mapping[str, str], folder: Path) -> Path:
 def arguments(data: str, *, store_endpoint: str, small: bool = True) -> dict[str, Any]:
     overrides = [f"{name}={value}" for name, value in SMALL.items()] if small else []
     places = {name: f"{data}/{name}" for name in ("datasets", "state", "reports")}
-    installation = {"profile": "demo", "store_endpoint": store_endpoint, "model_registry": "", **places}
+    installation = {**on_one_machine("demo"), "store_endpoint": store_endpoint, **places}
     return {"run_overrides": overrides, "run_installation": installation}
 
 
