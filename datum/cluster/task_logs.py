@@ -147,11 +147,14 @@ def _print_heading(task: Task, number: int, attempt: Node) -> None:
 
 def _follow(view: RunView, task: Task, logs: TaskLogs) -> None:
     """Prints each try of a task as it writes, until the task or the run has ended."""
-    shown, said = 0, ""
+    shown: list[str] = []
+    said = ""
     while True:
         ended = view.watched.final or task.state in ("succeeded", "failed", "skipped", "left out")
         tries = [attempt for attempt in view.watched.seen.tries(task.key) if attempt.state != "PENDING"]
-        for attempt in tries[shown:]:
+        for attempt in tries:
+            if attempt.pod in shown:
+                continue
             try:
                 lines = logs.follow(attempt.pod)
             except UnreadableError as error:
@@ -162,8 +165,8 @@ def _follow(view: RunView, task: Task, logs: TaskLogs) -> None:
                         log(f"{task.name}: {said}; waiting")
                     break
                 lines = iter([f"(not to be had: {error})"])
-            shown += 1
-            _print_heading(task, shown, attempt)
+            shown.append(attempt.pod)
+            _print_heading(task, len(shown), attempt)
             for line in lines:
                 print(line, flush=True)
         if ended:

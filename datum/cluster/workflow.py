@@ -71,7 +71,8 @@ class Snapshot:
         return max(nodes, key=_start, default=None)
 
     def tries(self, key: str) -> list[Node]:
-        """The nodes with a pod that worked for the task `key`, in their order: its tries, else its driver."""
+        """The nodes with a pod that worked for the task `key`, in their order: its tries, else its driver if
+        that failed."""
         task, driver = self.task(key), self.task(f"{key}-driver")
         within = (f"{task.path}.", f"{task.path}(") if task and task.path else ()
         pods = [
@@ -79,12 +80,14 @@ class Snapshot:
             for node in self.nodes
             if node.pod and (node is task or (within and node.path.startswith(within)))
         ]
-        if not pods and driver and driver.pod:
-            pods = [driver]
-        if not pods and driver and driver.path:
+        if not pods and driver and driver.state == "FAILED":
+            # One that may be tried again is a node with pods below it.
             pods = [
-                node for node in self.nodes if node.pod and node.path.rpartition("(")[0] == driver.path
-            ]  # a driver that may be tried again is a node with pods below it
+                node
+                for node in self.nodes
+                if node.pod
+                and (node is driver or (driver.path and node.path.rpartition("(")[0] == driver.path))
+            ]
         return sorted(pods, key=_start)
 
 

@@ -6,6 +6,7 @@ import threading
 import pytest
 from kfp_server_api import V2beta1Run
 
+from datum.cluster.workflow import snapshot
 from tests.cluster.argo import Work, pod_name, workflow
 from tests.cluster.conftest import Cluster
 from tests.cluster.kfp_api import show_nodes
@@ -116,6 +117,27 @@ def test_a_task_is_followed_through_its_tries_to_its_end(uploaded: Cluster, work
     assert ended.status == 0 and ended.out.count("==") == 2
     assert ended.out.splitlines()[-1] == "the end"
     assert ended.err.count("is waiting to start: PodInitializing; waiting") == 1
+
+
+def test_a_task_is_followed_from_before_its_pod_is_there(uploaded: Cluster, workloads: Workloads) -> None:
+    run_id = run_with(uploaded, workloads, ADAPT, Work("Running", ()), "RUNNING")
+    key = adapt_key(uploaded)
+    driver = snapshot(workloads.workflows[run_id]).task(f"{key}-driver")
+    assert driver and driver.pod
+    workloads.logs[driver.pod] = ["KFP's driver"]
+
+    def finish() -> None:
+        workloads.logs[pod_name(key)] = ["the task itself"]
+        (run,) = uploaded.api.runs.values()
+        show_nodes(run, "SUCCEEDED", [])
+        workloads.workflows[run_id] = workflow(run_id, {key: Work()})
+
+    timer = threading.Timer(0.5, finish)
+    timer.start()
+    ended = uploaded.datum("runs", run_id, "--logs", ADAPT, "--follow")
+    timer.join()
+    assert (ended.status, ended.out.count("==")) == (0, 1)
+    assert ended.out.splitlines()[-1] == "the task itself"
 
 
 @pytest.mark.parametrize("follow", [(), ("--follow",)])
