@@ -17,6 +17,7 @@ def one_line(ended: Ended) -> str:
     return line
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "kind, status, said",
     [
@@ -41,6 +42,7 @@ def test_a_failure_that_stays_ends_with_one_line_and_its_status(
     assert said in one_line(ended) and cluster.url in ended.err
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", [429, 500, 502, 503, 504, "lose", "drop", "stall"])
 def test_reading_survives_a_failure_that_passes(cluster: Cluster, kind: int | str) -> None:
     cluster.api.fail("GET", kind, times=2, seconds=0.7)

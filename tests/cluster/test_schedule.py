@@ -115,6 +115,7 @@ def test_a_replacement_that_was_cut_off_is_finished_by_the_same_command(
     assert uploaded.api.most_active == 1
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", ["drop", "stall", 500])
 def test_a_failing_network_never_makes_two_schedules(uploaded: Cluster, kind: int | str) -> None:
     uploaded.api.fail("POST .*/recurringruns$", kind, seconds=1.0)

@@ -168,6 +168,7 @@ def test_without_the_cache_no_task_takes_an_earlier_result(uploaded: Cluster) ->
     assert "enableCache" not in str(run.pipeline_spec) and "platform_spec" in run.pipeline_spec
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", ["drop", "stall", 500, 503])
 def test_a_failing_network_never_makes_two_runs(uploaded: Cluster, kind: int | str) -> None:
     uploaded.api.fail("POST .*/runs$", kind, seconds=1.0)

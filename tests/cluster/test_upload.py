@@ -97,6 +97,7 @@ def test_kfp_2_15_gets_pipelines_that_it_takes(cluster: Cluster, first_upload: t
     assert not any("runAsNonRoot" in str(version) for version in cluster.api.versions.values())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_bad_network_makes_each_pipeline_and_version_once(cluster: Cluster, images_file: Path) -> None:
     cluster.api.fail("POST .*/pipelines$", "drop")
     cluster.api.fail("POST .*/pipelines$", 500)

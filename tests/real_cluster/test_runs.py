@@ -24,10 +24,19 @@ def test_the_baselines_have_the_figures_of_a_local_run(cluster: LiveCluster, loc
     assert figures.items() <= report_figures(local).items()
 
 
+FOR_THE_ABLATION = {
+    "adaptation.iterations": 20,
+    "adaptation.validate_every": 20,
+    # Its variants draw with the checkpoints of the demo profile.
+    "personalization.steps": 60,
+    "personalization.checkpoint_every": 20,
+    "generation.checkpoint_step": 40,
+}
+
+
 @pytest.mark.parametrize("pipeline", ["ingest", "ablation"])
 def test_the_other_pipelines_run_to_their_end(cluster: LiveCluster, pipeline: str) -> None:
-    run = cluster.submit(pipeline, **{"adaptation.iterations": 20, "adaptation.validate_every": 20})
-    assert "succeeded after" in cluster.finish(run)
+    assert "succeeded after" in cluster.finish(cluster.submit(pipeline, **FOR_THE_ABLATION))
 
 
 def test_a_second_run_takes_what_it_can_from_the_cache(
