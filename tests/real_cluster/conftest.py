@@ -25,6 +25,8 @@ def before() -> dict[str, Any]:
 def cluster(tmp_path_factory: pytest.TempPathFactory, before: dict[str, Any]) -> LiveCluster:
     """The cluster of the current kube context, with `OVERLAY` installed, and pipelines of the tests' size."""
     live = LiveCluster(os.environ.get("OVERLAY", "default"), tmp_path_factory.mktemp("cluster"))
+    # The images are there by an earlier `make deploy`, and so is what it has changed.
+    live.make("undeploy")
     before.update(live.objects_of_others())
     live.make("deploy")
     live.datum("upload")
