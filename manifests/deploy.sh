@@ -105,10 +105,17 @@ make_store_user() { # in KFP's SeaweedFS a bucket, and a user who may read and w
   answer=$(kubectl -n "$(setting KFP_NAMESPACE)" exec -i deployment/seaweedfs -- weed shell 2>&1 <<SHELL
 s3.bucket.create --name $bucket
 s3.configure -user $name -access_key $access -secret_key $secret -buckets $bucket -actions Read,Write,List,Tagging -apply
+volume.list
 SHELL
   ) || true
   if [[ $answer != *"\"Write:$bucket\""* ]]; then
     echo "deploy: KFP's store made no user for bucket $bucket: ${answer//"$secret"/…}" >&2
+    exit 2
+  fi
+  # Each bucket has volumes of its own, and KFP 2.17's store makes no more than eight in all.
+  if [[ $answer != *"Collection:$bucket,"* && $(grep -m 1 -o 'Topology.*' <<<"$answer") != *free:[1-9]* ]]; then
+    echo "deploy: KFP's store has no volume left for bucket $bucket, so nothing can be written there; start it with" \
+      "-volume.max=100 (args of deployment seaweedfs in $(setting KFP_NAMESPACE)), or deploy OVERLAY=default" >&2
     exit 2
   fi
 }

@@ -42,7 +42,8 @@ def _free_port() -> int:
 class SeaweedFS:
     """A SeaweedFS server with one user, on loopback, that keeps its data in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._options = options
         user = {
             "name": "tests",
             "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
@@ -80,6 +81,7 @@ class SeaweedFS:
                     f"-master.port={master}",
                     f"-filer.port={filer}",
                     f"-volume.port={volume}",
+                    *self._options,
                 ],
                 stdout=log,
                 stderr=log,
@@ -103,9 +105,9 @@ class SeaweedFS:
 
 
 @contextmanager
-def restarting_seaweedfs(folder: Path) -> Iterator[SeaweedFS]:
-    """A server that can be killed and started again."""
-    server = SeaweedFS(folder)
+def restarting_seaweedfs(folder: Path, *options: str) -> Iterator[SeaweedFS]:
+    """A server, with further `options` of its command, that can be killed and started again."""
+    server = SeaweedFS(folder, *options)
     try:
         yield server
     finally:

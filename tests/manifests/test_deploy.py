@@ -57,6 +57,13 @@ def kfp_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
         yield server
 
 
+def _lead_to(store: SeaweedFS, tool: Path) -> None:
+    """Has the script's kubectl, `tool`, run an administrator's commands in `store`."""
+    shell, real = store.shell, Path(sys.executable).with_name("kubectl")
+    tool.write_text(KUBECTL.format(python=sys.executable, shell=(shell[0], shell), kubectl=real))
+    tool.chmod(0o755)
+
+
 @pytest.fixture
 def deploy(checkout: Path, api_server: Any, kfp_store: SeaweedFS) -> Deploy:
     """Function: runs the script with the given arguments and environment in the copy."""
@@ -66,11 +73,7 @@ def deploy(checkout: Path, api_server: Any, kfp_store: SeaweedFS) -> Deploy:
     for name in ("datum", "make", "kind"):
         (tools / name).write_text(RECORDER.format(python=sys.executable, url=url))
         (tools / name).chmod(0o755)
-    shell, real = kfp_store.shell, Path(sys.executable).with_name("kubectl")
-    (tools / "kubectl").write_text(
-        KUBECTL.format(python=sys.executable, shell=(shell[0], shell), kubectl=real)
-    )
-    (tools / "kubectl").chmod(0o755)
+    _lead_to(kfp_store, tools / "kubectl")
     config = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -329,6 +332,21 @@ def test_the_own_store_gets_random_keys_that_it_shares_with_the_tasks(
     assert deploy("deploy", "minio", SKIP_IMAGES="1").returncode == 0
     others = _keys(api_server, "kubeflow", "datum-store")
     assert not set(others.values()) & set(keys.values())
+
+
+def test_a_store_that_has_no_volume_for_another_bucket_is_refused(
+    deploy: Deploy, checkout: Path, api_server: Any, tmp_path: Path
+) -> None:
+    with restarting_seaweedfs(tmp_path, "-volume.max=1") as full:
+        admin = Minio(full.endpoint.removeprefix("http://"), ACCESS_KEY, SECRET_KEY, secure=False)
+        admin.make_bucket("mlpipeline")
+        admin.put_object("mlpipeline", "artifact", io.BytesIO(b"a"), 1)
+        _lead_to(full, checkout / "tools" / "kubectl")
+        run = deploy("deploy", "seaweedfs", SKIP_IMAGES="1")
+    assert run.returncode == 2
+    assert "KFP's store has no volume left for bucket datum" in run.stderr
+    assert "-volume.max=100 (args of deployment seaweedfs in kubeflow)" in run.stderr
+    assert not any("resources" in write or "doctor" in write for write in api_server.writes)
 
 
 def test_tasks_get_a_user_of_kfps_store_who_reaches_one_bucket_alone(
