@@ -26,10 +26,14 @@ task, launcher = found(b"kfp.dsl.executor_main"), found(b"/kfp-launcher/launch")
 """The processes of a task's container, for Python within it."""
 KILL = "for process in task: os.kill(process, signal.SIGKILL)"
 EAT = """
+import subprocess, sys
 for process in task: pathlib.Path(f"/proc/{process}/oom_score_adj").write_text("1000")
-eaten = [bytearray(os.urandom(1024) * 2**18) for _ in range(64)]
+eat = "import os, time; eaten = os.urandom(2**20) * 100; time.sleep(60)"
+eaters = [subprocess.Popen([sys.executable, "-c", eat]) for _ in range(40)]
+time.sleep(60)
 """
-"""Memory that another process of the container takes, until the kernel ends what it likes least: the task."""
+"""Memory that other processes of the container take, each less than the task, until the kernel ends what it
+likes least: the task."""
 HOLD = """
 for process in launcher: os.kill(process, signal.SIGSTOP)
 while found(b"kfp.dsl.executor_main"): time.sleep(1)
