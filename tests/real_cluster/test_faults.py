@@ -126,19 +126,14 @@ def test_a_failed_training_goes_on_by_retry_and_nothing_finished_is_repeated(
     cluster: LiveCluster, undisturbed: dict[str, Any], fault: str
 ) -> None:
     run = train(cluster, "training failed")
-    before = {pod["metadata"]["name"]: pod["status"]["phase"] for pod in cluster.pods(run)}
-    pod = cluster.running_pod(run, "adaptation")["metadata"]["name"]
-    act(cluster, pod, fault, fails=True)
-    said = cluster.finish(run, status=1)
-    assert "seed 1 · adapt: failed" in said
+    before = {pod["metadata"]["uid"]: pod["status"]["phase"] for pod in cluster.pods(run)}
+    act(cluster, cluster.running_pod(run, "adaptation")["metadata"]["name"], fault, fails=True)
+    assert "seed 1 · adapt: failed" in cluster.finish(run, status=1)
     cluster.datum("runs", run, "--retry")
     assert cluster.figures(run) == undisturbed
     assert "resuming at iteration" in cluster.log(run, "adapt")
-    new = {pod["metadata"]["name"] for pod in cluster.pods(run)} - before.keys()
-    assert {phase for name, phase in before.items() if name != pod} == {"Succeeded"}
-    components = {
-        name["metadata"]["labels"]["app.kubernetes.io/component"]
-        for name in cluster.pods(run)
-        if name["metadata"]["name"] in new
-    }
-    assert components == {"adaptation", "evaluation", "reporting"}
+    # A pod that is tried again has its name again, but is another.
+    labels = {pod["metadata"]["uid"]: pod["metadata"]["labels"] for pod in cluster.pods(run)}
+    assert {uid for uid, phase in before.items() if phase == "Succeeded"} <= labels.keys()
+    new = {labels[uid]["app.kubernetes.io/component"] for uid in labels.keys() - before.keys()}
+    assert new == {"adaptation", "evaluation", "reporting"}
