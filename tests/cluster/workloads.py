@@ -180,6 +180,8 @@ class _Handler(_ClusterHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Transfer-Encoding", "chunked")
+        # Unsaid, the client would send its next request to a connection that closes.
+        self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
         sent = 0
