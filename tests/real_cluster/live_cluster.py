@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 Found = TypeVar("Found")
 
 ROOT = Path(__file__).resolve().parents[2]
+DATUM = ROOT / ".venv" / "bin" / "datum"
 SMALL = {
     "datasets.source_scenes": 40,
     "datasets.target_train_scenes": 4,
@@ -61,9 +62,12 @@ class LiveCluster:
 
     def datum(self, *arguments: str, status: int = 0) -> str:
         """What a command prints on both streams; it has to end with `status`."""
-        chosen = [f"--set={name}={value}" for name, value in COMPILED.items()]
-        command = [str(ROOT / ".venv" / "bin" / "datum"), arguments[0], "--settings", str(self.settings)]
-        return _output([*command, *chosen, *arguments[1:]], status=status)
+        return _output(self._command(*arguments), status=status)
+
+    def _command(self, name: str, *arguments: str) -> list[str]:
+        """The command `name` of datum, with the settings of the tests."""
+        chosen = [f"--set={key}={value}" for key, value in COMPILED.items()]
+        return [str(DATUM), name, "--settings", str(self.settings), *chosen, *arguments]
 
     def submit(self, pipeline: str = "reproduction", *options: str, **overrides: Any) -> str:
         """Starts a small run; returns its id."""
@@ -85,17 +89,14 @@ class LiveCluster:
 
     def log(self, run_id: str, task: str) -> str:
         """What a task has written so far, all tries; empty where it has not begun."""
-        command = [str(ROOT / ".venv" / "bin" / "datum"), "runs", "--settings", str(self.settings)]
-        return subprocess.run(
-            [*command, run_id, "--logs", task], cwd=ROOT, capture_output=True, text=True, check=False
-        ).stdout
+        command = self._command("runs", run_id, "--logs", task)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
 
     def reach(self, run_id: str, task: str, line: str) -> re.Match[str]:
         """Follows a task until it writes a line that the expression `line` matches."""
-        following = ["runs", "--settings", str(self.settings), run_id, "--logs", task, "--follow"]
+        command = self._command("runs", run_id, "--logs", task, "--follow")
         end = time.monotonic() + RUN_SECONDS
         while time.monotonic() < end:
-            command = [str(ROOT / ".venv" / "bin" / "datum"), *following]
             with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
                 for text in process.stdout or ():
                     if found := re.search(line, text):
@@ -192,7 +193,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], but: Iterab
 
 def _output(command: list[str], *, stdin: str | None = None, status: int = 0) -> str:
     """What a command prints; where it has to end with another status than 0, or is ours, both streams."""
-    ours = command[0] == "make" or command[0].endswith("datum")
+    ours = command[0] in ("make", str(DATUM))
     done = subprocess.run(
         command,
         cwd=ROOT,
