@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from datum.adaptation.inputs import SourceImage, class_totals
+from datum.adaptation.photometric import photometric_distortion
 from datum.errors import InputError, TemporaryFaultError, explained
 from datum.label_files import read_label
 from datum.labels import CLASSES, IGNORE
@@ -52,6 +53,10 @@ class CropRules:
     """Pixels of the sampled class above which a crop is taken."""
     source_scale: tuple[int, int]
     target_scale: tuple[int, int] | None
+    target_factor: int = 1
+    """Sides of target images become times this where there is no `target_scale`."""
+    distorted: bool = False
+    """Whether source images go through `photometric_distortion`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,10 +89,20 @@ class TrainingSamples(Dataset[tuple[Tensor, ...]]):
         source: Sequence[SourceImage],
         target: Sequence[Path],
         rules: CropRules,
-        temperature: float,
+        temperature: float | None,
         seed: int,
     ) -> None:
+        """`temperature` is that of rare class sampling; without one each source image is as likely as any
+        other."""
         self._source, self._target, self._rules, self._seed = source, target, rules, seed
+        self.classes: list[int] = []
+        if temperature is not None:
+            self._prepare_classes(temperature)
+        self._read_source = _cached(self._load_source, rules.source_scale)
+        self._read_target = _cached(self._load_target, rules.target_scale or rules.source_scale)
+
+    def _prepare_classes(self, temperature: float) -> None:
+        source, rules = self._source, self._rules
         totals = class_totals(source)
         candidates = {
             train_id: [
@@ -112,8 +127,6 @@ class TrainingSamples(Dataset[tuple[Tensor, ...]]):
         self.classes = list(self._candidates)
         drawn = np.array([probabilities[train_id] for train_id in self.classes])
         self.probabilities = drawn / drawn.sum()
-        self._read_source = _cached(self._load_source, rules.source_scale)
-        self._read_target = _cached(self._load_target, rules.target_scale or rules.source_scale)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         """(source image float32[3, crop, crop], train ids int64[crop, crop], target image like the
@@ -126,6 +139,13 @@ class TrainingSamples(Dataset[tuple[Tensor, ...]]):
         return *sample, _normalized(self._draw_target(rng), self._rules.size)
 
     def _draw_source(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        image, label, crop = self._draw_of_class(rng) if self.classes else self._draw_of_all(rng)
+        flip = _random_flip(rng)
+        cropped, labels = image[crop][:, flip], label[crop][:, flip]
+        return photometric_distortion(cropped, rng) if self._rules.distorted else cropped, labels
+
+    def _draw_of_class(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
+        """An image, its label and a crop, by rare class sampling."""
         train_id = self.classes[rng.choice(len(self.classes), p=self.probabilities)]
         candidates = self._candidates[train_id]
         image, label = self._read_source(candidates[rng.integers(len(candidates))])
@@ -133,8 +153,11 @@ class TrainingSamples(Dataset[tuple[Tensor, ...]]):
             crop = draw_crop(label, self._rules.size, self._rules.class_max_ratio, rng)
             if np.count_nonzero(label[crop] == train_id) > self._rules.rare_min_crop_pixels:
                 break
-        flip = _random_flip(rng)
-        return image[crop][:, flip], label[crop][:, flip]
+        return image, label, crop
+
+    def _draw_of_all(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
+        image, label = self._read_source(int(rng.integers(len(self._source))))
+        return image, label, draw_crop(label, self._rules.size, self._rules.class_max_ratio, rng)
 
     def _draw_target(self, rng: np.random.Generator) -> np.ndarray:
         image = self._read_target(int(rng.integers(len(self._target))))
@@ -148,8 +171,10 @@ class TrainingSamples(Dataset[tuple[Tensor, ...]]):
 
     def _load_target(self, index: int) -> np.ndarray:
         image = read_image(self._target[index])
-        scale = self._rules.target_scale
-        return image if scale is None else resize_image(image, fitted_size(image.shape[:2], scale))
+        height, width = image.shape[:2]
+        scale, factor = self._rules.target_scale, self._rules.target_factor
+        size = fitted_size((height, width), scale) if scale else (height * factor, width * factor)
+        return resize_image(image, size)
 
 
 def _cached(load: Callable, scale: tuple[int, int]) -> Callable:

@@ -85,7 +85,7 @@ def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.ra
     """The mixed images of one step: pseudo-labels by the teacher, ClassMix, strong augmentation."""
     assert batch.target is not None
     probability, pseudo_labels = teacher.predict(batch.target)
-    scale = settings.crop / REFERENCE_CROP
+    scale = settings.crop / (REFERENCE_CROP * settings.resolution_factor)
     pseudo_weights = pseudo_label_weights(
         probability,
         threshold=settings.pseudo_threshold,

@@ -58,7 +58,7 @@ def test_adapt_writes_its_five_files_and_learns(
     assert config["settings"]["adaptation"]["iterations"] == 40 and config["method"] == "daformer"
 
 
-@pytest.mark.parametrize("method", ["source-only", "one-image"])
+@pytest.mark.parametrize("method", ["source-only", "source-only-reference", "one-image"])
 def test_the_baselines_run_and_without_validation_best_is_the_last(
     scenes: Path, settings: AdaptationSettings, tmp_path: Path, method: str
 ) -> None:

@@ -1,5 +1,6 @@
 """Rare class sampling and crops."""
 
+import dataclasses
 import functools
 import math
 from collections import Counter
@@ -14,6 +15,7 @@ from PIL import Image
 from datum.adaptation.inputs import find_source
 from datum.adaptation.sampling import CropRules, TrainingSamples, batches, class_probabilities, draw_crop
 from datum.errors import InputError
+from datum.segmentation.preprocess import to_tensor
 
 RULES = CropRules(
     size=32,
@@ -141,12 +143,58 @@ def test_a_threshold_that_no_image_reaches_is_refused(make_source: MakeSource) -
         _samples(make_source([np.full((3, 3), 4, np.uint8)]))
 
 
+def test_without_rare_class_sampling_every_image_is_as_likely_as_any_other(make_source: MakeSource) -> None:
+    """A class of ten pixels, which rare class sampling would look for, in one image out of four; the others
+    hold too little of any class for it."""
+    labels = [np.full((32, 32), c, np.uint8) for c in (0, 1, 2, 18)]
+    labels[3][2:] = 255
+    samples = _samples(make_source(labels), temperature=None)
+    draws = Counter(int(samples[i][1][0, 0]) for i in range(800))
+    assert draws.keys() - {255} == {0, 1, 2, 18}
+    assert all(draws[c] / 800 == pytest.approx(0.25, abs=0.05) for c in (0, 1, 2))
+
+
+def test_colors_of_source_images_alone_are_distorted(make_source: MakeSource) -> None:
+    root = make_source(_random_labels(4))
+    targets = [root / "images" / f"{i}.png" for i in range(4)]
+    plain = _samples(root, targets=targets)
+    distorted = _samples(root, targets=targets, rules=dataclasses.replace(RULES, distorted=True))
+    changed = 0
+    for index in range(20):
+        image, labels, _ = plain[index]
+        other, same, target = distorted[index]
+        assert torch.equal(labels, same)
+        changed += not torch.equal(image, other)
+        assert any(
+            torch.allclose(target, _crop_of(file, target, flip)) for file in targets for flip in (False, True)
+        )
+    assert changed > 15
+
+
+def test_target_images_are_enlarged_by_the_factor_where_they_have_no_scale(make_source: MakeSource) -> None:
+    root = make_source([np.zeros((64, 64), np.uint8)])
+    rules = dataclasses.replace(RULES, size=128, target_factor=2)
+    target = _samples(root, targets=[root / "images" / "0.png"], rules=rules)[0][2]
+    assert (target != 0).all()
+
+
+def _crop_of(file: Path, target: torch.Tensor, flip: bool) -> torch.Tensor:
+    """The crop of `file` that the corner of `target` is found at."""
+    with Image.open(file) as image:
+        whole = to_tensor([np.asarray(image)])[0]
+    wanted = target.flip(2) if flip else target
+    near = (whole - wanted[:, :1, :1]).abs().amax(0)
+    top, left = divmod(int(near[: 64 - 31, : 64 - 31].argmin()), 64 - 31)
+    found = whole[:, top : top + 32, left : left + 32]
+    return found.flip(2) if flip else found
+
+
 def _samples(
     root: Path,
     *,
     targets: list[Path] | None = None,
     rules: CropRules = RULES,
-    temperature: float = 0.5,
+    temperature: float | None = 0.5,
     seed: int = 0,
 ) -> TrainingSamples:
     source = find_source("gta-to-cityscapes", root)
