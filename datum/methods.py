@@ -129,17 +129,23 @@ DRAWN_BENCHMARK = "gta-to-cityscapes"
 ENCODERS: Mapping[str, str] = {
     **{f"mit-b{size}": "mit" for size in range(6)},
     "resnet-101": "resnet-v1c",
+    **{f"dinov2-{size}": "dinov2" for size in "sbl"},
     **{"resnet-18": "resnet", "resnet-18-half": "resnet"},
 }
 """Encoder -> its family, a module of `datum.segmentation.encoders`."""
 
-ENCODERS_IN_WORDS = "mit-b0 to mit-b5, resnet-101, resnet-18"
+ENCODERS_IN_WORDS = "mit-b0 to mit-b5, resnet-101, dinov2-s, -b and -l, resnet-18"
 """What a person is offered; `resnet-18-half` is the demo's."""
 
-DECODE_HEADS = ("daformer", "dlv2")
+DECODE_HEADS = ("daformer", "dlv2", "vfm-uda")
 """Decode heads; `datum.segmentation.heads` has their classes."""
 
-_HEAD_OF_FAMILY: Mapping[str, str] = {"mit": "daformer", "resnet-v1c": "dlv2", "resnet": "daformer"}
+_HEAD_OF_FAMILY: Mapping[str, str] = {
+    "mit": "daformer",
+    "resnet-v1c": "dlv2",
+    "dinov2": "vfm-uda",
+    "resnet": "daformer",
+}
 
 
 def decode_head_of(encoder: str) -> str:

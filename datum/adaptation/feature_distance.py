@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from datum.labels import CLASSES, IGNORE
+from datum.segmentation.encoders import seen_size
 from datum.segmentation.segmentor import Segmentor
 
 THING_TRAIN_IDS = tuple(c.train_id for c in CLASSES if c.thing)
@@ -21,7 +22,7 @@ class FeatureDistance:
         self._encoder: nn.Module = copy.deepcopy(segmentor.encoder).requires_grad_(False)
         # Not chained: mmseg's ResNet returns nothing from it.
         self._encoder.eval()
-        self._min_ratio = min_ratio
+        self._name, self._min_ratio = segmentor.config.encoder, min_ratio
 
     def __call__(self, images: Tensor, labels: Tensor, features: Tensor) -> Tensor:
         """Mean Euclidean distance of `features` float32[batch, channels, height, width], the deepest that the
@@ -29,6 +30,9 @@ class FeatureDistance:
         class of `labels` int64[batch, height, width] fills. A scalar; 0 where there is no such cell."""
         with torch.no_grad():
             frozen = self._encoder(images)[-1]
+        seen = seen_size(self._name, (labels.shape[1], labels.shape[2]))
+        if seen != tuple(labels.shape[1:]):
+            labels = functional.interpolate(labels[:, None].float(), seen, mode="nearest")[:, 0].long()
         mask = thing_cells(labels, labels.shape[-1] // features.shape[-1], self._min_ratio)
         distances = torch.linalg.vector_norm(features - frozen, dim=1)[mask]
         return distances.sum() / max(distances.numel(), 1)

@@ -12,7 +12,7 @@ from datum.adaptation.sampling import CACHE_BYTES, PREFETCHED
 from datum.config import AdaptationSettings
 from datum.errors import InputError
 from datum.room import bytes_below, require_disk, require_memory, size_in_words
-from datum.segmentation.encoders import family
+from datum.segmentation.encoders import family, seen_size
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig
 from datum.segmentation.unweighted import unweighted
 from datum.store import local_path
@@ -57,8 +57,9 @@ def require_trainable(config: SegmentorConfig, settings: AdaptationSettings) -> 
             features = network.encode(images)
             network.decode(features)
         side = features[-1].shape[-1]
-        if crop // (crop // side) != side:
-            raise ValueError(f"{side} cells of {crop // side} pixels do not make {crop}")
+        seen, _ = seen_size(config.encoder, (crop, crop))
+        if seen // (seen // side) != side:
+            raise ValueError(f"{side} cells of {seen // side} pixels do not make {seen}")
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise InputError(
