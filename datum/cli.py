@@ -114,7 +114,8 @@ def _add_adapt(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     summary = "test a checkpoint on Cityscapes val"
     command = _add_stage(commands, "evaluate", _evaluate, summary, "evaluation")
-    command.add_path("--checkpoint", "FILE", "best.safetensors or last.safetensors", required=True)
+    meaning = "file or folder of `datum adapt`, median_checkpoint/, or a .pth of DAFormer, HRDA, MIC or DATUM"
+    command.add_path("--checkpoint", "FILE", meaning, required=True)
     command.add_path("--dataset", "ROOT", "Cityscapes-layout root", required=True)
     _output(command, "folder for metrics.json and predictions/")
 
