@@ -12,6 +12,7 @@ from datum.adaptation.sampling import CACHE_BYTES, PREFETCHED
 from datum.config import AdaptationSettings
 from datum.errors import InputError
 from datum.room import bytes_below, require_disk, require_memory, size_in_words
+from datum.segmentation.encoders import family
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig
 from datum.segmentation.unweighted import unweighted
 from datum.store import local_path
@@ -62,8 +63,8 @@ def require_trainable(config: SegmentorConfig, settings: AdaptationSettings) -> 
         reason = str(error).partition("\n")[0][:200]
         raise InputError(
             f"adaptation.crop={crop} and adaptation.batch_size={batch_size}: {config.encoder} cannot be "
-            f"trained on them ({reason}); take a crop that is a multiple of 32, from 64 to the images' size, "
-            "or larger batches"
+            f"trained on them ({reason}); take a crop that is a multiple of "
+            f"{family(config.encoder).CELL}, from 64 to the images' size, or larger batches"
         ) from error
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 

@@ -14,6 +14,7 @@ SETTING = "adaptation.pretrained_encoder"
 
 _SOURCES: Mapping[str, str] = {
     "mit": "the README of github.com/NVlabs/SegFormer links them",
+    "resnet-v1c": "OpenMMLab's is download.openmmlab.com/pretrain/third_party/resnet101_v1c-e67eebb6.pth",
     "resnet": "torchvision's are at download.pytorch.org/models",
 }
 """Where the weights of each family of encoders are published."""

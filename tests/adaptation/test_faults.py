@@ -100,6 +100,8 @@ def test_a_training_that_diverges_publishes_nothing_and_keeps_its_last_finite_st
         ("mit-b0", 31, 1, True),
         ("mit-b0", 16, 4, False),
         ("mit-b5", 512, 2, True),
+        ("resnet-101", 520, 2, True),
+        ("resnet-101", 509, 2, False),
         ("resnet-18", 1055, 2, False),
         ("resnet-18", 10**9, 2, False),
         ("mit-b0", 10**18, 10**18, False),
@@ -115,6 +117,7 @@ def test_crops_and_batches_that_cannot_be_trained_on_are_refused_without_being_t
     with pytest.raises(InputError, match=rf"crop={crop} and adaptation.batch_size={batch_size}: ") as raised:
         require_trainable(SegmentorConfig(encoder=encoder), settings)
     assert "\n" not in str(raised.value)
+    assert f"a multiple of {8 if encoder == 'resnet-101' else 32}, " in str(raised.value)
 
 
 def test_what_is_kept_for_the_backward_pass_grows_with_the_batch(settings: AdaptationSettings) -> None:

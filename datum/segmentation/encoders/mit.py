@@ -54,6 +54,10 @@ class FusedAttention(EfficientMultiheadAttention):
         return identity + self.dropout_layer(output)
 
 
+CELL = 32
+"""Pixels a cell of the deepest map: the multiple that crops are of."""
+
+
 def channels(name: str) -> tuple[int, int, int, int]:
     """Channels of the four feature maps of encoder `name`."""
     width = MIT_LAYERS[name][0]
