@@ -35,12 +35,18 @@ _HEADS: Mapping[str, HeadNames] = {
         classes="conv_seg.weight",
         channels="embed_layers.0.proj.weight",
     ),
+    "dlv2": HeadNames(
+        prefixes={f"aspp_modules.{branch}.conv.": f"classifiers.{branch}." for branch in range(2)},
+        classes="aspp_modules.0.conv.weight",
+        channels="",
+    ),
 }
 
 
 _ENCODERS: Mapping[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
     "mit": to_segformer,
     # mmseg's own.
+    "resnet-v1c": dict,
     "resnet": dict,
 }
 """Family of encoders -> its weights, under our names, as the references name them below `backbone.`; the way

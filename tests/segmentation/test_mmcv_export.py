@@ -18,9 +18,6 @@ from datum.segmentation.segmentor import SegmentorConfig, build_segmentor, save_
 from datum.torch_files import read_torch_file
 from tests.segmentation.reference import golden, shapes_of
 
-SHAPES = shapes_of(golden(str(Path(__file__).with_name("test_reference_network.py")), "network"))
-"""Names and shapes of DAFormer's own network: MiT-B0 with its head of width 256."""
-
 
 def _any_finite(shape: tuple[int, ...], seed: int) -> Tensor:
     """Any bits that are a finite float32: also -0, subnormal numbers, and the largest."""
@@ -69,17 +66,24 @@ def test_no_bit_changes_on_the_way_to_mmcv_and_back(
     assert _same_bits(read_torch_file(folder / "again.pth")["state_dict"], theirs)
 
 
-def test_the_names_and_shapes_are_all_those_of_daformers_own_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoder, name", [("mit-b0", "network"), ("resnet-101", "resnet-101")])
+def test_the_names_and_shapes_are_all_those_of_daformers_own_network(
+    tmp_path: Path, encoder: str, name: str
+) -> None:
     """So that its class loads them with strict=True."""
-    save_segmentor(tmp_path / "best.safetensors", build_segmentor(SegmentorConfig(encoder="mit-b0")), {})
+    segmentor = build_segmentor(SegmentorConfig(encoder=encoder))
+    save_segmentor(tmp_path / "best.safetensors", segmentor, {})
     main(["export", str(tmp_path), "--format", "mmcv", "--output", str(tmp_path / "iter_40000.pth")])
     content = torch.load(tmp_path / "iter_40000.pth", weights_only=True)
-    assert {key: tuple(tensor.shape) for key, tensor in content["state_dict"].items()} == SHAPES
+    state = content["state_dict"]
+    assert {key: tuple(tensor.shape) for key, tensor in state.items()} == shapes_of(golden(__file__, name))
     # No part drags the tensor along that it was cut from.
-    for tensor in content["state_dict"].values():
-        assert tensor.untyped_storage().nbytes() == tensor.nbytes
+    assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in state.values())
     assert content["meta"]["CLASSES"] == [c.name for c in CLASSES]
     assert content["meta"]["PALETTE"][0] == [128, 64, 128]
+    back = open_checkpoint(tmp_path / "iter_40000.pth").segmentor
+    assert back.config == segmentor.config
+    assert _same_bits(back.state_dict(), segmentor.state_dict())
 
 
 def test_an_export_is_made_once_is_reproducible_and_overwrites_nothing(
