@@ -21,7 +21,7 @@ from datum.datasets.one_shot import require_one_a_seed
 from datum.diffusion.base_model import base_model_path, check_base_model
 from datum.diffusion.sizes import latent_cell, require_cells_of_crop, require_cells_of_image, require_crop
 from datum.errors import InputError
-from datum.methods import DRAWN_BENCHMARK
+from datum.methods import DRAWN_BENCHMARK, MAIN_METHODS
 from datum.prompts import build_prompts, require_prompt
 from datum.room import size_in_words
 from datum.segmentation.pretrained_file import pretrained_file
@@ -126,6 +126,7 @@ def _room(
     draws: bool,
     installation: Mapping[str, str],
     overrides: Sequence[str],
+    method: str,
     encoder: str,
     seeds: Sequence[int],
     variants: Sequence[str],
@@ -135,7 +136,9 @@ def _room(
     **_: Any,
 ) -> RoomOfRun:
     """What a run of these parameters needs of the store."""
-    settings = load_settings(installation["profile"], [*overrides, f"run.encoder={encoder}"])
+    settings = load_settings(
+        installation["profile"], [*overrides, f"run.method={method}", f"run.encoder={encoder}"]
+    )
     ingested = f"{installation['datasets'].rstrip('/')}/"
     new = [uri for uri in (source, target) if uri and not uri.startswith(ingested)]
     return room_of_run(
@@ -152,6 +155,11 @@ def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:
     """Raises `InputError` for settings of two stages that do not go together, and for a base model that is
     not there or does not fit, as far as its small files tell; `asks_base_model` says whether it can be looked
     at."""
+    if settings.run.method not in MAIN_METHODS:
+        raise InputError(
+            f"run.method: found {settings.run.method!r}, expected one that trains on the drawn images: "
+            f"{', '.join(MAIN_METHODS)}"
+        )
     step, training = settings.generation.checkpoint_step, settings.personalization
     written = {*range(training.checkpoint_every, training.steps + 1, max(1, training.checkpoint_every))}
     if step not in written | {training.steps}:

@@ -102,7 +102,8 @@ def _add_adapt(commands: Any) -> None:
     command.add_path(
         "--target",
         "DIR",
-        "output of generate or a folder of images; for one-image that image; none for source-only",
+        "output of generate or a folder of images; for one-image that image; none for "
+        "source-only and its like",
     )
     command.add_path(
         "--validation",
@@ -180,7 +181,7 @@ def _generate(**options: Any) -> None:
 def _adapt(**options: Any) -> None:
     from datum.adaptation.adapt import adapt
 
-    settings = _settings(options)
+    settings = _settings(options, method=options["method"])
     adapt(**options, settings=settings.adaptation, evaluation=settings.evaluation)
 
 
@@ -239,9 +240,9 @@ def _shown(value: Any) -> str:
     return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
 
 
-def _settings(options: dict[str, Any]) -> Settings:
+def _settings(options: dict[str, Any], method: str = PAPER.run.method) -> Settings:
     """Takes what says the settings out of `options`, which are left as the stage's function takes them."""
-    return load_settings(options.pop("profile"), _overrides(options))
+    return load_settings(options.pop("profile"), [f"run.method={method}", *_overrides(options)])
 
 
 def _overrides(options: dict[str, Any]) -> list[str]:

@@ -6,15 +6,15 @@ with `--set stage.key=value`; an unknown stage or key fails and names the neares
 """
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-import yaml
-
-from datum.errors import InputError, shortened
-from datum.methods import BENCHMARKS, ENCODERS, MAIN_METHODS
+from datum.errors import InputError
+from datum.methods import BENCHMARKS, ENCODERS, METHODS
+from datum.overrides import changed, overridden
 from datum.prompts import PLURALS
 from datum.values import (
     Least,
@@ -24,10 +24,7 @@ from datum.values import (
     Switchable,
     WayOfWorking,
     docstrings,
-    in_words,
     marked,
-    parse,
-    require_known,
     require_range,
 )
 
@@ -133,6 +130,9 @@ class AdaptationSettings:
     target_scale: tuple[int, int] | None = None
     """The same for target images; none leaves generated images and folders of images as they are (DATUM)
     and takes 1024x512 for the one-shot image and for Cityscapes (DAFormer)."""
+    resolution_factor: int = 1
+    """Sides of source and target images, times what the scales give; settings that count pixels or rows of
+    a 512 crop then mean one of 512 times this."""
     cat_max_ratio: float = 0.75
     """A source crop in which one class takes this share or more of the labeled pixels is drawn again (up
     to ten times)."""
@@ -169,6 +169,11 @@ class AdaptationSettings:
     """Probability that a step blurs the mixed images, with a Gaussian of 0.15 to 1.15 pixels."""
     source_augmentation: bool = True
     """Color jitter and blur on source-only training too, so that methods differ in the target alone."""
+    photometric_distortion: bool = False
+    """Distort brightness, contrast, saturation and hue of each source image as mmseg's
+    PhotoMetricDistortion does (DAFormer: in its source-only training alone)."""
+    rare_class_sampling: bool = True
+    """Draw source images by rare classes; without it each is as likely as any other."""
     rare_class_temperature: float = 0.01
     """Temperature of rare class sampling; smaller draws rare classes more often."""
     rare_class_min_pixels: Annotated[int, Least(0)] = 3000
@@ -223,8 +228,9 @@ class RunSettings:
     """Tasks that share the generation of one seed."""
     benchmark: Annotated[str, OneOf(BENCHMARKS)] = "gta-to-cityscapes"
     """Source and target data sets."""
-    method: Annotated[str, OneOf(MAIN_METHODS)] = "daformer"
-    """Training method of the segmentation network."""
+    method: Annotated[str, OneOf(METHODS)] = "daformer"
+    """Training method of the segmentation network; what it changes in the profile's settings stands in
+    `datum.methods`."""
     encoder: Annotated[str, OneOf(ENCODERS)] = "mit-b5"
     """Encoder of the segmentation network."""
 
@@ -313,18 +319,18 @@ def without_influence() -> frozenset[str]:
 
 
 def load_settings(profile: str = "paper", overrides: Iterable[str] = ()) -> Settings:
-    """The settings of `profile` with `stage.key=value` overrides: a text as it is written, a list in YAML's
-    notation.
+    """The settings of `profile`, with what the method changes in them (`datum.methods`), and with the
+    `stage.key=value` overrides, which win: a text as it is written, a list in YAML's notation. The method is
+    the profile's, or the one that `run.method` in the overrides names.
 
     Raises `InputError` for an unknown profile, stage or key, for a value of the wrong type and for a number
     that is not finite, below 0, or below 1 where it counts something.
     """
     if profile not in PROFILES:
         raise InputError(f"--profile {profile}: unknown profile, expected one of {', '.join(PROFILES)}")
-    settings = PROFILES[profile]
-    for override in overrides:
-        settings = _override(settings, override)
-    return settings
+    given = list(overrides)
+    method = METHODS[functools.reduce(overridden, given, PROFILES[profile]).run.method]
+    return functools.reduce(overridden, given, changed(PROFILES[profile], method.settings))
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -350,22 +356,3 @@ def require_counts(stage: str, settings: Any) -> None:
     for key, kind in typing.get_type_hints(type(settings), include_extras=True).items():
         value = getattr(settings, key)
         require_range(f"{stage}.{key}={value}", value, kind)
-
-
-def _override(settings: Settings, override: str) -> Settings:
-    name, separator, text = override.partition("=")
-    stage, dot, key = name.partition(".")
-    if not separator or not dot:
-        raise InputError(f"--set {override}: expected stage.key=value, such as generation.count=100")
-    require_known(stage, STAGES_WITH_SETTINGS, f"--set {override}", "stage")
-    section = getattr(settings, stage)
-    kinds = typing.get_type_hints(type(section), include_extras=True)
-    require_known(key, kinds, f"--set {override}", f"setting of {stage}")
-    try:
-        value = parse(text, kinds[key])
-    except (LookupError, ValueError, TypeError, RecursionError, yaml.YAMLError):
-        raise InputError(
-            f"--set {name}: found {shortened(text)!r}, expected {in_words(kinds[key])}"
-        ) from None
-    require_range(f"--set {name}={shortened(text)}", value, kinds[key])
-    return dataclasses.replace(settings, **{stage: dataclasses.replace(section, **{key: value})})

@@ -2,7 +2,8 @@
 
 The command line, the settings, the pipelines' forms, the checks before a run and the report all read these.
 
-* To add a method: a row in `METHODS`, and what it does in `datum/adaptation/`.
+* To add a method: a row in `METHODS` with the settings that it changes, and what these do in
+  `datum/adaptation/`.
 * To add an encoder: a row in `ENCODERS`; for a new family its file in `datum/segmentation/encoders/`, and a
   row in `_HEAD_OF_FAMILY`.
 * To add a decode head: a row in `DECODE_HEADS`, and its file in `datum/segmentation/heads/`.
@@ -11,37 +12,81 @@ The command line, the settings, the pipelines' forms, the checks before a run an
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 DatasetName = Literal["gta", "synthia", "cityscapes"]
 """Data sets; `datum.layouts` says where their files lie."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """A change of a setting relative to the profile's value: each number of it times `factor`."""
+
+    factor: int
+
+    def of(self, value: Any) -> Any:
+        """`value`, a number or several, times the factor."""
+        return tuple(map(self.of, value)) if isinstance(value, tuple) else value * self.factor
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Method:
-    """A way of training the segmentation network."""
+    """A way of training the segmentation network: a recipe, apart from the images that it trains on."""
 
     title: str
     """What the report calls it."""
-    target: Literal["none", "generated", "one-shot"]
-    """Images of the new place that it trains on: none, the drawn ones, or the one-shot image alone."""
+    target: Literal["none", "any", "one-shot"] = "any"
+    """Images of the new place that it trains on: none, those that it is given, or one alone."""
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Setting, as `stage.key` -> its value in place of the profile's, or `Times` the profile's, so that a row
+    holds for every profile. What a user sets goes before it (`datum.config.load_settings`)."""
 
 
 METHODS: Mapping[str, Method] = {
     "source-only": Method(title="source-only", target="none"),
-    "daformer": Method(title="DATUM + DAFormer", target="generated"),
+    # DAFormer's own: `configs/_base_/datasets/gta_to_cityscapes_512x512.py`, and no UDA.
+    "source-only-reference": Method(
+        title="source-only, as DAFormer's",
+        target="none",
+        settings={
+            "adaptation.rare_class_sampling": False,
+            "adaptation.photometric_distortion": True,
+            "adaptation.source_augmentation": False,
+            "adaptation.feature_distance_weight": 0.0,
+        },
+    ),
+    "daformer": Method(title="DATUM + DAFormer"),
+    # `configs/_base_/uda/dacs.py` of DAFormer, which trains and tests the rest as its own method.
+    "dacs": Method(
+        title="DATUM + DACS",
+        settings={
+            "adaptation.rare_class_sampling": False,
+            "adaptation.feature_distance_weight": 0.0,
+            "adaptation.ema_alpha": 0.99,
+            "adaptation.pseudo_ignore_top": 0,
+            "adaptation.pseudo_ignore_bottom": 0,
+        },
+    ),
     "one-image": Method(title="one-image", target="one-shot"),
 }
-"""Source labels alone; self-training on the drawn images; the same on the one-shot image alone.
+"""Training on source labels alone, in two ways; self-training with DAFormer's recipe, with that of DACS, and
+with DAFormer's on the one-shot image alone.
 
-Source-only is ours: it samples rare classes, jitters colors and keeps the feature distance, so that methods
-differ in the target alone. DAFormer's source-only does none of these: its figures do not compare.
+`source-only` is ours: it samples rare classes, jitters colors and keeps the feature distance, so that methods
+differ in the target alone. `source-only-reference` does none of these and distorts colors as DAFormer's
+does: published figures compare with it.
 """
 
-METHODS_IN_WORDS = "source-only, self-training on the generated images, or on the one-shot image alone"
+METHODS_IN_WORDS = (
+    "training on the source alone (source-only, or -reference: DAFormer's own), self-training by DAFormer's "
+    "or DACS' recipe on the target images, or by DAFormer's on the one-shot image alone"
+)
 
-MAIN_METHODS = tuple(name for name, method in METHODS.items() if method.target == "generated")
-"""Methods that train on drawn images; the others are baselines."""
+MAIN_METHODS = tuple(name for name, method in METHODS.items() if method.target == "any")
+"""Methods that train on drawn images."""
+
+BASELINES = ("source-only", "one-image")
+"""What a report shows beside them: the same training without drawn images."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,17 +129,23 @@ DRAWN_BENCHMARK = "gta-to-cityscapes"
 ENCODERS: Mapping[str, str] = {
     **{f"mit-b{size}": "mit" for size in range(6)},
     "resnet-101": "resnet-v1c",
+    **{f"dinov2-{size}": "dinov2" for size in "sbl"},
     **{"resnet-18": "resnet", "resnet-18-half": "resnet"},
 }
 """Encoder -> its family, a module of `datum.segmentation.encoders`."""
 
-ENCODERS_IN_WORDS = "mit-b0 to mit-b5, resnet-101, resnet-18"
+ENCODERS_IN_WORDS = "mit-b0 to mit-b5, resnet-101, dinov2-s, -b and -l, resnet-18"
 """What a person is offered; `resnet-18-half` is the demo's."""
 
-DECODE_HEADS = ("daformer", "dlv2")
+DECODE_HEADS = ("daformer", "dlv2", "vfm-uda")
 """Decode heads; `datum.segmentation.heads` has their classes."""
 
-_HEAD_OF_FAMILY: Mapping[str, str] = {"mit": "daformer", "resnet-v1c": "dlv2", "resnet": "daformer"}
+_HEAD_OF_FAMILY: Mapping[str, str] = {
+    "mit": "daformer",
+    "resnet-v1c": "dlv2",
+    "dinov2": "vfm-uda",
+    "resnet": "daformer",
+}
 
 
 def decode_head_of(encoder: str) -> str:

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from datum.errors import InputError
-from datum.methods import METHODS
+from datum.methods import BASELINES, METHODS
 from pipelines.dag import Tasks
 from pipelines.form import form_fields, pipeline
 from pipelines.resources import Cluster
@@ -72,12 +72,11 @@ def train_baselines(tasks: Tasks, seed: int, data: tuple[Any, Any], one_shot: An
                 seed,
                 data=data,
                 one_shot=one_shot,
-                images=images[method.target],
+                images=images[METHODS[baseline].target],
                 method=baseline,
                 name=f"seed {seed} · {baseline}",
                 run_name=f"{baseline}/seed-{seed}",
             ),
         )
-        for baseline, method in METHODS.items()
-        if method.target in images
+        for baseline in BASELINES
     ]

@@ -7,6 +7,8 @@ import pytest
 
 from datum.config import DEMO, PAPER, PROFILES, Settings, describe, load_settings, to_dict
 from datum.errors import InputError
+from datum.methods import METHODS, Times
+from datum.overrides import changed
 
 
 def test_an_override_changes_one_setting_and_leaves_the_profile_alone() -> None:
@@ -61,6 +63,40 @@ def test_a_wrong_override_fails_with_one_line_that_says_what_was_expected(
     with pytest.raises(InputError, match=message) as failure:
         load_settings("demo", [override])
     assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("name", METHODS)
+def test_what_a_method_changes_are_settings_of_every_profile(profile: str, name: str) -> None:
+    """Each is a value that a user could set as well."""
+    settings = to_dict(load_settings(profile, [f"run.method={name}"]))
+    given = [
+        f"{setting}={json.dumps(settings[setting.split('.')[0]][setting.split('.')[1]])}"
+        for setting in METHODS[name].settings
+    ]
+    expected = to_dict(load_settings(profile, given))
+    assert settings == expected | {"run": {**expected["run"], "method": name}}
+
+
+def test_what_a_user_sets_goes_before_what_the_method_changes() -> None:
+    reference = load_settings("paper", ["run.method=source-only-reference"]).adaptation
+    assert (reference.rare_class_sampling, reference.photometric_distortion) == (False, True)
+    given = ["adaptation.rare_class_sampling=true", "run.method=source-only-reference"]
+    assert load_settings("paper", given).adaptation == dataclasses.replace(
+        reference, rare_class_sampling=True
+    )
+
+
+def test_the_last_method_that_is_named_counts() -> None:
+    found = load_settings("demo", ["run.method=dacs", "run.method=daformer"])
+    assert found == load_settings("demo")
+
+
+def test_a_size_is_changed_in_proportion_to_the_profile() -> None:
+    changes = {"adaptation.crop": Times(2), "evaluation.scale": Times(2), "adaptation.resolution_factor": 2}
+    assert changed(PAPER, changes).adaptation.crop == 1024
+    assert changed(DEMO, changes).evaluation.scale == (1024, 256)
+    assert changed(DEMO, changes).adaptation.resolution_factor == 2
 
 
 def test_an_unknown_profile_names_the_known_ones() -> None:

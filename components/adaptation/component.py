@@ -56,7 +56,7 @@ def adapt(
             random = pretrained_encoder == "random"
             pretrained = pretrained_encoder if random else fetch(pretrained_encoder, scratch())
             overrides = [*overrides, f"adaptation.pretrained_encoder={pretrained}"]
-        settings = load_settings(installation["profile"], overrides)
+        settings = load_settings(installation["profile"], [*overrides, f"run.method={method}"])
         adapt(
             benchmark=benchmark,
             method=method,

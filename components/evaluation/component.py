@@ -56,7 +56,7 @@ def evaluate(
             one_shot=located(one_shot.path),
             generated=located(generated.path) if generated else None,
             dataset=fetch_validation(dataset, scratch()),
-            settings=load_settings(installation["profile"], overrides).evaluation,
+            settings=load_settings(installation["profile"], [*overrides, f"run.method={method}"]).evaluation,
             description={
                 "seed": seed,
                 "benchmark": benchmark,

@@ -70,7 +70,7 @@ def adapt(
         source=source_images,
         target=target_images,
         rules=_crop_rules(settings, benchmark, street_scale),
-        temperature=settings.rare_class_temperature,
+        temperature=settings.rare_class_temperature if settings.rare_class_sampling else None,
         seed=seed,
     )
     student, weights = _build_student(config, pretrained, seed)
@@ -136,16 +136,24 @@ def _write_config(folder: Path, provenance: Provenance) -> None:
 def _crop_rules(
     settings: AdaptationSettings, benchmark: str, street_scale: tuple[int, int] | None
 ) -> CropRules:
+    factor = settings.resolution_factor
     # Pixels are given for the reference's crop.
-    candidate = settings.rare_class_min_pixels * (settings.crop / REFERENCE_CROP) ** 2
+    candidate = settings.rare_class_min_pixels * (settings.crop / (REFERENCE_CROP * factor)) ** 2
+    target = settings.target_scale or street_scale
     return CropRules(
         size=settings.crop,
         class_max_ratio=settings.cat_max_ratio,
         rare_min_pixels=candidate,
         rare_min_crop_pixels=candidate * settings.rare_class_min_crop_ratio,
-        source_scale=settings.source_scale or BENCHMARKS[benchmark].source_scale,
-        target_scale=settings.target_scale or street_scale,
+        source_scale=_times(settings.source_scale or BENCHMARKS[benchmark].source_scale, factor),
+        target_scale=_times(target, factor) if target else None,
+        target_factor=factor,
+        distorted=settings.photometric_distortion,
     )
+
+
+def _times(scale: tuple[int, int], factor: int) -> tuple[int, int]:
+    return scale[0] * factor, scale[1] * factor
 
 
 def _build_student(

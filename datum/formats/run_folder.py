@@ -120,7 +120,7 @@ def _read_run(option: str, folder: Path, *, baseline: bool) -> Run:
     if not baseline:
         require_file(folder / "one_shot.png")
     method = METHODS.get(description["method"])
-    draws = not baseline and (method is None or method.target == "generated")
+    draws = not baseline and (method is None or method.target == "any")
     evaluated = _scored(folder / EVALUATIONS["best"], hashes)
     last = folder / EVALUATIONS["last"]
     return Run(

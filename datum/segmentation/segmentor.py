@@ -36,7 +36,7 @@ class SegmentorConfig:
     decode_head: str = ""
     """A name of `datum.methods.DECODE_HEADS`; empty takes the encoder's own."""
     head_channels: int = 256
-    """Width of the decode head (DAFormer: 256); DLV2's has none."""
+    """Width of the decode head (DAFormer: 256); DLV2's and VFM-UDA's have none to choose."""
     drop_path_rate: float = 0.1
     """Stochastic depth of a MiT encoder while training."""
     dropout: float = 0.1
@@ -63,12 +63,13 @@ class Segmentor(nn.Module):
         )
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Normalized images float32[batch, 3, height, width] -> four maps, the first at 1/4 of the size, the
-        last at 1/32 (MiT, ResNet-18) or 1/8 (ResNet-101)."""
+        """Normalized images float32[batch, 3, height, width] -> four maps: at 1/4, 1/8, 1/16 and 1/32 of the
+        size by MiT and ResNet-18, at 1/4 and three at 1/8 by ResNet-101, at 1.1/14 by DINOv2."""
         return self.encoder(images)
 
     def decode(self, features: list[Tensor]) -> Tensor:
-        """Feature maps of `encode` -> logits float32[batch, 19, height/4, width/4], by DLV2 at 1/8."""
+        """Feature maps of `encode` -> logits float32[batch, 19, height, width], of a size between the
+        largest map's and four times that."""
         return self.head(features)
 
     def forward(self, images: Tensor) -> Tensor:

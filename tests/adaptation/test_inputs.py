@@ -183,8 +183,8 @@ def test_statistics_that_are_a_folder_or_no_text_are_refused(source: Path) -> No
 def test_unknown_benchmark_and_method_are_refused_with_the_known_ones(source: Path) -> None:
     with pytest.raises(InputError, match="gta-to-cityscapes, synthia-to-cityscapes"):
         find_source("gta", source)
-    with pytest.raises(InputError, match="source-only, daformer, one-image"):
-        find_target("dacs", source)
+    with pytest.raises(InputError, match="source-only, source-only-reference, daformer"):
+        find_target("magic", source)
 
 
 def test_generated_images_stay_as_they_are_and_street_images_are_resized(

@@ -44,6 +44,7 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
     [
         ({"benchmark": "kitti"}, "run.benchmark: found 'kitti', expected one of gta-to-cityscapes"),
         ({"method": "magic"}, "run.method: found 'magic'"),
+        ({"method": "source-only"}, "run.method: found 'source-only', expected one that trains on the drawn"),
         ({"encoder": "vgg"}, "run.encoder: found 'vgg'"),
         ({"profile": "huge"}, "run_installation: found profile='huge', expected demo or paper"),
         ({"keep_state": "never"}, "found keep_state='never', expected on-failure or always"),

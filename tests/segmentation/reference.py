@@ -50,7 +50,7 @@ def network_weight(name: str, shape: tuple[int, ...], variant: str) -> np.ndarra
     drawn = normal(f"{variant}/{name}", shape)
     if name.endswith("running_var"):
         return 1 + 0.25 * drawn**2
-    if name.endswith(("running_mean", "bias")):
+    if name.endswith(("running_mean", "bias", "pos_embed")):
         return 0.1 * drawn
     if len(shape) == 1:
         return 1 + 0.1 * drawn

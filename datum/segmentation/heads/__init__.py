@@ -11,8 +11,13 @@ from datum.errors import InputError
 from datum.methods import DECODE_HEADS
 from datum.segmentation.heads.daformer import DAFormerHead
 from datum.segmentation.heads.dlv2 import DLV2Head
+from datum.segmentation.heads.vfm_uda import VFMUDAHead
 
-HEADS: Mapping[str, Callable[..., nn.Module]] = {"daformer": DAFormerHead, "dlv2": DLV2Head}
+HEADS: Mapping[str, Callable[..., nn.Module]] = {
+    "daformer": DAFormerHead,
+    "dlv2": DLV2Head,
+    "vfm-uda": VFMUDAHead,
+}
 
 
 def build_head(
