@@ -98,7 +98,7 @@ def open_page(settings: ClusterSettings, run_id: str) -> None:
             log("served until Ctrl-C")
             threading.Event().wait()
     except UnreadableError as error:
-        raise InputError(f"--open: {error}") from None
+        raise error.fault(f"--open: {error}") from None
     except KeyboardInterrupt:
         return
 
