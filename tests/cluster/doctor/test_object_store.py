@@ -83,6 +83,11 @@ def test_a_data_cache_must_be_bound_and_is_to_be_shared_by_nodes(
     assert examine()["data cache"].found == "not needed: data_cache is empty"
     row = examine(data_cache="datasets")["data cache"]
     assert (row.status, row.remedy.partition(",")[0]) == ("problem", "make it")
+    cluster.put(a_claim("Pending"))
+    row = examine(data_cache="datasets")["data cache"]
+    assert row.status == "warning" and "WaitForFirstConsumer" in row.found
+    cluster.put(a_claim("Lost"))
+    assert examine(data_cache="datasets")["data cache"].status == "problem"
     cluster.put(a_claim("Bound"))
     row = examine(data_cache="datasets")["data cache"]
     assert row.status == "warning" and "on one node alone" in row.found
