@@ -4,6 +4,7 @@ before anything is written."""
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,7 +53,7 @@ def require_trainable(config: SegmentorConfig, settings: AdaptationSettings) -> 
     network = unweighted(lambda: Segmentor(config)).train()
     try:
         images = torch.empty(batch_size, 3, crop, crop, device="meta")
-        gaussian_blur(images[0], 1.0)
+        gaussian_blur(images[:1], np.ones(1))
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             features = network.encode(images)
             network.decode(features)
@@ -126,8 +127,8 @@ def _bytes_of(network: torch.nn.Module) -> int:
 
 
 def _batch_bytes(settings: AdaptationSettings) -> int:
-    """Source and target images as float32 and labels as int64."""
-    return settings.batch_size * settings.crop**2 * (2 * 3 * 4 + 8)
+    """Source and target images and labels, uint8."""
+    return settings.batch_size * settings.crop**2 * (2 * 3 + 1)
 
 
 def _require_shared_memory(needed: int, workers: int) -> None:

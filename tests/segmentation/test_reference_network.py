@@ -4,8 +4,9 @@
 `daformer_sepaspp_mitb5.py`) ran in evaluation mode and float64 on the weights and the image of
 `tests.segmentation.reference`; it holds the names and shapes of that network's state, and its logits.
 
-`golden/resnet-101.npz`: the same of DAFormer's `deeplabv2red_r50-d8.py` at depth 101, and the loss that
-`decode_head.losses` takes of the labels of `_labels`, a twentieth of which is void.
+`golden/resnet-101.npz`, `golden/mit-b5.npz`: the same of DAFormer's `deeplabv2red_r50-d8.py` at depth 101 and
+of its `daformer_sepaspp_mitb5.py`, and the loss that `decode_head.losses` takes of the labels of `_labels`, a
+twentieth of which is void.
 
 `golden/inference.npz`: a drawn image of 60x110 pixels went through DAFormer's test pipeline (`Resize` to
 fit within 96x64, `Normalize`) and through `simple_test` with mode `whole`, in float32; it holds what the
@@ -62,7 +63,7 @@ def test_logits_are_those_of_daformers_own_network(dtype: torch.dtype, tolerance
 
 @pytest.mark.parametrize(
     "encoder, parameters, decode_head",
-    [("resnet-101", 42_519_392, 700_454)],
+    [("resnet-101", 42_519_392, 700_454), ("mit-b5", 81_443_008, 3_712_275)],
 )
 def test_whole_networks_have_daformers_parameters_logits_and_loss(
     encoder: str, parameters: int, decode_head: int

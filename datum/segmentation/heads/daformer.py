@@ -42,9 +42,10 @@ class EmbeddingHead(BaseDecodeHead):
         embedded = []
         for features, embedding in zip(inputs, self.embeddings):
             tokens = embedding(features.permute(0, 2, 3, 1))
-            embedded.append(
-                resize(tokens.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=False)
-            )
+            # A permuted tensor is in PyTorch's channels-last format, which all that follows would keep. There
+            # dilated depthwise convolutions are up to eight times slower, and nothing else gains as much.
+            planes = tokens.permute(0, 3, 1, 2).contiguous()
+            embedded.append(resize(planes, size=size, mode="bilinear", align_corners=False))
         return torch.cat(embedded, dim=1)
 
 
