@@ -33,8 +33,8 @@ class FormDefaults(Installation):
     """Diffusion model: a hub id, an s3:// URI of a diffusers folder, or streetscenes. Empty takes the
     profile's."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """Seeds of the reproduction and the baselines, each with a photograph of its own; the ablation takes the
-    first."""
+    """Seeds of the reproduction, the training and the baselines, each with a photograph of its own; the
+    ablation takes the first."""
     store_secret: str = "mlpipeline-minio-artifact"
     """Secret with the keys accesskey and secretkey of that store."""
     hub_secret: str = "datum-hub"
