@@ -26,7 +26,7 @@ from datum.methods import MAIN_METHODS, METHODS
 from datum.prompts import build_prompts, require_prompt
 from datum.room import size_in_words
 from datum.segmentation.pretrained_file import pretrained_file
-from datum.store import is_http_url, local_path, open_store, require_place, require_run_id
+from datum.store import is_http_url, local_path, open_store, require_place, run_ids
 
 
 def check_parameters(
@@ -52,8 +52,8 @@ def check_parameters(
 
     `method` names a method or an experiment; `benchmark` and `encoder` may be empty (`run_settings`). `draws`
     says whether the pipeline personalizes and draws. `variants` are further overrides, each of which is to go
-    with the others; `inputs` are files or URIs that must be there, empty ones aside; `resume_from` is the id
-    of an earlier run, or empty.
+    with the others; `inputs` are files or URIs that must be there, empty ones aside; `resume_from` the ids of
+    earlier runs, or empty.
     """
     require_installation("run_installation", installation)
     texts = (source, target, base_model, pretrained_encoder, title, encoder, list(named), list(overrides))
@@ -65,8 +65,7 @@ def check_parameters(
     places = [installation[name] for name in PLACES]
     for uri in filter(None, (source, target, base_model, *named, *inputs, *places)):
         require_place(uri)
-    if resume_from:
-        require_run_id("resume_from", resume_from)
+    run_ids("resume_from", resume_from)
     fields = {"method": method, "benchmark": benchmark, "encoder": encoder}
     chosen = []
     if base_model and not base_model.startswith("s3://"):

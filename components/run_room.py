@@ -15,8 +15,13 @@ STABLE_DIFFUSION = 5_500_000_000
 TRAINED_SHARE = 0.72
 """Share of it that DreamBooth trains: its UNet and text encoder, 3.93 GB of 5.5."""
 
-NETWORK = {"mit-b5": 340_000_000, "resnet-18-half": 12_000_000}
-"""Bytes of a segmentation network's weights; other encoders are counted as the largest."""
+NETWORK = {
+    "mit-b5": 340_000_000,
+    "dinov2-b": 354_000_000,
+    "dinov2-l": 1_230_000_000,
+    "resnet-18-half": 12_000_000,
+}
+"""Bytes of a segmentation network's weights; other encoders, all smaller, are counted as MiT-B5."""
 
 KEPT_STATES = 2
 """States that stay in the store while a third is written: `datum.training_state`'s, which needs torch."""
@@ -53,7 +58,7 @@ def room_of_run(
     trained = int(TRAINED_SHARE * model)
     models = seeds if draws else 0
     drawings = models * (1 + variants) * generation.count * BYTES_OF_PIXEL * generation.size**2
-    network = NETWORK.get(settings.run.encoder, max(NETWORK.values()))
+    network = NETWORK.get(settings.run.encoder, NETWORK["mit-b5"])
     trainings = seeds * (1 + variants if draws else 2)
     # AdamW keeps two numbers a weight. One state more than those kept is there while it is written.
     states = checkpoints - 1

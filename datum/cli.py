@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from datum import __version__
+from datum.checkpoint_commands import add_checkpoint_commands
 from datum.cluster.commands import add_cluster_commands
-from datum.command_parser import CommandParser, add_command
+from datum.command_parser import ANY_CHECKPOINT, CommandParser, add_command
 from datum.config import MOST_SEED, PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
 from datum.errors import InputError, exit_status
 from datum.experiments_table import add_experiment, as_json_text, as_table
@@ -44,6 +45,7 @@ def _parser() -> CommandParser:
     _add_generate(commands)
     _add_adapt(commands)
     _add_evaluate(commands)
+    add_checkpoint_commands(commands)
     _add_report(commands)
     _add_run(commands)
     _add_verify(commands)
@@ -117,7 +119,7 @@ def _add_adapt(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     summary = "test a checkpoint on Cityscapes val"
     command = _add_stage(commands, "evaluate", _evaluate, summary, "evaluation")
-    command.add_path("--checkpoint", "FILE", "best.safetensors or last.safetensors", required=True)
+    command.add_path("--checkpoint", "FILE", ANY_CHECKPOINT, required=True)
     command.add_path("--dataset", "ROOT", "Cityscapes-layout root", required=True)
     _output(command, "folder for metrics.json and predictions/")
 

@@ -1,6 +1,14 @@
-"""Where a network runs."""
+"""Where a network runs, and how numbers get there without a wait.
 
+A GPU works behind the program that feeds it. Whatever makes the program wait until the GPU has caught up
+leaves it idle afterwards: reading a value, choosing by a mask, making a tensor of Python's numbers.
+"""
+
+import functools
+
+import numpy as np
 import torch
+from torch import Tensor
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -8,3 +16,17 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+@functools.cache
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`values` in one dimension, brought to the device the first time alone. Nobody may change it."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
+
+
+def on_device(array: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`array` as a tensor that a GPU fetches when it comes to it."""
+    tensor = torch.empty(array.shape, dtype=dtype, pin_memory=device.type == "cuda")
+    tensor.numpy()[...] = array
+    return tensor.to(device, non_blocking=True)

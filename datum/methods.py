@@ -4,7 +4,8 @@ The command line, the settings, the pipelines' forms, the checks before a run an
 
 * To add a method: a row in `METHODS` with the settings that it changes, and what these do in
   `datum/adaptation/`.
-* To add an encoder: a row in `ENCODERS`, and its family's file in `datum/segmentation/encoders/`.
+* To add an encoder: a row in `ENCODERS`; for a new family its file in `datum/segmentation/encoders/`, and a
+  row in `_HEAD_OF_FAMILY`.
 * To add a decode head: a row in `DECODE_HEADS`, and its file in `datum/segmentation/heads/`.
 * To add a data set: its name in `DatasetName`, a row in `datum.layouts.LAYOUTS`, and one in `BENCHMARKS`.
 """
@@ -142,12 +143,26 @@ STREET_SCALE = (1024, 512)
 
 ENCODERS: Mapping[str, str] = {
     **{f"mit-b{size}": "mit" for size in range(6)},
+    "resnet-101": "resnet-v1c",
+    **{f"dinov2-{size}": "dinov2" for size in "sbl"},
     **{"resnet-18": "resnet", "resnet-18-half": "resnet"},
 }
 """Encoder -> its family, a module of `datum.segmentation.encoders`."""
 
-ENCODERS_IN_WORDS = "mit-b0 to mit-b5, resnet-18"
+ENCODERS_IN_WORDS = "mit-b0 to mit-b5, resnet-101, dinov2-s, -b and -l, resnet-18"
 """What a person is offered; `resnet-18-half` is the demo's."""
 
-DECODE_HEADS = ("daformer",)
+DECODE_HEADS = ("daformer", "dlv2", "vfm-uda")
 """Decode heads; `datum.segmentation.heads` has their classes."""
+
+_HEAD_OF_FAMILY: Mapping[str, str] = {
+    "mit": "daformer",
+    "resnet-v1c": "dlv2",
+    "dinov2": "vfm-uda",
+    "resnet": "daformer",
+}
+
+
+def decode_head_of(encoder: str) -> str:
+    """The decode head that `encoder`, a name of `ENCODERS`, is published with (ResNet-18: by our choice)."""
+    return _HEAD_OF_FAMILY[ENCODERS[encoder]]

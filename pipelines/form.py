@@ -16,7 +16,14 @@ from kfp import dsl
 from datum.config import PAPER
 from datum.methods import BENCHMARKS, ENCODERS_IN_WORDS, METHODS
 from datum.values import docstrings
-from pipelines.form_defaults import COMPILED_IN, INSTALLATION, FormDefaults, compiled_in, form_values
+from pipelines.form_defaults import (
+    COMPILED_IN,
+    INSTALLATION,
+    RESUME_FROM,
+    FormDefaults,
+    compiled_in,
+    form_values,
+)
 from pipelines.resources import Cluster
 
 
@@ -83,8 +90,12 @@ FIELDS: Mapping[str, Field] = {
     "run_overrides": Field(
         "overrides", list, [], 'Settings that differ from the profile, such as ["generation.count=500"].'
     ),
-    "run_resume_from": Field(
-        "resume_from", str, "", "Id of an earlier run whose training this run goes on with."
+    RESUME_FROM: Field(
+        "resume_from",
+        str,
+        "",
+        "Id of an earlier run whose training this run goes on with; of several, with commas, the first that "
+        "has it.",
     ),
 }
 """All fields, in the UI's order: data, method, run."""

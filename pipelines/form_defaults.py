@@ -19,6 +19,9 @@ COMPILED_IN = "Compiled in: "
 INSTALLATION = "run_installation"
 """Field of the form with what `components.installation` says."""
 
+RESUME_FROM = "run_resume_from"
+"""Field of the form with the ids of the runs that a run goes on from, with commas between them."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FormDefaults(Installation):

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from datum.device import constant
 from datum.labels import CLASSES, IGNORE
+from datum.segmentation.encoders import seen_size
 from datum.segmentation.segmentor import Segmentor
 
 THING_TRAIN_IDS = tuple(c.train_id for c in CLASSES if c.thing)
@@ -21,7 +23,7 @@ class FeatureDistance:
         self._encoder: nn.Module = copy.deepcopy(segmentor.encoder).requires_grad_(False)
         # Not chained: mmseg's ResNet returns nothing from it.
         self._encoder.eval()
-        self._min_ratio = min_ratio
+        self._name, self._min_ratio = segmentor.config.encoder, min_ratio
 
     def __call__(self, images: Tensor, labels: Tensor, features: Tensor) -> Tensor:
         """Mean Euclidean distance of `features` float32[batch, channels, height, width], the deepest that the
@@ -29,18 +31,20 @@ class FeatureDistance:
         class of `labels` int64[batch, height, width] fills. A scalar; 0 where there is no such cell."""
         with torch.no_grad():
             frozen = self._encoder(images)[-1]
+        seen = seen_size(self._name, (labels.shape[1], labels.shape[2]))
+        if seen != tuple(labels.shape[1:]):
+            labels = functional.interpolate(labels[:, None].float(), seen, mode="nearest")[:, 0].long()
         mask = thing_cells(labels, labels.shape[-1] // features.shape[-1], self._min_ratio)
-        distances = torch.linalg.vector_norm(features - frozen, dim=1)[mask]
-        return distances.sum() / max(distances.numel(), 1)
+        # Not distances[mask]: how many there are is known on the device alone.
+        distances = torch.linalg.vector_norm(features - frozen, dim=1) * mask
+        return distances.sum() / mask.sum().clamp(min=1)
 
 
 def thing_cells(labels: Tensor, cell: int, min_ratio: float) -> Tensor:
     """bool[batch, height // cell, width // cell]: cells of `cell` pixels a side, of which the most frequent
     class in `labels` int64[batch, height, width] is a thing and takes at least `min_ratio`."""
-    classes = labels.masked_fill(labels == IGNORE, len(CLASSES))
-    shares = functional.avg_pool2d(
-        functional.one_hot(classes, len(CLASSES) + 1).permute(0, 3, 1, 2).float(), cell
-    )
+    classes = constant((*range(len(CLASSES)), IGNORE), labels.dtype, labels.device)
+    shares = functional.avg_pool2d((labels[:, None] == classes[:, None, None]).float(), cell)
     share, winner = shares.max(dim=1)
-    things = torch.tensor(THING_TRAIN_IDS, device=labels.device)
-    return torch.isin(winner, things) & (share >= min_ratio)
+    is_thing = tuple(train_id in THING_TRAIN_IDS for train_id in range(len(CLASSES) + 1))
+    return constant(is_thing, torch.bool, labels.device)[winner] & (share >= min_ratio)

@@ -5,14 +5,14 @@ version that it pins: brightness is added, contrast multiplies, saturation and h
 and each image draws its own factors and its own order of the four.
 """
 
-import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms.v2 import functional as transforms
 
+from datum.device import constant, on_device
 from datum.segmentation.preprocess import denormalize, normalize
 
 BLUR_SIGMA = (0.15, 1.15)
@@ -23,20 +23,19 @@ BLUR_RADIUS = 5
 widest Gaussian of `BLUR_SIGMA` holds less than 1e-4 of its mass."""
 
 
-def class_mix_masks(labels: Tensor, rng: np.random.Generator) -> Tensor:
+def class_mix_masks(labels: Tensor, classes: Sequence[int], rng: np.random.Generator) -> Tensor:
     """bool[batch, height, width]: where each image of `labels` int64[batch, height, width] is pasted from the
     source.
 
-    Each image draws half (rounded up) of the classes that occur in the batch, void among them. The paper
+    Each image draws half (rounded up) of `classes`, those that occur in the batch, void among them. The paper
     says the classes of the image; the reference code takes those of the batch, and so does this.
     """
-    classes = torch.unique(labels)
     half = (len(classes) + 1) // 2
-    masks = []
-    for label in labels:
-        chosen = rng.choice(len(classes), half, replace=False)
-        masks.append(torch.isin(label, classes[torch.from_numpy(chosen).to(classes.device)]))
-    return torch.stack(masks)
+    pasted = np.zeros((len(labels), 256), dtype=np.bool_)
+    for row in pasted:
+        row[np.asarray(classes)[rng.choice(len(classes), half, replace=False)]] = True
+    table = on_device(pasted, torch.bool, labels.device)
+    return table.gather(1, labels.flatten(1)).view_as(labels)
 
 
 def strong_augmentation(
@@ -54,44 +53,72 @@ def strong_augmentation(
     jitter, blur = rng.random() < jitter_probability, rng.random() < blur_probability
     if jitter:
         colors = (denormalize(images) / 255).clamp(0, 1)
-        images = normalize(torch.stack([color_jitter(c, jitter_strength, rng) for c in colors]) * 255)
+        images = normalize(color_jitter(colors, jitter_strength, rng) * 255)
     if blur:
-        images = torch.stack([gaussian_blur(image, rng.uniform(*BLUR_SIGMA)) for image in images])
+        images = gaussian_blur(images, np.array([rng.uniform(*BLUR_SIGMA) for _ in images]))
     return images
 
 
-def color_jitter(image: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
-    """float32[3, height, width] in 0 to 1 with brightness, contrast, saturation and hue changed at random,
-    each within ± `strength` (hue: of a full turn), in random order."""
-    brightness, contrast, saturation, hue = rng.uniform(-strength, strength, size=4)
-    for operation in rng.permutation(4):
-        match operation:
-            case 0:
-                image = (image + brightness).clamp(0, 1)
-            case 1:
-                image = (image * (1 + contrast)).clamp(0, 1)
-            case 2:
-                image = scale_saturation(image, 1 + saturation)
-            case 3:
-                image = transforms.adjust_hue(image, hue)
-    return image
+def color_jitter(images: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
+    """float32[batch, 3, height, width] in 0 to 1 with brightness, contrast, saturation and hue changed at
+    random, each within ± `strength` (hue: of a full turn), in random order.
 
-
-def scale_saturation(image: Tensor, factor: float) -> Tensor:
-    """float32[3, height, width] in 0 to 1 with HSV's saturation multiplied by `factor` and kept below 1.
-
-    Hue and value stay, so every channel keeps its share of the distance to the largest one.
+    Each image has its own draws, and all go through the same operations at once: up to two that are linear,
+    one in HSV space, and the same again. Those that an image does not draw there change nothing in it.
     """
-    value, smallest = image.amax(0), image.amin(0)
-    largest_factor = value / (value - smallest).clamp(min=torch.finfo(image.dtype).tiny)
-    return value - (value - image) * largest_factor.clamp(max=factor)
+    linear = np.tile([1.0, 0.0], (len(images), 3, 2, 1))
+    hsv = np.tile([1.0, 0.0], (len(images), 2, 1))
+    used = np.zeros((3, 2), dtype=np.bool_)
+    for image in range(len(images)):
+        brightness, contrast, saturation, hue = rng.uniform(-strength, strength, size=4)
+        group = place = 0
+        for operation in rng.permutation(4).tolist():
+            if operation < 2:
+                linear[image, group, place] = (1.0, brightness) if operation == 0 else (1 + contrast, 0.0)
+                used[group, place] = True
+                place += 1
+            else:
+                hsv[image, group] = (1 + saturation, 0.0) if operation == 2 else (1.0, hue)
+                group, place = group + 1, 0
+    # One transfer for both.
+    drawn = np.concatenate([part.reshape(len(images), -1) for part in (linear, hsv)], axis=1)
+    values = on_device(drawn, images.dtype, images.device)[:, :, None, None, None]
+    linear_values, hsv_values = values[:, :12].unflatten(1, (3, 2, 2)), values[:, 12:].unflatten(1, (2, 2))
+    for group in range(3):
+        for place in np.flatnonzero(used[group]).tolist():
+            factor, summand = linear_values[:, group, place].unbind(1)
+            images = torch.addcmul(summand, images, factor).clamp_(0, 1)
+        if group < 2:
+            images = shift_hsv(images, *hsv_values[:, group].unbind(1))
+    return images
 
 
-def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """float32[3, height, width] blurred with a Gaussian of `sigma` pixels, mirrored at the borders."""
-    offsets = range(-BLUR_RADIUS, BLUR_RADIUS + 1)
-    weights = image.new_tensor([math.exp(-0.5 * (offset / sigma) ** 2) for offset in offsets])
-    kernel = (weights / weights.sum()).expand(3, 1, 1, -1)
-    padded = functional.pad(image[None], (BLUR_RADIUS,) * 4, mode="reflect")
-    rows = functional.conv2d(padded, kernel, groups=3)
-    return functional.conv2d(rows, kernel.transpose(2, 3), groups=3)[0]
+def shift_hsv(images: Tensor, factor: Tensor, turn: Tensor) -> Tensor:
+    """float32[batch, 3, height, width] in 0 to 1 with HSV's saturation multiplied by `factor` and kept below
+    1, and its hue moved by `turn`, in full turns; both float32[batch, 1, 1, 1].
+
+    A color is its value less its chroma (saturation times value) times how far the hue is from the channel's
+    own, from 0 to 1; hues are counted in sixths of a turn, red, green and blue being 0, 2 and 4.
+    """
+    value, largest = images.max(dim=1, keepdim=True)
+    chroma = value - images.amin(dim=1, keepdim=True)
+    following = (images.roll(-1, 1) - images.roll(-2, 1)).gather(1, largest)
+    hue = following / chroma.clamp(min=torch.finfo(images.dtype).tiny) + 2 * largest
+    own = constant((5.0, 3.0, 1.0), images.dtype, images.device)[:, None, None]
+    distance = (hue + (own + 6 * turn)).remainder_(6)
+    distance = torch.minimum(distance, 4 - distance).clamp_(0, 1)
+    return value - torch.minimum(chroma * factor, value) * distance
+
+
+def gaussian_blur(images: Tensor, sigmas: np.ndarray) -> Tensor:
+    """float32[batch, 3, height, width], each blurred with a Gaussian of its own of `sigmas` float64[batch],
+    in pixels, mirrored at the borders."""
+    offsets = np.arange(-BLUR_RADIUS, BLUR_RADIUS + 1)
+    weights = np.exp(-0.5 * (offsets / sigmas[:, None]) ** 2)
+    weights /= weights.sum(axis=1, keepdims=True)
+    channels = len(images) * images.shape[1]
+    kernels = on_device(weights.repeat(images.shape[1], axis=0), images.dtype, images.device)
+    kernel = kernels[:, None, None, :]
+    padded = functional.pad(images, (BLUR_RADIUS,) * 4, mode="reflect").flatten(0, 1)[None]
+    rows = functional.conv2d(padded, kernel, groups=channels)
+    return functional.conv2d(rows, kernel.transpose(2, 3), groups=channels).view_as(images)

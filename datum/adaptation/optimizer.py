@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from datum.config import AdaptationSettings
+from datum.methods import ENCODERS
 from datum.segmentation.segmentor import Segmentor
 
 
@@ -14,12 +15,13 @@ def build_optimizer(segmentor: Segmentor, settings: AdaptationSettings) -> torch
     at a multiple of the learning rate.
 
     The reference also exempts parameters named `pos_block`, of which MiT has none; its rule for norms
-    reaches neither those of the head nor ResNet's batch norm.
+    reaches neither those of the head nor ResNet's batch norm. Of DINOv2 everything decays, as VFM-UDA has it.
     """
+    exempt = ENCODERS[segmentor.config.encoder] != "dinov2"
     norms = {
         parameter
         for module in segmentor.encoder.modules()
-        if isinstance(module, nn.LayerNorm)
+        if exempt and isinstance(module, nn.LayerNorm)
         for parameter in module.parameters()
     }
     head_rate = settings.learning_rate * settings.head_learning_rate_factor

@@ -4,6 +4,7 @@ before anything is written."""
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from datum.adaptation.sampling import CACHE_BYTES, PREFETCHED
 from datum.config import AdaptationSettings
 from datum.errors import InputError
 from datum.room import bytes_below, require_disk, require_memory, size_in_words
+from datum.segmentation.encoders import family, seen_size
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig
 from datum.segmentation.unweighted import unweighted
 from datum.store import local_path
@@ -51,19 +53,20 @@ def require_trainable(config: SegmentorConfig, settings: AdaptationSettings) -> 
     network = unweighted(lambda: Segmentor(config)).train()
     try:
         images = torch.empty(batch_size, 3, crop, crop, device="meta")
-        gaussian_blur(images[0], 1.0)
+        gaussian_blur(images[:1], np.ones(1))
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             features = network.encode(images)
             network.decode(features)
         side = features[-1].shape[-1]
-        if crop // (crop // side) != side:
-            raise ValueError(f"{side} cells of {crop // side} pixels do not make {crop}")
+        seen, _ = seen_size(config.encoder, (crop, crop))
+        if seen // (seen // side) != side:
+            raise ValueError(f"{side} cells of {seen // side} pixels do not make {seen}")
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise InputError(
             f"adaptation.crop={crop} and adaptation.batch_size={batch_size}: {config.encoder} cannot be "
-            f"trained on them ({reason}); take a crop that is a multiple of 32, from 64 to the images' size, "
-            "or larger batches"
+            f"trained on them ({reason}); take a crop that is a multiple of "
+            f"{family(config.encoder).CELL}, from 64 to the images' size, or larger batches"
         ) from error
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
@@ -125,8 +128,8 @@ def _bytes_of(network: torch.nn.Module) -> int:
 
 
 def _batch_bytes(settings: AdaptationSettings) -> int:
-    """Source and target images as float32 and labels as int64."""
-    return settings.batch_size * settings.crop**2 * (2 * 3 * 4 + 8)
+    """Source and target images and labels, uint8."""
+    return settings.batch_size * settings.crop**2 * (2 * 3 + 1)
 
 
 def _require_shared_memory(needed: int, workers: int) -> None:

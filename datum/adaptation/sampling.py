@@ -7,13 +7,12 @@ import functools
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from datum.adaptation.inputs import SourceImage, class_totals
 from datum.adaptation.photometric import photometric_distortion
@@ -21,12 +20,7 @@ from datum.errors import InputError, TemporaryFaultError, explained
 from datum.label_files import read_label
 from datum.labels import CLASSES, IGNORE
 from datum.photographs import read_image
-from datum.segmentation.preprocess import (
-    fitted_size,
-    resize_image,
-    resize_label,
-    to_tensor,
-)
+from datum.segmentation.preprocess import fitted_size, normalize, resize_image, resize_label
 from datum.telemetry import log
 
 REDRAWS = 10
@@ -67,6 +61,9 @@ class Batch:
     """float32[batch, 3, crop, crop], normalized."""
     labels: Tensor
     """int64[batch, crop, crop], train ids, 255 for void."""
+    classes: Sequence[int]
+    """Train ids that occur in `labels`, void among them, in ascending order; known without asking the
+    device."""
     target: Tensor | None
     """float32[batch, 3, crop, crop], normalized; None for source-only training."""
 
@@ -80,7 +77,12 @@ def class_probabilities(totals: Mapping[int, int], temperature: float) -> dict[i
     return dict(zip(totals, weights / weights.sum()))
 
 
-class TrainingSamples(Dataset[tuple[Tensor, ...]]):
+Sample = tuple[np.ndarray, ...]
+"""A crop of a source image uint8[height, width, 3], its train ids uint8[height, width] and, where there are
+target images, a crop of one, uint8[height, width, 3]; none larger than the crop."""
+
+
+class TrainingSamples(Dataset[Sample]):
     """Sample `index` of the endless sequence of training samples of one seed."""
 
     def __init__(
@@ -128,15 +130,15 @@ class TrainingSamples(Dataset[tuple[Tensor, ...]]):
         drawn = np.array([probabilities[train_id] for train_id in self.classes])
         self.probabilities = drawn / drawn.sum()
 
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        """(source image float32[3, crop, crop], train ids int64[crop, crop], target image like the
-        source's), without the last where there are no target images."""
+    @property
+    def crop(self) -> int:
+        """Side of the crops of a batch; smaller ones are padded to it."""
+        return self._rules.size
+
+    def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self._seed, index])
-        image, label = self._draw_source(rng)
-        sample = (_normalized(image, self._rules.size), _padded_label(label, self._rules.size))
-        if not self._target:
-            return sample
-        return *sample, _normalized(self._draw_target(rng), self._rules.size)
+        source = self._draw_source(rng)
+        return (*source, self._draw_target(rng)) if self._target else source
 
     def _draw_source(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         image, label, crop = self._draw_of_class(rng) if self.classes else self._draw_of_all(rng)
@@ -205,17 +207,31 @@ def _random_flip(rng: np.random.Generator) -> slice:
     return slice(None, None, -1 if rng.random() < 0.5 else 1)
 
 
-def _normalized(image: np.ndarray, size: int) -> Tensor:
-    """Normalized float32[3, size, size], padded with 0 (the mean color) on the right and at the bottom."""
-    tensor = to_tensor([image])[0]
-    height, width = image.shape[:2]
-    return functional.pad(tensor, (0, size - width, 0, size - height))
+class _Crops(NamedTuple):
+    """The crops of a batch as they travel: bytes, which are normalized where the network is."""
+
+    pixels: Tensor
+    """uint8[batch, crop, crop, 3], or uint8[batch, crop, crop] of labels."""
+    sizes: list[tuple[int, int]]
+    """(height, width) of each; what lies beyond is padding."""
 
 
-def _padded_label(label: np.ndarray, size: int) -> Tensor:
-    height, width = label.shape
-    padding = ((0, size - height), (0, size - width))
-    return torch.from_numpy(np.pad(label, padding, constant_values=IGNORE).astype(np.int64))
+def _padded(crops: Sequence[np.ndarray], side: int) -> _Crops:
+    pixels = np.full((len(crops), side, side, *crops[0].shape[2:]), IGNORE, dtype=np.uint8)
+    for place, crop in zip(pixels, crops):
+        place[: crop.shape[0], : crop.shape[1]] = crop
+    return _Crops(torch.from_numpy(pixels), [crop.shape[:2] for crop in crops])
+
+
+def _normalized(crops: _Crops, device: torch.device) -> Tensor:
+    """float32[batch, 3, crop, crop] on the device, padded with 0 (the mean color)."""
+    pixels = crops.pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    images = normalize(pixels.to(torch.float32, memory_format=torch.contiguous_format))
+    for image, (height, width) in zip(images, crops.sizes):
+        if (height, width) != image.shape[1:]:
+            image[:, height:].zero_()
+            image[:, :, width:].zero_()
+    return images
 
 
 def batches(
@@ -238,16 +254,19 @@ def batches(
     for loaded in loader:
         if isinstance(loaded, Exception):
             raise loaded
-        source, labels, *target = loaded
+        (source, labels, *target), classes = loaded
         yield Batch(
-            source=source.to(device, non_blocking=True),
-            labels=labels.to(device, non_blocking=True),
-            target=target[0].to(device, non_blocking=True) if target else None,
+            source=_normalized(source, device),
+            labels=labels.pixels.to(device, non_blocking=True).long(),
+            classes=classes,
+            target=_normalized(target[0], device) if target else None,
         )
 
 
 class _Batches(Dataset[Any]):
-    """The samples of a batch, stacked. An error is handed over as it is: PyTorch would raise one of the same
+    """The samples of a batch, stacked, and the ids in their labels.
+
+    An error is handed over as it is: PyTorch would raise one of the same
     type whose message is the traceback in the loading process."""
 
     def __init__(self, samples: TrainingSamples) -> None:
@@ -255,7 +274,9 @@ class _Batches(Dataset[Any]):
 
     def __getitem__(self, indices: Sequence[int]) -> Any:
         try:
-            return default_collate([self._samples[index] for index in indices])
+            samples = zip(*(self._samples[index] for index in indices))
+            crops = [_padded(part, self._samples.crop) for part in samples]
+            return crops, np.flatnonzero(np.bincount(crops[1].pixels.numpy().ravel())).tolist()
         except Exception as error:
             if get_worker_info() is None or explained(error) is None:
                 raise

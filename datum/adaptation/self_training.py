@@ -25,6 +25,7 @@ class Teacher:
 
     def __init__(self, student: Segmentor) -> None:
         self.segmentor: Segmentor = copy.deepcopy(student).requires_grad_(False).train()
+        self._weights: list[Tensor] = list(self.segmentor.parameters())
         for module in self.segmentor.modules():
             # As in the reference, its batch norm works with the statistics of the batch at hand.
             if isinstance(module, (nn.Dropout, nn.Dropout2d, DropPath)):
@@ -34,7 +35,7 @@ class Teacher:
     def update(self, student: Segmentor, iteration: int, alpha: float) -> None:
         """Moves the weights towards the student's, by 1 - min(1 - 1 / (iteration + 1), alpha)."""
         decay = min(1 - 1 / (iteration + 1), alpha)
-        torch._foreach_lerp_(list(self.segmentor.parameters()), list(student.parameters()), weight=1 - decay)
+        torch._foreach_lerp_(self._weights, list(student.parameters()), weight=1 - decay)
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,8 +53,8 @@ def pseudo_label_weights(
     the same at every pixel, but 0 in the first `ignore_top` and the last `ignore_bottom` rows."""
     confident = (probability >= threshold).float().mean()
     weights = confident.expand(probability.shape).clone()
-    weights[:, :ignore_top] = 0
-    weights[:, weights.shape[1] - ignore_bottom :] = 0
+    weights[:, :ignore_top].zero_()
+    weights[:, weights.shape[1] - ignore_bottom :].zero_()
     return weights
 
 
@@ -92,12 +93,12 @@ def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.ra
         ignore_top=round(settings.pseudo_ignore_top * scale),
         ignore_bottom=round(settings.pseudo_ignore_bottom * scale),
     )
-    masks = class_mix_masks(batch.labels, rng)
+    masks = class_mix_masks(batch.labels, batch.classes, rng)
     images = torch.where(masks[:, None], batch.source, batch.target)
     return Mixed(
         images=augment(images, settings, rng),
         labels=torch.where(masks, batch.labels, pseudo_labels),
-        weights=torch.where(masks, 1.0, pseudo_weights),
+        weights=pseudo_weights.masked_fill(masks, 1.0),
         confident_share=pseudo_weights.max(),
     )
 

@@ -243,7 +243,8 @@ def _add_runs(commands: Any) -> None:
     actions.add_argument(
         "--retry",
         action="store_true",
-        help="have KFP go on with a run that failed: only the failed tasks run again, from their state",
+        help="have KFP go on with a run that failed: only the failed tasks run again, from their state; "
+        "where KFP cannot, a new run goes on from it",
     )
     actions.add_argument(
         "--open", action="store_true", help="serve KFP's page of the run on this machine, and open it"

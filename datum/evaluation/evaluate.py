@@ -18,9 +18,10 @@ from datum.labels import IGNORE, TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
 from datum.outputs import building, is_complete, set_aside_outdated, sha256
 from datum.provenance import NAMED, Provenance, record_of
 from datum.room import require_disk
+from datum.segmentation.checkpoints import checkpoint_file, open_checkpoint
 from datum.segmentation.inference import NotFiniteError
 from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, score
-from datum.segmentation.segmentor import Segmentor, load_segmentor
+from datum.segmentation.segmentor import Segmentor
 from datum.segmentation.validation import (
     WORKERS,
     Loaded,
@@ -37,7 +38,8 @@ EXAMPLES = 4
 
 
 def evaluate(*, checkpoint: Path, dataset: Path, output: Path, settings: EvaluationSettings) -> None:
-    """Predicts every validation image of `dataset` with `checkpoint` and writes the scores to `output`.
+    """Predicts every validation image of `dataset` with `checkpoint`, which may be any that
+    `datum.segmentation.checkpoints` opens, and writes the scores to `output`.
 
     `output` holds `metrics.json` (`datum.formats.metrics`), `predictions/label_ids/<name>.png` (Cityscapes
     label ids: the folder that `CITYSCAPES_RESULTS` names to cityscapesScripts), `predictions/color/` (the
@@ -49,9 +51,7 @@ def evaluate(*, checkpoint: Path, dataset: Path, output: Path, settings: Evaluat
     not finite.
     """
     require_counts("evaluation", settings)
-    if not checkpoint.is_file():
-        found = "is a folder" if checkpoint.is_dir() else "no such file"
-        raise InputError(f"--checkpoint {checkpoint}: {found}, expected a .safetensors file of `datum adapt`")
+    checkpoint = checkpoint_file(checkpoint)
     images = find_validation_images(dataset)
     checkpoint_sha256 = sha256(checkpoint)
     provenance = Provenance(
@@ -73,7 +73,9 @@ def evaluate(*, checkpoint: Path, dataset: Path, output: Path, settings: Evaluat
             "classes, expected labels to score against; take a data set with labels"
         )
     _say_where_names_are_not_cityscapes(dataset, images)
-    segmentor = load_segmentor(checkpoint).to(choose_device())
+    opened = open_checkpoint(checkpoint)
+    log(f"evaluate: {opened}")
+    segmentor = opened.segmentor.to(choose_device())
     # Predictions take about as much as their labels, and in color twice as much.
     needed = 3 * sum(image.label.stat().st_size for image in images)
     require_disk(output, needed, "the predictions")

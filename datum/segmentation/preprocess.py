@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datum.device import constant
+
 MEAN = (123.675, 116.28, 103.53)
 """ImageNet's mean of red, green and blue, in 0 to 255 (reference: `img_norm_cfg`)."""
 
@@ -57,4 +59,5 @@ def denormalize(images: Tensor) -> Tensor:
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    return images.new_tensor(MEAN)[:, None, None], images.new_tensor(STD)[:, None, None]
+    mean, std = (constant(values, images.dtype, images.device) for values in (MEAN, STD))
+    return mean[:, None, None], std[:, None, None]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from datum.errors import InputError
 from datum.labels import CLASSES
-from datum.methods import DECODE_HEADS, ENCODERS
+from datum.methods import DECODE_HEADS, ENCODERS, decode_head_of
 from datum.outputs import replacing
 from datum.segmentation.encoders import build_encoder, encoder_channels
 from datum.segmentation.encoders.pretrained import load_pretrained
@@ -33,14 +33,18 @@ class SegmentorConfig:
 
     encoder: str
     """A name of `datum.methods.ENCODERS`."""
-    decode_head: str = "daformer"
-    """A name of `datum.methods.DECODE_HEADS`."""
+    decode_head: str = ""
+    """A name of `datum.methods.DECODE_HEADS`; empty takes the encoder's own."""
     head_channels: int = 256
-    """Width of the decode head (DAFormer: 256)."""
+    """Width of the decode head (DAFormer: 256); DLV2's and VFM-UDA's have none to choose."""
     drop_path_rate: float = 0.1
     """Stochastic depth of a MiT encoder while training."""
     dropout: float = 0.1
     """Dropout of the decode head while training."""
+
+    def __post_init__(self) -> None:
+        if not self.decode_head and self.encoder in ENCODERS:
+            object.__setattr__(self, "decode_head", decode_head_of(self.encoder))
 
 
 class Segmentor(nn.Module):
@@ -59,17 +63,17 @@ class Segmentor(nn.Module):
         )
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Normalized images float32[batch, 3, height, width] -> maps at 1/4, 1/8, 1/16 and 1/32 of the
-        size."""
+        """Normalized images float32[batch, 3, height, width] -> four maps: at 1/4, 1/8, 1/16 and 1/32 of the
+        size by MiT and ResNet-18, at 1/4 and three at 1/8 by ResNet-101, at 1.1/14 by DINOv2."""
         return self.encoder(images)
 
     def decode(self, features: list[Tensor]) -> Tensor:
-        """Feature maps of `encode` -> logits float32[batch, 19, height/4, width/4]."""
+        """Feature maps of `encode` -> logits float32[batch, 19, height, width], of a size between the
+        largest map's and four times that."""
         return self.head(features)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalized images float32[batch, 3, height, width] -> logits float32[batch, 19, height/4,
-        width/4]."""
+        """Normalized images float32[batch, 3, height, width] -> logits of `decode`."""
         return self.decode(self.encode(images))
 
 
@@ -147,8 +151,8 @@ def _config_in(file: Path, header: Mapping[str, Any]) -> SegmentorConfig:
         raise _unusable(file, "its config names no encoder")
     config = SegmentorConfig(**found)
     for key, names in (("encoder", ENCODERS), ("decode_head", DECODE_HEADS)):
-        if found.get(key, config.decode_head) not in names:
-            raise _unusable(file, f"its {key} {found[key]!a:.80} is none of {', '.join(names)}")
+        if getattr(config, key) not in names:
+            raise _unusable(file, f"its {key} {getattr(config, key)!a:.80} is none of {', '.join(names)}")
     if config.head_channels < 1 or not all(0 <= rate < 1 for rate in (config.drop_path_rate, config.dropout)):
         raise _unusable(file, "its config has a width below 1 or a rate outside of 0 to 1")
     return config

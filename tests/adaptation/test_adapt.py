@@ -209,7 +209,9 @@ def test_one_backward_pass_gives_the_gradients_of_two(
     with torch.no_grad():
         for parameter in student.encoder.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
-    batch = Batch(source=torch.randn(2, 3, 64, 64), labels=torch.full((2, 64, 64), 13), target=None)
+    batch = Batch(
+        source=torch.randn(2, 3, 64, 64), labels=torch.full((2, 64, 64), 13), classes=[13], target=None
+    )
     features = student.encode(batch.source)
     pixel_loss(student.decode(features), batch.labels).backward(retain_graph=True)
     (0.5 * frozen(batch.source, batch.labels, features[-1])).backward()

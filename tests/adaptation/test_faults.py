@@ -22,6 +22,7 @@ from datum.adaptation.sampling import CropRules, TrainingSamples, batches
 from datum.config import AdaptationSettings, load_settings
 from datum.errors import InputError, TemporaryFaultError
 from datum.outputs import sha256
+from datum.segmentation.encoders import family
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
 from datum.store import FolderStore
 from datum.training_state import TrainingState
@@ -100,6 +101,9 @@ def test_a_training_that_diverges_publishes_nothing_and_keeps_its_last_finite_st
         ("mit-b0", 31, 1, True),
         ("mit-b0", 16, 4, False),
         ("mit-b5", 512, 2, True),
+        ("resnet-101", 520, 2, True),
+        ("resnet-101", 509, 2, False),
+        ("dinov2-s", 511, 1, True),
         ("resnet-18", 1055, 2, False),
         ("resnet-18", 10**9, 2, False),
         ("mit-b0", 10**18, 10**18, False),
@@ -115,6 +119,7 @@ def test_crops_and_batches_that_cannot_be_trained_on_are_refused_without_being_t
     with pytest.raises(InputError, match=rf"crop={crop} and adaptation.batch_size={batch_size}: ") as raised:
         require_trainable(SegmentorConfig(encoder=encoder), settings)
     assert "\n" not in str(raised.value)
+    assert f"a multiple of {family(encoder).CELL}, " in str(raised.value)
 
 
 def test_what_is_kept_for_the_backward_pass_grows_with_the_batch(settings: AdaptationSettings) -> None:

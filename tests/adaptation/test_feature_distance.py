@@ -39,6 +39,19 @@ def test_the_distance_is_the_mean_norm_over_those_cells() -> None:
     assert float(distance(images, labels, features)) == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_a_cell_of_resnet_101_is_8_pixels_a_side() -> None:
+    torch.manual_seed(0)
+    segmentor = build_segmentor(SegmentorConfig(encoder="resnet-101")).eval()
+    distance = FeatureDistance(segmentor, min_ratio=0.75)
+    images, labels = torch.randn(1, 3, 32, 32), torch.zeros(1, 32, 32, dtype=torch.int64)
+    labels[0, 8:16, 24:32] = 13
+    with torch.no_grad():
+        features = segmentor.encode(images)[-1].clone()
+    features[0, 0, 1, 3] += 7
+    features[0, 0, 1, 2] += 100
+    assert float(distance(images, labels, features)) == pytest.approx(7.0, rel=1e-5)
+
+
 def test_the_distance_is_to_the_encoder_as_it_was() -> None:
     torch.manual_seed(0)
     segmentor = build_segmentor(SegmentorConfig(encoder="mit-b0", head_channels=8)).eval()

@@ -9,6 +9,7 @@ from torch import nn
 from datum.adaptation.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 from datum.config import AdaptationSettings
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
+from datum.segmentation.unweighted import unweighted
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,14 @@ def test_the_head_learns_faster_and_only_the_encoders_norms_do_not_decay() -> No
             norms.update(module.parameters())
     assert {p for p, decay in decays.items() if decay == 0} == norms
     assert {decay for p, decay in decays.items() if p not in norms} == {0.01}
+
+
+def test_every_weight_of_resnet_101_decays() -> None:
+    """DAFormer's rule for norms is MiT's alone; for ResNet it names the head and nothing else."""
+    segmentor = unweighted(lambda: build_segmentor(SegmentorConfig(encoder="resnet-101")))
+    settings = dataclasses.replace(AdaptationSettings(), weight_decay=0.01)
+    groups = build_optimizer(segmentor, settings).param_groups
+    assert {id(p) for g in groups for p in g["params"] if g["weight_decay"] == 0.01} == {
+        id(p) for p in segmentor.parameters()
+    }
+    assert [len(g["params"]) for g in groups] == [len(list(segmentor.encoder.parameters())), 0, 4]

@@ -34,14 +34,14 @@ def test_color_jitter_is_kornias(case: int) -> None:
     image[:, 0, :8] = torch.linspace(0, 1, 8, dtype=torch.float64)
     image[:, 1, :8] = torch.eye(3, dtype=torch.float64)[:, [0, 1, 2, 0, 1, 2, 0, 1]]
     rng = ScriptedGenerator(uniform=[COLORS["factors"][case]], permutation=[COLORS["orders"][case]])
-    found = color_jitter(image, 0.2, rng).numpy()
+    found = color_jitter(image[None], 0.2, rng)[0].numpy()
     np.testing.assert_allclose(found, COLORS["colors"][case], rtol=0, atol=JITTER_TOLERANCE)
 
 
 @pytest.mark.parametrize("sigma", [0.15, 0.6, 1.15])
 def test_blur_is_kornias(sigma: float) -> None:
     image = torch.from_numpy(normal("blurred", (3, 512, 512)))
-    found = gaussian_blur(image, sigma).numpy()
+    found = gaussian_blur(image[None], np.array([sigma]))[0].numpy()
     np.testing.assert_allclose(found[:, ::32, ::32], COLORS[f"blur/{sigma}"], rtol=0, atol=BLUR_TOLERANCE)
     corner = found[:, :7, -7:]
     np.testing.assert_allclose(corner, COLORS[f"blur_corner/{sigma}"], rtol=0, atol=BLUR_TOLERANCE)

@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset
 
+import datum.adaptation.training
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.sampling import Batch
 from datum.adaptation.self_training import Teacher, mix, pixel_loss
@@ -62,22 +61,12 @@ SETTINGS = AdaptationSettings(
 )
 
 
-class Samples(Dataset[tuple[Tensor, ...]]):
-    """The samples of one step."""
-
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        assert self._batch.target is not None
-        return self._batch.source[index], self._batch.labels[index], self._batch.target[index]
-
-
 @pytest.fixture
 def batch() -> Batch:
     return Batch(
         source=torch.from_numpy(normal("source", (2, 3, 64, 64))),
         labels=torch.from_numpy(STEP["labels"].astype(np.int64)),
+        classes=np.unique(STEP["labels"]).tolist(),
         target=torch.from_numpy(normal("target", (2, 3, 64, 64))),
     )
 
@@ -149,7 +138,8 @@ def test_a_training_step_has_daformers_losses_and_gradients(
     )
     network.load_state_dict(student.state_dict())
     monkeypatch.setattr(np.random, "default_rng", lambda *_: _draws())
-    training.run(Samples(batch))  # type: ignore[arg-type]
+    monkeypatch.setattr(datum.adaptation.training, "batches", lambda *_, **__: [batch])
+    training.run(None)  # type: ignore[arg-type]
     _assert_gradients(network, MIXED_PASS)
     record = json.loads((tmp_path / "training.jsonl").read_text())
     # The log rounds to six decimals.

@@ -81,15 +81,15 @@ def test_mixed_images_take_image_label_and_weight_from_the_same_side(student: Se
     )
     labels = torch.full((1, 64, 64), 2)
     labels[:, :, 32:] = 5
-    batch = Batch(source=torch.ones(1, 3, 64, 64), labels=labels, target=torch.randn(1, 3, 64, 64) - 5)
+    target = torch.randn(1, 3, 64, 64) - 5
+    batch = Batch(source=torch.ones(1, 3, 64, 64), labels=labels, classes=[2, 5], target=target)
     teacher = Teacher(student)
     mixed = mix(batch, teacher, settings, np.random.default_rng(0))
     from_source = (mixed.images == 1).all(dim=1)
     assert from_source.float().mean() == 0.5
     assert torch.equal(mixed.labels[from_source], labels[from_source])
     assert (mixed.weights[from_source] == 1).all()
-    assert batch.target is not None
-    _, pseudo_labels = teacher.predict(batch.target)
+    _, pseudo_labels = teacher.predict(target)
     assert torch.equal(mixed.labels[~from_source], pseudo_labels[~from_source])
     target_weights = mixed.weights.masked_fill(from_source, 0)
     assert not target_weights[:, 32:].any()  # 256 rows of 512 are 32 of 64

@@ -33,8 +33,9 @@ def only_run(api: KfpApi) -> V2beta1Run:
 
 def task_keys(api: KfpApi, run: V2beta1Run) -> dict[str, str]:
     """Names in the spec of the run's tasks, by the names for a person."""
-    version = api.versions[run.pipeline_version_reference.pipeline_version_id]
-    tasks = pipeline_spec(version.pipeline_spec)["root"]["dag"]["tasks"]
+    reference = run.pipeline_version_reference
+    spec = api.versions[reference.pipeline_version_id].pipeline_spec if reference else run.pipeline_spec
+    tasks = pipeline_spec(spec)["root"]["dag"]["tasks"]
     return {task["taskInfo"]["name"]: key for key, task in tasks.items()}
 
 

@@ -304,11 +304,20 @@ def test_images_of_other_names_are_scored_and_it_is_said(
     assert "1 names are not <city>_<sequence>_<frame>, such as own" in capsys.readouterr().err
 
 
+def test_a_checkpoint_may_be_named_by_its_folder_and_it_is_said_what_it_is(
+    checkpoint: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(checkpoint=checkpoint.parent, dataset=dataset, output=tmp_path / "out", settings=SETTINGS)
+    said = f"evaluate: {checkpoint}: mit-b0 with the daformer head, written by `datum adapt`"
+    assert said in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["checkpoint"] == "best.safetensors"
+
+
 def test_a_folder_and_a_file_in_each_others_place_are_named(
     checkpoint: Path, dataset: Path, tmp_path: Path
 ) -> None:
     for wrong, message in (
-        ({"checkpoint": checkpoint.parent}, "--checkpoint .*: is a folder"),
+        ({"checkpoint": dataset}, "--checkpoint .*: holds none of best.safetensors"),
         ({"dataset": checkpoint}, "best.safetensors: is a file; expected Cityscapes's layout"),
     ):
         arguments = {"checkpoint": checkpoint, "dataset": dataset} | wrong

@@ -50,7 +50,7 @@ def network_weight(name: str, shape: tuple[int, ...], variant: str) -> np.ndarra
     drawn = normal(f"{variant}/{name}", shape)
     if name.endswith("running_var"):
         return 1 + 0.25 * drawn**2
-    if name.endswith(("running_mean", "bias")):
+    if name.endswith(("running_mean", "bias", "pos_embed")):
         return 0.1 * drawn
     if len(shape) == 1:
         return 1 + 0.1 * drawn
@@ -71,6 +71,7 @@ def to_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             ours = re.sub(r"^decode_head\.", "head.", name)
             ours = re.sub(r"embed_layers\.(\d)\.proj\.", r"embeddings.\1.", ours)
             ours = ours.replace("fuse_layer.aspp_modules.", "pyramid.").replace("fuse_layer.", "")
+            ours = re.sub(r"aspp_modules\.(\d)\.conv\.", r"classifiers.\1.", ours)
             renamed[ours] = tensor
     return renamed
 
@@ -93,9 +94,11 @@ def to_reference(state: Mapping[str, Tensor], shapes: Shapes) -> dict[str, Tenso
     return {name: part for name, part in parts.items() if not part.isnan().any()}
 
 
-def reference_segmentor(shapes: Shapes, variant: str, *, head_channels: int) -> Segmentor:
-    """Our MiT-B0 network in float64 with the weights of `reference_state`, without any dropout."""
-    config = SegmentorConfig(encoder="mit-b0", head_channels=head_channels, drop_path_rate=0.0, dropout=0.0)
+def reference_segmentor(
+    shapes: Shapes, variant: str, *, head_channels: int, encoder: str = "mit-b0"
+) -> Segmentor:
+    """Our network in float64 with the weights of `reference_state`, without any dropout."""
+    config = SegmentorConfig(encoder=encoder, head_channels=head_channels, drop_path_rate=0.0, dropout=0.0)
     segmentor = build_segmentor(config).double()
     segmentor.load_state_dict(to_ours(reference_state(shapes, variant)))
     return segmentor

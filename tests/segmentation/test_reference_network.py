@@ -4,6 +4,10 @@
 `daformer_sepaspp_mitb5.py`) ran in evaluation mode and float64 on the weights and the image of
 `tests.segmentation.reference`; it holds the names and shapes of that network's state, and its logits.
 
+`golden/resnet-101.npz`, `golden/mit-b5.npz`: the same of DAFormer's `deeplabv2red_r50-d8.py` at depth 101 and
+of its `daformer_sepaspp_mitb5.py`, and the loss that `decode_head.losses` takes of the labels of `_labels`, a
+twentieth of which is void.
+
 `golden/inference.npz`: a drawn image of 60x110 pixels went through DAFormer's test pipeline (`Resize` to
 fit within 96x64, `Normalize`) and through `simple_test` with mode `whole`, in float32; it holds what the
 network saw and the predicted train ids.
@@ -16,6 +20,8 @@ import numpy as np
 import pytest
 import torch
 
+from datum.adaptation.self_training import pixel_loss
+from datum.labels import IGNORE
 from datum.segmentation.encoders import build_encoder
 from datum.segmentation.encoders.mit import from_segformer
 from datum.segmentation.encoders.pretrained import load_pretrained
@@ -53,6 +59,26 @@ def test_logits_are_those_of_daformers_own_network(dtype: torch.dtype, tolerance
     with torch.inference_mode():
         logits = segmentor(image).double().numpy()
     np.testing.assert_allclose(logits, NETWORK["logits"], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "encoder, parameters, decode_head",
+    [("resnet-101", 42_519_392, 700_454), ("mit-b5", 81_443_008, 3_712_275)],
+)
+def test_whole_networks_have_daformers_parameters_logits_and_loss(
+    encoder: str, parameters: int, decode_head: int
+) -> None:
+    """In float32, as they are trained: logits to 1e-4, the loss to 1e-5."""
+    found = golden(__file__, encoder)
+    segmentor = reference_segmentor(shapes_of(found), "student", head_channels=256, encoder=encoder)
+    assert sum(p.numel() for p in segmentor.encoder.parameters()) == parameters
+    assert sum(p.numel() for p in segmentor.head.parameters()) == decode_head
+    segmentor = segmentor.eval().float()
+    with torch.inference_mode():
+        logits = segmentor(torch.from_numpy(normal("image", (1, 3, 64, 96))).float())
+        loss = pixel_loss(logits, _labels())
+    np.testing.assert_allclose(logits.numpy(), found["logits"], rtol=0, atol=1e-4)
+    assert float(loss) == pytest.approx(float(found["loss"]), abs=1e-5)
 
 
 def test_a_file_in_segformers_names_fills_the_encoder(tmp_path: Path) -> None:
@@ -93,6 +119,12 @@ def test_whole_image_inference_predicts_what_daformer_predicts() -> None:
     segmentor = reference_segmentor(SHAPES, "student", head_channels=256).eval().float()
     predicted = predict_train_ids(segmentor, [image], scale=SCALE, output_size=image.shape[:2])[0]
     np.testing.assert_array_equal(predicted, found["prediction"])
+
+
+def _labels() -> torch.Tensor:
+    """int64[1, 64, 96]: train ids and void, evenly."""
+    ids = (uniform("labels", (1, 64, 96)) * 20).astype(np.int64)
+    return torch.from_numpy(np.where(ids == 19, IGNORE, ids))
 
 
 def _street() -> np.ndarray:

@@ -1,7 +1,7 @@
 """The encoders of the segmentation network, a file per family.
 
-To add an encoder: a row in `datum.methods.ENCODERS`; for a new family a file here with `channels`, `build`
-and `in_our_names`, and its row in `FAMILIES`.
+To add an encoder: a row in `datum.methods.ENCODERS`; for a new family a file here with `CELL`,
+`channels`, `build` and `in_our_names`, and its row in `FAMILIES`.
 """
 
 from collections.abc import Mapping
@@ -11,24 +11,34 @@ from torch import nn
 
 from datum.errors import InputError
 from datum.methods import ENCODERS
-from datum.segmentation.encoders import mit, resnet
+from datum.segmentation.encoders import dinov2, mit, resnet, resnet_v1c
 
-FAMILIES: Mapping[str, ModuleType] = {"mit": mit, "resnet": resnet}
+FAMILIES: Mapping[str, ModuleType] = {
+    "mit": mit,
+    "resnet-v1c": resnet_v1c,
+    "dinov2": dinov2,
+    "resnet": resnet,
+}
 
 
 def encoder_channels(name: str) -> tuple[int, int, int, int]:
-    """Channels of the four feature maps of encoder `name`, at 1/4, 1/8, 1/16 and 1/32 of the image's size."""
+    """Channels of the four feature maps of encoder `name`, the largest first."""
     return family(name).channels(name)
 
 
 def build_encoder(name: str, drop_path_rate: float) -> nn.Module:
     """Encoder `name` with random weights: normalized images float32[batch, 3, height, width] -> its four
-    feature maps.
+    feature maps, the largest first.
 
-    `drop_path_rate` is the stochastic depth of MiT; ResNet has none. Raises `InputError` for an unknown
+    `drop_path_rate` is the stochastic depth of MiT; the others have none. Raises `InputError` for an unknown
     name.
     """
     return family(name).build(name, drop_path_rate)
+
+
+def seen_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) at which encoder `name` sees images of `size`: DINOv2 resizes them to whole patches."""
+    return dinov2.size_in_patches(size) if ENCODERS[name] == "dinov2" else size
 
 
 def family(name: str) -> ModuleType:

@@ -54,6 +54,10 @@ class FusedAttention(EfficientMultiheadAttention):
         return identity + self.dropout_layer(output)
 
 
+CELL = 32
+"""Pixels a cell of the deepest map: the multiple that crops are of."""
+
+
 def channels(name: str) -> tuple[int, int, int, int]:
     """Channels of the four feature maps of encoder `name`."""
     width = MIT_LAYERS[name][0]
@@ -143,3 +147,25 @@ _SEGFORMER_BLOCK_NAMES = (
     ("mlp.dwconv.dwconv.", "ffn.layers.1."),
     ("mlp.fc2.", "ffn.layers.4."),
 )
+
+
+def to_segformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `from_segformer`, of a whole encoder: nothing is rounded, nothing lost."""
+    renamed: dict[str, Tensor] = {}
+    for key, value in state.items():
+        _, stage, kind, rest = key.split(".", 3)
+        name = f"{_SEGFORMER_KINDS[kind]}{int(stage) + 1}.{rest.replace('projection.', 'proj.')}"
+        for new, old in _SEGFORMER_BLOCK_NAMES:
+            name = name.replace(old, new)
+        if ".attn.q." in name:
+            width = value.shape[0] // 3
+            renamed[name.replace(".q.", ".kv.")] = value[width:]
+            value = value[:width]
+        if re.search(r"mlp\.fc[12]\.weight", name):
+            value = value[:, :, 0, 0]
+        renamed[name] = value
+    return renamed
+
+
+_SEGFORMER_KINDS = {"0": "patch_embed", "1": "block", "2": "norm"}
+"""The parts of a stage by mmseg's number."""

@@ -5,11 +5,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import safetensors
-import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from datum.errors import InputError
@@ -17,15 +13,9 @@ from datum.methods import ENCODERS
 from datum.outputs import sha256
 from datum.segmentation.encoders import build_encoder, family
 from datum.segmentation.encoders.resnet import resnet_of
+from datum.segmentation.named_weights import first_difference, in_float32, read_weights
 from datum.segmentation.pretrained_file import SETTING
 from datum.segmentation.unweighted import unweighted
-from datum.torch_files import read_torch_file
-
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""Numbers that weights may be stored as; they become float32."""
-
-_COUNTER = "num_batches_tracked"
-"""Batch norm's counter: older files lack it, and nothing reads it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,39 +61,18 @@ def check_pretrained(name: str, file: Path) -> None:
 
 def _fitting(name: str, file: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights in `file` under the names of `expected`, as float32."""
-    state = _read_weights(file)
+    state = _without_prefix(read_weights(f"{SETTING} {file}", file)[0])
     try:
         renamed = family(name).in_our_names(state)
     except (KeyError, IndexError, RuntimeError) as error:
         raise _unfit(file, f"cannot be read as {name}'s ({type(error).__name__}: {error})", name) from error
-    problem = _first_difference(renamed, expected, name)
+    problem = first_difference(renamed, expected, name)
     if problem:
-        raise _unfit(file, problem, name, _recognized(state))
-    state = {
-        key: renamed[key].to(torch.float32) for key in expected if key in renamed and _COUNTER not in key
-    }
-    for key, tensor in state.items():
-        if not tensor.isfinite().all():
-            raise _unfit(file, f"{key} holds values that are not finite", name)
-    return state | {key: renamed[key] for key in expected if key in renamed and _COUNTER in key}
-
-
-def _first_difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: str) -> str:
-    """What keeps `found` from being loaded, empty where nothing does."""
-    needed = [key for key in expected if _COUNTER not in key]
-    for key in expected:
-        if key in found and found[key].shape != expected[key].shape:
-            return f"{key} is {tuple(found[key].shape)}, expected {tuple(expected[key].shape)}"
-    missing = [key for key in needed if key not in found]
-    if missing:
-        return f"lacks {len(missing)} of the {len(needed)} tensors of {name}, such as {missing[0]}"
-    unexpected = [key for key in found if key not in expected]
-    if unexpected:
-        return f"holds {len(unexpected)} tensors that {name} has not, such as {unexpected[0]!a:.80}"
-    for key in needed:
-        if found[key].dtype not in FLOATS:
-            return f"{key} is of {str(found[key].dtype).removeprefix('torch.')}, expected float32"
-    return ""
+        raise _unfit(file, problem, name, recognized_encoder(state))
+    try:
+        return in_float32(renamed, expected)
+    except ValueError as error:
+        raise _unfit(file, str(error), name) from None
 
 
 def _unfit(file: Path, problem: str, name: str, recognized: str = "") -> InputError:
@@ -114,11 +83,11 @@ def _unfit(file: Path, problem: str, name: str, recognized: str = "") -> InputEr
     return InputError(f"{SETTING} {file}: {problem}; {whose}{remedy}")
 
 
-def _recognized(state: Mapping[str, Tensor]) -> str:
+def recognized_encoder(state: Mapping[str, Tensor]) -> str:
     """The encoder whose weights these are, also one that we do not have; empty for none."""
     for name in ENCODERS:
         try:
-            if not _first_difference(family(name).in_our_names(state), _expected(name), name):
+            if not first_difference(family(name).in_our_names(state), _expected(name), name):
                 return name
         except (KeyError, IndexError, RuntimeError):
             continue
@@ -128,37 +97,6 @@ def _recognized(state: Mapping[str, Tensor]) -> str:
 @functools.cache
 def _expected(name: str) -> Mapping[str, Tensor]:
     return unweighted(lambda: build_encoder(name, 0.0)).state_dict()
-
-
-def _read_weights(file: Path) -> dict[str, Tensor]:
-    """Tensors by name, without the prefixes of wrappers and whole networks."""
-    if not file.is_file():
-        raise InputError(f"{SETTING} {file}: no such file")
-    try:
-        if file.suffix == ".safetensors":
-            content: Any = safetensors.torch.load_file(file)
-        else:
-            content = read_torch_file(file)
-    except (ValueError, safetensors.SafetensorError) as error:
-        reason = str(error).partition("\n")[0][:200]
-        raise InputError(
-            f"{SETTING} {file}: {reason}; expected weights in a .pth (PyTorch, without pickled code) or "
-            ".safetensors file"
-        ) from error
-    for wrapper in ("state_dict", "model"):
-        if isinstance(content, Mapping) and wrapper in content:
-            content = content[wrapper]
-            break
-    if not isinstance(content, Mapping) or not content:
-        raise InputError(f"{SETTING} {file}: holds {type(content).__name__}, expected weights by name")
-    for key, value in content.items():
-        if not isinstance(key, str):
-            raise InputError(f"{SETTING} {file}: found a name {str(key)[:80]!a}, expected texts")
-        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized:
-            raise InputError(
-                f"{SETTING} {file}: {key!a:.80} is {type(value).__name__}, expected a dense tensor"
-            )
-    return _without_prefix(dict(content))
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:

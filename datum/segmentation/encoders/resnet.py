@@ -15,6 +15,10 @@ RESNETS: Mapping[str, Mapping[str, Any]] = {
 """Depth and widths of each encoder; a stage is twice as wide as the one before it."""
 
 
+CELL = 32
+"""Pixels a cell of the deepest map: the multiple that crops are of."""
+
+
 def channels(name: str) -> tuple[int, int, int, int]:
     """Channels of the four feature maps of encoder `name`."""
     width = RESNETS[name]["base_channels"]
@@ -32,11 +36,12 @@ def in_our_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def resnet_of(state: Mapping[str, Tensor]) -> str:
-    """The ResNet whose weights these are, told by its blocks, also one that is not in `RESNETS`; empty for
-    none."""
+    """The ResNet whose weights these are, told by its blocks and its stem, also one that we do not have;
+    empty for none."""
     stages = [{key.split(".")[1] for key in state if key.startswith(f"layer{n}.")} for n in (1, 2, 3, 4)]
     bottleneck = "layer1.0.conv3.weight" in state
-    return _BY_BLOCKS.get((bottleneck, tuple(map(len, stages))), "")
+    name = _BY_BLOCKS.get((bottleneck, tuple(map(len, stages))), "")
+    return f"{name} with a stem of one 7x7 convolution" if bottleneck and "conv1.weight" in state else name
 
 
 _BY_BLOCKS: Mapping[tuple[bool, tuple[int, ...]], str] = {

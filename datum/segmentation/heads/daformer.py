@@ -59,8 +59,9 @@ class DAFormerHead(BaseDecodeHead):
         embedded = []
         for features, embedding in zip(inputs, self.embeddings):
             tokens = embedding(features.permute(0, 2, 3, 1))
-            embedded.append(
-                resize(tokens.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=False)
-            )
+            # A permuted tensor is in PyTorch's channels-last format, which all that follows would keep. There
+            # dilated depthwise convolutions are up to eight times slower, and nothing else gains as much.
+            planes = tokens.permute(0, 3, 1, 2).contiguous()
+            embedded.append(resize(planes, size=size, mode="bilinear", align_corners=False))
         fused = self.bottleneck(torch.cat(self.pyramid(torch.cat(embedded, dim=1)), dim=1))
         return self.cls_seg(fused)

@@ -1,0 +1,69 @@
+"""A step neither waits for the GPU nor keeps it waiting; counted without one."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datum.adaptation.sampling import Batch
+from datum.adaptation.training import Training
+from datum.config import AdaptationSettings, EvaluationSettings
+from datum.device import on_device
+from datum.formats.training_log import TrainingLog
+from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
+from datum.store import FolderStore
+from datum.training_state import TrainingState
+from tests.adaptation.launches import Launches, count_step
+
+MOST = {"mit-b0": 1750, "resnet-18-half": 950}
+
+
+@pytest.mark.parametrize("encoder", MOST)
+def test_a_step_waits_for_nothing_and_launches_little(
+    settings: AdaptationSettings, tmp_path: Path, encoder: str
+) -> None:
+    """With all that a step may do: feature distance, jitter, blur."""
+    settings = dataclasses.replace(
+        settings,
+        pretrained_encoder="as it is",
+        color_jitter_probability=1.0,
+        blur_probability=1.0,
+    )
+    training = Training(
+        student=build_segmentor(SegmentorConfig(encoder=encoder, head_channels=16)),
+        settings=settings,
+        evaluation=EvaluationSettings(),
+        validation=[],
+        seed=0,
+        state=TrainingState(FolderStore(tmp_path / "state")),
+        training_log=TrainingLog(tmp_path),
+    )
+    images = torch.rand(2, 3, 64, 64)
+    batch = Batch(
+        source=images, labels=torch.randint(0, 19, (2, 64, 64)), classes=range(19), target=1 - images
+    )
+    found = count_step(training, batch)
+    assert found.syncs == []
+    assert 0 < sum(found.launches.values()) < MOST[encoder], found.launches
+
+
+def test_what_would_wait_is_seen() -> None:
+    values, mask = torch.rand(4), torch.rand(4) > 0.5
+    for wait in (
+        lambda: float(values.sum()),
+        lambda: values[mask],
+        lambda: torch.unique(values),
+        lambda: values.new_tensor([1.0]),
+        lambda: torch.tensor(1.0),
+        lambda: values[[0, 1]],
+        lambda: bool(mask.any()),
+    ):
+        with Launches() as launches:
+            wait()
+        assert launches.syncs
+    with Launches() as launches:
+        on_device(np.ones(3), torch.float32, torch.device("cpu"))
+        values.masked_fill(mask, 1.0).view(2, 2)
+    assert not launches.syncs and launches.operations == {"masked_fill": 1}
