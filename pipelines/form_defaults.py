@@ -39,8 +39,8 @@ class FormDefaults(Installation):
     """ImageNet weights of the encoder: an s3:// URI or a path below /data, or `random` for random weights.
     Empty leaves it to each run, which the paper profile then refuses to begin without."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """Seeds of the reproduction and the baselines, each with a photograph of its own; the ablation takes the
-    first."""
+    """Seeds of the reproduction, the training and the baselines, each with a photograph of its own; the
+    ablation takes the first."""
     store_secret: str = "mlpipeline-minio-artifact"
     """Secret with the keys accesskey and secretkey of that store."""
     hub_secret: str = "datum-hub"

@@ -78,13 +78,31 @@ def test_a_run_is_filled_from_the_settings(uploaded: Cluster, tmp_path: Path) ->
     assert "namespace" not in given and "schedule" not in given
 
 
-@pytest.mark.parametrize("name", ["reproduction", "ingest", "ablation", "baselines"])
+@pytest.mark.parametrize("name", ["reproduction", "training", "ingest", "ablation", "baselines"])
 def test_every_pipeline_can_be_submitted(uploaded: Cluster, name: str) -> None:
     assert uploaded.datum("submit", name).status == 0
     run = only_run(uploaded.api)
     version = uploaded.api.versions[run.pipeline_version_reference.pipeline_version_id]
     assert pipeline_spec(version.pipeline_spec)["pipelineInfo"]["name"] == f"datum-{name}"
     assert run.display_name.startswith(f"{name} 20")
+
+
+@pytest.mark.parametrize(
+    "name, pipeline",
+    [("daformer-gta-mit-b5", "reproduction"), ("daformer-synthia-mit-b5-uda", "training")],
+)
+def test_an_experiment_is_submitted_to_the_pipeline_that_makes_what_it_trains_on(
+    uploaded: Cluster, name: str, pipeline: str
+) -> None:
+    ended = uploaded.datum("submit", "--experiment", name, "--param", "method_encoder=mit-b0")
+    assert ended.status == 0
+    run = only_run(uploaded.api)
+    version = uploaded.api.versions[run.pipeline_version_reference.pipeline_version_id]
+    assert pipeline_spec(version.pipeline_spec)["pipelineInfo"]["name"] == f"datum-{pipeline}"
+    given = run.runtime_config.parameters
+    assert (given["method"], given["method_encoder"]) == (name, "mit-b0")
+    unknown = uploaded.datum("submit", "--experiment", "daformer-gta-mit-b6")
+    assert unknown.status == 2 and "did you mean daformer-gta-mit-b5?" in unknown.err
 
 
 def test_parameters_are_read_by_their_types(uploaded: Cluster) -> None:

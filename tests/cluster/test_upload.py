@@ -13,7 +13,7 @@ from datum.cluster.run_arguments import parameter_types, pipeline_spec
 from tests.cluster.conftest import Cluster, write_images
 from tests.cluster.kfp_api import KfpApi
 
-NAMES = {"datum-reproduction", "datum-ingest", "datum-ablation", "datum-baselines"}
+NAMES = {"datum-reproduction", "datum-training", "datum-ingest", "datum-ablation", "datum-baselines"}
 
 
 def versions_of(api: KfpApi, name: str) -> list[Any]:
