@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from datum import __version__
+from datum.checkpoint_commands import add_checkpoint_commands
 from datum.cluster.commands import add_cluster_commands
-from datum.command_parser import CommandParser, add_command
+from datum.command_parser import ANY_CHECKPOINT, CommandParser, add_command
 from datum.config import MOST_SEED, PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
 from datum.errors import InputError, exit_status
+from datum.experiments_table import add_experiment, as_json_text, as_table
 from datum.methods import BENCHMARKS, ENCODERS, METHODS, METHODS_IN_WORDS, DatasetName
 from datum.prediction import DEFAULT_KINDS, PREDICTION_KINDS
 from datum.processors import processors
@@ -45,9 +47,11 @@ def _parser() -> CommandParser:
     _add_adapt(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    add_checkpoint_commands(commands)
     _add_report(commands)
     _add_run(commands)
     _add_verify(commands)
+    _add_experiments(commands)
     add_cluster_commands(commands)
     return parser
 
@@ -117,8 +121,7 @@ def _add_adapt(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     summary = "test a checkpoint on Cityscapes val"
     command = _add_stage(commands, "evaluate", _evaluate, summary, "evaluation")
-    meaning = "file or folder of `datum adapt`, median_checkpoint/, or a .pth of DAFormer, HRDA, MIC or DATUM"
-    command.add_path("--checkpoint", "FILE", meaning, required=True)
+    command.add_path("--checkpoint", "FILE", ANY_CHECKPOINT, required=True)
     command.add_path("--dataset", "ROOT", "Cityscapes-layout root", required=True)
     _output(command, "folder for metrics.json and predictions/")
 
@@ -126,8 +129,7 @@ def _add_evaluate(commands: Any) -> None:
 def _add_predict(commands: Any) -> None:
     summary = "label photographs and videos with a trained network"
     command = _add_stage(commands, "predict", _predict, summary, "evaluation")
-    meaning = "file or folder of `datum adapt`, median_checkpoint/, or a .pth of DAFormer, HRDA, MIC or DATUM"
-    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=meaning)
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=ANY_CHECKPOINT)
     meaning = "PNG, JPEG or video files, folders with some at any depth, or patterns such as 'drive/**/*.jpg'"
     command.add_argument("inputs", nargs="+", metavar="INPUT", help=meaning)
     _output(command, "folder for <kind>/<name of the input> and predictions.jsonl")
@@ -160,6 +162,7 @@ def _add_run(commands: Any) -> None:
         "one-shot image, once a seed (default: drawn from the target's leftImg8bit/train by the seeds)",
         type=Path,
     )
+    add_experiment(command)
     _base_model(command)
     command.add_argument(
         "--baselines", action="store_true", help="also train source-only and one-image, for each seed"
@@ -172,6 +175,12 @@ def _add_verify(commands: Any) -> None:
     command = add_command(commands, "verify", _verify, summary)
     meaning = "an output, a folder with some (of `datum run`), or a URI of a published report"
     command.add_argument("place", metavar="DIR_OR_URI", help=meaning)
+
+
+def _add_experiments(commands: Any) -> None:
+    summary = "list the published experiments that `--experiment` names, and the figures they are measured by"
+    command = add_command(commands, "experiments", _experiments, summary)
+    command.add_argument("--json", action="store_true", dest="as_json", help="all that is known, as JSON")
 
 
 def _convert(**options: Any) -> None:
@@ -235,6 +244,10 @@ def _verify(place: str) -> None:
     from datum.verification import verify
 
     print("\n".join([*verify(place), "verified"]))
+
+
+def _experiments(as_json: bool) -> None:
+    print(as_json_text() if as_json else as_table())
 
 
 def _add_stage(

@@ -7,6 +7,11 @@ from typing import Any, NoReturn
 
 from datum.errors import BAD_INPUT, one_line, shortened
 
+ANY_CHECKPOINT = (
+    "file or folder of `datum adapt`, median_checkpoint/, or a .pth of DAFormer, HRDA, MIC or DATUM"
+)
+"""What a command says that takes any checkpoint (`datum.segmentation.checkpoints`)."""
+
 
 class CommandParser(argparse.ArgumentParser):
     """The parser of `datum` and of each of its sub-commands."""

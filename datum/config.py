@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from datum.errors import InputError
-from datum.methods import BENCHMARKS, ENCODERS, METHODS
+from datum.methods import BENCHMARKS, ENCODERS, METHODS, TargetImages
 from datum.overrides import changed, overridden
 from datum.prompts import PLURALS
 from datum.values import (
@@ -245,6 +245,9 @@ class RunSettings:
     `datum.methods`."""
     encoder: Annotated[str, OneOf(ENCODERS)] = "mit-b5"
     """Encoder of the segmentation network."""
+    target_images: TargetImages = "generated"
+    """Images of the new place that the training sees: those drawn from the photograph (DATUM), the one-shot
+    image alone, all training images of the target data set, unlabeled (plain domain adaptation), or none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

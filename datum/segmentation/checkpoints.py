@@ -98,13 +98,13 @@ def _origin_of_ours(file: Path) -> str:
 def _evaluated(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """(the network that the references evaluate, what it is) of all that a training's file holds."""
     state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
-    student = _below(_STUDENT, state)
+    student = below(_STUDENT, state)
     return (student, "the student of an mmcv checkpoint") if student else (state, "an mmcv checkpoint")
 
 
 def _segmentor(named: str, state: Mapping[str, Tensor]) -> Segmentor:
     """The network whose weights, in the references' names, are `state`."""
-    encoder, head = _below("backbone.", state), _below("decode_head.", state)
+    encoder, head = below("backbone.", state), below("decode_head.", state)
     config = _config_of(named, encoder, head)
     ours = {key: state[key] for key in state if not key.startswith(("backbone.", "decode_head."))}
     for part, weights in (
@@ -150,7 +150,8 @@ def _config_of(named: str, encoder: Mapping[str, Tensor], head: Mapping[str, Ten
     return SegmentorConfig(encoder=name, decode_head=decode_head, **width)
 
 
-def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
     return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
 
 

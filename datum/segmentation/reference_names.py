@@ -1,12 +1,15 @@
-"""The names that the weights of a decode head have in the references (DAFormer, HRDA, MIC, DATUM), and ours.
+"""The names that weights have in the references (DAFormer, HRDA, MIC, DATUM), and ours.
 
-To add a head: its row in `_HEADS`.
+To add a head: its row in `_HEADS`; a family of encoders: its row in `_ENCODERS`.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
+
+from datum.methods import ENCODERS
+from datum.segmentation.encoders.mit import to_segformer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,28 @@ _HEADS: Mapping[str, HeadNames] = {
         classes="conv_seg.weight",
         channels="embed_layers.0.proj.weight",
     ),
+    "dlv2": HeadNames(
+        prefixes={f"aspp_modules.{branch}.conv.": f"classifiers.{branch}." for branch in range(2)},
+        classes="aspp_modules.0.conv.weight",
+        channels="",
+    ),
 }
+
+
+_ENCODERS: Mapping[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
+    "mit": to_segformer,
+    # mmseg's own.
+    "resnet-v1c": dict,
+    "resnet": dict,
+}
+"""Family of encoders -> its weights, under our names, as the references name them below `backbone.`; the way
+back is the family's `in_our_names`."""
+
+
+def encoder_in_reference_names(encoder: str, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Weights of `encoder` as the references name them; None where they have no such encoder."""
+    family = ENCODERS[encoder]
+    return _ENCODERS[family](state) if family in _ENCODERS else None
 
 
 def head_config(state: Mapping[str, Tensor]) -> tuple[str, int, int] | None:
@@ -54,8 +78,10 @@ def head_in_our_names(head: str, state: Mapping[str, Tensor]) -> dict[str, Tenso
     return _renamed(state, _HEADS[head].prefixes)
 
 
-def head_in_reference_names(head: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `head_in_our_names`."""
+def head_in_reference_names(head: str, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """The inverse of `head_in_our_names`; None for a head that the references have not."""
+    if head not in _HEADS:
+        return None
     return _renamed(state, {ours: theirs for theirs, ours in _HEADS[head].prefixes.items()})
 
 
