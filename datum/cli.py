@@ -205,16 +205,27 @@ def _generate(**options: Any) -> None:
 
 def _adapt(**options: Any) -> None:
     from datum.adaptation.adapt import adapt
+    from datum.segmentation.segmentor import read_header
 
     settings = _settings(options, method=options["method"])
     adapt(**options, settings=settings.adaptation, evaluation=settings.evaluation)
+    best = options["output"] / "best.safetensors"
+    found = read_header(best)["metadata"]
+    score = f"mIoU {found['miou']:.2f} on the validation set" if "miou" in found else "no validation set"
+    print(f"{score}, iteration {found['iteration']}: {best}")
 
 
 def _evaluate(**options: Any) -> None:
     from datum.evaluation.evaluate import evaluate
+    from datum.formats.metrics import METRICS, read_metrics
 
     settings = _settings(options)
     evaluate(**options, settings=settings.evaluation)
+    scores = read_metrics(options["output"])
+    over = [
+        f"{score:.2f} over {names} classes" for names, score in scores["miou"].items() if score is not None
+    ]
+    print(f"mIoU {', '.join(over)}, {scores['images']} images: {options['output'] / METRICS}")
 
 
 def _predict(**options: Any) -> None:
