@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from datum.config import PROFILES, load_settings
 from datum.errors import InputError
 from datum.experiments import EXPERIMENTS, experiment_of, run_settings
+from datum.experiments_table import with_table
 from datum.methods import METHODS
 
 
@@ -70,6 +72,12 @@ def test_a_run_is_compared_with_the_published_figure_where_nothing_that_counts_w
     assert "adaptation.iterations=10: daformer-gta-mit-b5-uda has 40000" in capsys.readouterr().err
     assert not compared("run.target_images=one-shot")
     assert experiment_of("daformer", "paper", load_settings("paper")) == ""
+
+
+def test_the_table_in_readme_is_the_one_of_now() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert with_table(readme) == readme, "run `python -m datum.experiments_table README.md`"
+    assert all(f"| `{name}` |" in readme for name in EXPERIMENTS)
 
 
 def test_an_unknown_name_is_refused_like_any_other_method() -> None:
