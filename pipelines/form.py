@@ -150,8 +150,8 @@ def pipeline(
     )
     lines = [f"    {key}: {field.description}" for key, field in fields.items()]
     build.__doc__ = "\n".join([summary, "", "Args:", *lines])
-    # A cell of the table is one line.
-    rows = [f"| {key} | {' '.join(field.description.split())} |" for key, field in fields.items()]
-    fixed = f"{COMPILED_IN}{json.dumps(compiled_in(cluster.form if cluster else FormDefaults()))}"
+    # A cell of the table is one line; what is no code would lose its underscores, which Markdown takes.
+    rows = [f"| `{key}` | {' '.join(field.description.split())} |" for key, field in fields.items()]
+    fixed = f"{COMPILED_IN}`{json.dumps(compiled_in(cluster.form if cluster else FormDefaults()))}`"
     description = "\n".join([summary, "", "| field | what it is |", "|---|---|", *rows, "", fixed])
     return dsl.pipeline(name=name, description=description)(build)

@@ -129,6 +129,7 @@ def test_parameters_are_read_by_their_types(uploaded: Cluster) -> None:
         ("xyzzy=x", "no parameter xyzzy; it has data_benchmark, data_one_shots"),
         ("state=s3://b", """it is a key of one: --param 'run_installation={"state": "s3://b"}'"""),
         ("gpu_count=0", "it is compiled in: datum upload --set gpu_count=0"),
+        ("encoder_weights=random", "did you mean method_encoder_weights?"),
         ("data_title", "found no =, expected NAME=VALUE"),
         ("run_overrides=a", "found 'a', expected a JSON list"),
         ('run_overrides={"a": 1}', "expected a JSON list"),
@@ -140,6 +141,21 @@ def test_a_wrong_parameter_starts_nothing(uploaded: Cluster, text: str, said: st
     assert ended.status == 2
     assert ended.err.startswith(f"datum: --param {text}: ") and said in ended.err
     assert uploaded.api.posts() == []
+
+
+def test_a_training_that_nobody_gives_weights_is_refused_before_it_starts(uploaded: Cluster) -> None:
+    unnamed = ("--param", "method_encoder_weights=")
+    ended = uploaded.datum("submit", *unnamed)
+    assert ended.status == 2
+    assert "set ENCODER_WEIGHTS in settings.env to their s3:// URI" in ended.err
+    assert uploaded.datum("schedule", "weekly", *unnamed).status == 2
+    assert uploaded.api.posts() == []
+    for without in (
+        'run_installation={"profile": "demo"}',
+        'run_overrides=["adaptation.pretrained_encoder=a"]',
+    ):
+        assert uploaded.datum("submit", *unnamed, "--param", without).status == 0
+    assert uploaded.datum("submit", "ingest").status == 0
 
 
 @pytest.mark.parametrize(

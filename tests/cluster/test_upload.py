@@ -80,7 +80,7 @@ def test_the_ui_shows_what_a_pipeline_is_and_the_table_of_its_fields(
         summary, _, *table, _, compiled = version.description.splitlines()
         assert '"gpu_count": 1' in compiled
         assert summary == pipeline.description and table[1] == "|---|---|"
-        fields = [row.split("|")[1].strip() for row in table[2:]]
+        fields = [row.split("|")[1].strip(" `") for row in table[2:]]
         assert fields == sorted(parameter_types(version.pipeline_spec))
 
 

@@ -206,7 +206,8 @@ def test_the_form_is_at_most_twelve_fields_that_the_alphabet_groups(name: str) -
     groups = [field.partition("_")[0] for field in form]
     assert list(dict.fromkeys(groups)) in (["data", "method", "run"], ["data", "run"])
     described = specification["pipelineInfo"]["description"]
-    assert [line.split("|")[1].strip() for line in described.splitlines()[4:-2]] == form
+    # As code: outside of it, Markdown takes the underscores of a name for emphasis.
+    assert [line.split("|")[1].strip() for line in described.splitlines()[4:-2]] == [f"`{it}`" for it in form]
 
 
 def test_compiling_twice_writes_the_same_bytes(tmp_path: Path) -> None:
