@@ -18,7 +18,7 @@ from datum.methods import BENCHMARKS
 from datum.reporting.charts import DotRow, Line, dot_plot, line_chart, score_bar
 from datum.reporting.median import median_run
 from datum.reporting.pictures import Picture, label_map, photograph
-from datum.reporting.published import COLLAPSING
+from datum.reporting.reproduced import COLLAPSING
 
 GENERATED_IN_ALL = 36
 """Generated images in the whole report, shared by the seeds, at most `GENERATED_EACH` a seed."""

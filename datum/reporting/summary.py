@@ -9,7 +9,7 @@ from datum.formats.run_folder import CHECKPOINTS, Run
 from datum.labels import CLASS_NAMES
 from datum.methods import title_of
 from datum.reporting.median import headline_classes, headline_miou, median_run
-from datum.reporting.published import beside_published
+from datum.reporting.reproduced import beside_published
 
 
 def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
@@ -67,8 +67,8 @@ def _published_line(published: Mapping[str, Any] | None) -> list[str]:
         return []
     return [
         f"{published['experiment']}: {published['found']:.2f} ({published['checkpoint']} checkpoint), "
-        f"published {published['miou']:.1f} ({published['source']}), counts from {published['counts_from']:.1f}: "
-        f"{published['verdict']}"
+        f"published {published['miou']:.1f} ({published['source']}), "
+        f"counts from {published['counts_from']:.1f}: {published['verdict']}"
     ]
 
 
