@@ -131,6 +131,37 @@ def _dinov2(size: str, rein: float) -> _Family:
     )
 
 
+def _high_resolution() -> Mapping[str, _Family]:
+    """HRDA's and MIC's, once there is HRDA's network."""
+    if "hrda" not in METHODS:
+        return {}
+    hrda, mic = "HRDA (ECCV 2022)", "MIC (CVPR 2023)"
+    figures = {
+        "hrda-gta": Published(miou=73.8, source=hrda, reached="72.8 over 8 seeds"),
+        "hrda-synthia": Published(miou=65.8, source=hrda),
+        "mic-gta": Published(miou=75.9, source=mic, reached="70.2, 72.2, 74.7, 76.0; 72.5, 75.9"),
+    }
+    families: dict[str, _Family] = {}
+    for source, benchmark in (("gta", _GTA), ("synthia", _SYNTHIA)):
+        families[f"hrda-{source}-mit-b5"] = _Family(
+            benchmark=benchmark,
+            encoder="mit-b5",
+            method="hrda",
+            cost=Cost(hours=None, memory=22.5, where="HRDA"),
+            figures={"-uda": figures[f"hrda-{source}"]},
+        )
+        families[f"mic-{source}-mit-b5"] = _Family(
+            benchmark=benchmark,
+            encoder="mit-b5",
+            method="hrda",
+            overrides=("adaptation.masked_consistency=true",),
+            kinds=_SELF_TRAINING,
+            cost=Cost(hours=None, memory=29, where="MIC by its users (15 GB without feature distance)"),
+            figures={"-uda": figures["mic-gta"]} if source == "gta" else {},
+        )
+    return families
+
+
 _FAMILIES: Mapping[str, _Family] = {
     "daformer-gta-mit-b5": _Family(
         benchmark=_GTA,
@@ -166,19 +197,22 @@ _FAMILIES: Mapping[str, _Family] = {
     "dinov2-s-gta": _dinov2("s", 55.3),
     "dinov2-b-gta": _dinov2("b", 64.3),
     "dinov2-l-gta": _dinov2("l", 66.7),
+    **_high_resolution(),
 }
 
 
 def _all() -> Iterator[Experiment]:
     for name, family in _FAMILIES.items():
         for suffix, kind in family.kinds.items():
+            # Source-only in HRDA's network and sizes, where it stands beside HRDA.
+            stands = bool(kind.method) and family.method != "daformer"
             yield Experiment(
                 name=f"{name}{suffix}",
                 benchmark=family.benchmark,
                 method=kind.method or family.method,
                 encoder=family.encoder,
                 target_images=kind.target_images,
-                overrides=family.overrides,
+                overrides=(*family.overrides, f"run.beside={family.method}") if stands else family.overrides,
                 published=family.figures.get(suffix),
                 beside=family.beside.get(suffix, ""),
                 cost=None if kind.target_images == "none" else family.cost,
@@ -209,8 +243,11 @@ def run_settings(
     given = [*(experiment.settings() if experiment else []), *overrides]
     fields = {"benchmark": benchmark, "encoder": encoder, "method": "" if experiment else method}
     given += [f"run.{name}={value}" for name, value in fields.items() if value]
-    if baseline:
-        given += [f"run.method={baseline}", f"run.target_images={METHODS[baseline].target}"]
+    settings = load_settings(profile, given)
+    if not baseline:
+        return settings
+    given += [f"run.beside={settings.run.method}", f"run.method={baseline}"]
+    given.append(f"run.target_images={METHODS[baseline].target}")
     return load_settings(profile, given)
 
 
@@ -220,7 +257,7 @@ def experiment_of(name: str, profile: str, settings: Settings) -> str:
     if name not in EXPERIMENTS:
         return ""
     expected, found = to_dict(load_settings(profile, EXPERIMENTS[name].settings())), to_dict(settings)
-    run = {f"run.{key}" for key in ("benchmark", "method", "encoder", "target_images")}
+    run = {f"run.{key}" for key in ("benchmark", "method", "beside", "encoder", "target_images")}
     for stage in ("run", "generation", "personalization", "adaptation", "evaluation"):
         for key, value in found[stage].items():
             setting = f"{stage}.{key}"

@@ -56,6 +56,14 @@ def test_a_baseline_is_trained_as_its_experiment_is_but_for_the_method() -> None
     assert (run.benchmark, run.encoder) == ("synthia-to-cityscapes", "mit-b5")
 
 
+def test_a_baseline_differs_from_what_it_stands_beside_in_the_images_alone() -> None:
+    run, baseline = (
+        run_settings("paper", method="dacs", overrides=[], baseline=name) for name in ("", "one-image")
+    )
+    assert baseline.adaptation == run.adaptation and not baseline.adaptation.rare_class_sampling
+    assert (run.run.target_images, baseline.run.target_images) == ("generated", "one-shot")
+
+
 def test_a_run_is_compared_with_the_published_figure_where_nothing_that_counts_was_changed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
