@@ -85,7 +85,8 @@ def plain_video(segmentor: Segmentor, scale: tuple[int, int], file: Path, output
         stream.pix_fmt = "yuv420p"
         for index, frame in enumerate(source.decode(video=0)):
             image = frame.to_ndarray(format="rgb24")
-            stream.height, stream.width = image.shape[:2]
+            if index == 0:
+                stream.height, stream.width = image.shape[:2]
             prediction = predict_train_ids(segmentor, [image], scale=scale, output_size=image.shape[:2])[0]
             Image.fromarray(TRAIN_ID_TO_LABEL_ID[prediction]).save(output / f"{index:06d}.png")
             shown = av.VideoFrame.from_ndarray(overlay(image, prediction), format="rgb24")
