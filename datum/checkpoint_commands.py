@@ -14,7 +14,7 @@ def add_checkpoint_commands(commands: Any) -> None:
     command.add_choice("--format", ("mmcv",), "mmcv", "for tools/test.py of DAFormer, HRDA, MIC and DATUM")
     command.add_path("--output", "FILE", "the .pth to write", required=True)
     command = add_command(commands, "weights", _weights, "list the published weights, and download them")
-    meaning = "encoder, or hub id of the base model (default: all are listed)"
+    meaning = "experiment, encoder, or hub id of the base model (default: all are listed)"
     command.add_argument("names", nargs="*", metavar="NAME", help=meaning)
     meaning = "download those that are named into the cache, and print where they are"
     command.add_argument("--fetch", action="store_true", help=meaning)
@@ -27,7 +27,7 @@ def _export(format: str, **options: Any) -> None:
 
 
 def _weights(names: list[str], fetch: bool) -> None:
-    from datum.weights_list import fetch_published, needed_weights
+    from datum.weights_list import fetch_needed, needed_weights
 
     listed = needed_weights(names)
     if not fetch:
@@ -35,5 +35,5 @@ def _weights(names: list[str], fetch: bool) -> None:
         return
     if not names:
         raise InputError("--fetch: no weights are named, expected names of the list; see `datum weights`")
-    for name in names:
-        print(fetch_published(name))
+    for needed in listed:
+        print(fetch_needed(needed))

@@ -16,6 +16,7 @@ from datum.cluster.commands import add_cluster_commands
 from datum.command_parser import ANY_CHECKPOINT, CommandParser, add_command
 from datum.config import MOST_SEED, PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
 from datum.errors import InputError, exit_status
+from datum.experiments_table import add_experiment, as_json_text, as_table
 from datum.methods import BENCHMARKS, ENCODERS, METHODS, METHODS_IN_WORDS, DatasetName
 from datum.processors import processors
 from datum.store import require_place
@@ -48,6 +49,7 @@ def _parser() -> CommandParser:
     _add_report(commands)
     _add_run(commands)
     _add_verify(commands)
+    _add_experiments(commands)
     add_cluster_commands(commands)
     return parser
 
@@ -150,6 +152,7 @@ def _add_run(commands: Any) -> None:
         "one-shot image, once a seed (default: drawn from the target's leftImg8bit/train by the seeds)",
         type=Path,
     )
+    add_experiment(command)
     _base_model(command)
     command.add_argument(
         "--baselines", action="store_true", help="also train source-only and one-image, for each seed"
@@ -162,6 +165,12 @@ def _add_verify(commands: Any) -> None:
     command = add_command(commands, "verify", _verify, summary)
     meaning = "an output, a folder with some (of `datum run`), or a URI of a published report"
     command.add_argument("place", metavar="DIR_OR_URI", help=meaning)
+
+
+def _add_experiments(commands: Any) -> None:
+    summary = "list the published experiments that `--experiment` names, and the figures they are measured by"
+    command = add_command(commands, "experiments", _experiments, summary)
+    command.add_argument("--json", action="store_true", dest="as_json", help="all that is known, as JSON")
 
 
 def _convert(**options: Any) -> None:
@@ -218,6 +227,10 @@ def _verify(place: str) -> None:
     from datum.verification import verify
 
     print("\n".join([*verify(place), "verified"]))
+
+
+def _experiments(as_json: bool) -> None:
+    print(as_json_text() if as_json else as_table())
 
 
 def _add_stage(

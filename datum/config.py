@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from datum.errors import InputError
-from datum.methods import BENCHMARKS, ENCODERS, METHODS
+from datum.methods import BENCHMARKS, ENCODERS, METHODS, TargetImages
 from datum.overrides import changed, overridden
 from datum.prompts import PLURALS
 from datum.values import (
@@ -214,11 +214,23 @@ class AdaptationSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """Whole-image inference on the validation set, as DAFormer's test pipeline does."""
+    """How images are predicted: by validation, evaluation and prediction alike. Defaults: DAFormer's test
+    pipeline, the whole image at once. HRDA's: scale [2048, 1024], slide_crop 1024, slide_stride 512."""
 
     scale: tuple[int, int] = (1024, 512)
     """Images are resized to fit within (width, height) pixels with their ratio kept; predictions are
-    brought back to the label's size before the arg max."""
+    brought back to the image's size before the arg max."""
+    slide_crop: int | None = None
+    """Side of a square window that slides over the resized image, in pixels; logits are averaged where
+    windows overlap. None predicts the image as a whole."""
+    slide_stride: int | None = None
+    """Pixels from one window to the next; none takes half of slide_crop (reference: `--inference-mode
+    slide`)."""
+    ratios: tuple[float, ...] = (1.0,)
+    """Multi-scale: the image is predicted at each of these multiples of `scale`, and the class probabilities
+    are averaged (reference, `--aug-test`: 0.5, 0.75, 1, 1.25, 1.5, 1.75, with flip)."""
+    flip: bool = False
+    """Predict the mirrored image too, at every ratio, and average the class probabilities."""
     batch_size: Annotated[int, WayOfWorking()] = 1
     """Images per forward pass; only images of one size share a pass."""
 
@@ -238,6 +250,9 @@ class RunSettings:
     `datum.methods`."""
     encoder: Annotated[str, OneOf(ENCODERS)] = "mit-b5"
     """Encoder of the segmentation network."""
+    target_images: TargetImages = "generated"
+    """Images of the new place that the training sees: those drawn from the photograph (DATUM), the one-shot
+    image alone, all training images of the target data set, unlabeled (plain domain adaptation), or none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -335,7 +350,9 @@ def load_settings(profile: str = "paper", overrides: Iterable[str] = ()) -> Sett
         raise InputError(f"--profile {profile}: unknown profile, expected one of {', '.join(PROFILES)}")
     given = list(overrides)
     method = METHODS[functools.reduce(overridden, given, PROFILES[profile]).run.method]
-    return functools.reduce(overridden, given, changed(PROFILES[profile], method.settings))
+    settings = functools.reduce(overridden, given, changed(PROFILES[profile], method.settings))
+    _require_windows(settings.evaluation)
+    return settings
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -361,3 +378,15 @@ def require_counts(stage: str, settings: Any) -> None:
     for key, kind in typing.get_type_hints(type(settings), include_extras=True).items():
         value = getattr(settings, key)
         require_range(f"{stage}.{key}={value}", value, kind)
+
+
+def _require_windows(settings: EvaluationSettings) -> None:
+    crop, stride = settings.slide_crop, settings.slide_stride
+    if stride is not None and (crop is None or stride > crop):
+        raise InputError(
+            f"evaluation.slide_stride={stride}: expected at most evaluation.slide_crop, which is {crop}: "
+            "windows would leave gaps"
+        )
+    if not settings.ratios or not all(0.1 <= ratio <= 10 for ratio in settings.ratios):
+        found = ", ".join(map(str, settings.ratios))
+        raise InputError(f"evaluation.ratios=[{found}]: expected one or more numbers from 0.1 to 10")

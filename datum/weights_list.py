@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datum.config import PAPER
 from datum.errors import InputError
+from datum.experiments import EXPERIMENTS
 from datum.published_weights import PUBLISHED_ENCODERS
 from datum.weight_sources import cached, find_weights
 
@@ -33,23 +34,34 @@ class Needed:
 
 
 def needed_weights(names: Sequence[str]) -> list[Needed]:
-    """What `names` need, all that is known by default. Nothing is downloaded.
+    """What `names` need, all that is known by default; an experiment needs its encoder's, and the base model
+    where it trains on drawn images. Nothing is downloaded.
 
-    Raises `InputError` for a name that is no encoder with published weights, and not the base model.
+    Raises `InputError` for a name that is no experiment, no encoder with published weights, and not the base
+    model.
     """
     known = [*PUBLISHED_ENCODERS, BASE_MODEL]
+    wanted: list[str] = []
     for name in names:
-        if name not in known:
-            raise InputError(f"{name}: no weights of this name, expected one of {', '.join(known)}")
-    return [_base_model() if name == BASE_MODEL else _encoder(name) for name in names or known]
+        if name in EXPERIMENTS:
+            experiment = EXPERIMENTS[name]
+            wanted += [experiment.encoder, *[BASE_MODEL] * (experiment.target_images == "generated")]
+        elif name in known:
+            wanted.append(name)
+        else:
+            raise InputError(
+                f"{name}: needs no weights that are known, expected an experiment (`datum experiments`) or one "
+                f"of {', '.join(known)}"
+            )
+    rows = dict.fromkeys(wanted or known)
+    return [_base_model() if name == BASE_MODEL else _encoder(name) for name in rows]
 
 
-def fetch_published(name: str) -> Path:
-    """The weights called `name` on this machine, downloaded where they are not; for the base model the
-    folder. Raises as `needed_weights` and `find_weights` do."""
-    needed = needed_weights([name])[0]
-    if name != BASE_MODEL:
-        return find_weights(name, needed.source, needed.digest)
+def fetch_needed(needed: Needed) -> Path:
+    """Those weights on this machine, downloaded where they are not; of the base model the folder. Raises as
+    `datum.weight_sources.find_weights` does."""
+    if needed.name != BASE_MODEL:
+        return find_weights(needed.name, needed.source, needed.digest)
     # Needs the hub's client.
     from datum.diffusion.base_model import find_base_model
 

@@ -30,6 +30,9 @@ def test_the_list_says_where_weights_come_from_whose_they_are_and_whether_they_a
     said = capsys.readouterr().out
     assert "\n  hf://CompVis/stable-diffusion-v1-4\n  CreativeML OpenRAIL-M;" in said
     assert said.count("not on this machine") == len(PUBLISHED_ENCODERS) + 1
+    main(["weights", "daformer-gta-mit-b5", "daformer-synthia-mit-b5-uda", "resnet-101"])
+    named = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    assert named == ["mit-b5", "CompVis/stable-diffusion-v1-4", "resnet-101"]
     main(["weights", "mit-b5"])
     assert capsys.readouterr().out == (
         "mit-b5\n"
@@ -56,7 +59,7 @@ def test_weights_are_downloaded_by_name_and_listed_as_here(
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["mit-b9"], "mit-b9: no weights of this name, expected one of mit-b0, "),
+        (["mit-b9"], "mit-b9: needs no weights that are known, expected an experiment"),
         (["--fetch"], "--fetch: no weights are named"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 from datum.formats.metrics import times_19_over_16
 from datum.formats.run_folder import CHECKPOINTS, Run
 from datum.labels import CLASS_NAMES
-from datum.methods import METHODS
+from datum.methods import title_of
 from datum.reporting.median import headline_classes, headline_miou, median_run
 
 
@@ -19,14 +19,15 @@ def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> di
     """
     first = runs[0]
     classes = headline_classes(first)
-    title = METHODS[first.method].title if first.method in METHODS else f"DATUM + {first.method}"
-    method = _method(title, runs, classes)
+    method = _method(title_of(first.method, first.target_images), runs, classes)
     others = [_method(name, group, classes) for name, group in baselines.items()]
     median = median_run(runs)
     return {
         "benchmark": first.benchmark,
         "data": first.data,
         "method": first.method,
+        "target_images": first.target_images,
+        "experiment": first.experiment,
         "encoder": first.encoder,
         "profile": first.profile,
         "images": first.scores[first.reported]["images"],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datum.errors import InputError
 from datum.published_weights import PUBLISHED_ENCODERS
+from datum.telemetry import log
 from datum.weight_sources import find_weights
 
 RANDOM = "random"
@@ -28,6 +29,7 @@ def pretrained_file(encoder: str, text: str) -> Path | None:
         return None
     if text == PUBLISHED:
         found = PUBLISHED_ENCODERS[encoder]
+        log(f"{SETTING}: {found.source}; license of these weights: {found.license}")
         return find_weights(SETTING, found.source, found.digest)
     file = find_weights(SETTING, text)
     if not file.is_file():

@@ -18,7 +18,8 @@ from datum.methods import DECODE_HEADS, ENCODERS, decode_head_of
 from datum.outputs import replacing
 from datum.segmentation.encoders import build_encoder, encoder_channels
 from datum.segmentation.encoders.pretrained import load_pretrained
-from datum.segmentation.heads import build_head
+from datum.segmentation.heads import SCALE_ATTENTIONS, build_head, build_scale_attention
+from datum.segmentation.multi_resolution import forward_by_windows
 from datum.segmentation.unweighted import unweighted
 from datum.values import cast, in_words
 
@@ -41,6 +42,11 @@ class SegmentorConfig:
     """Stochastic depth of a MiT encoder while training."""
     dropout: float = 0.1
     """Dropout of the decode head while training."""
+    multi_resolution: bool = False
+    """Whether it works at two resolutions (HRDA)."""
+    detail_crop: int = 512
+    """Side of the square, in pixels, that a network of two resolutions sees in detail at a time: half of the
+    crop that it was trained on."""
 
     def __post_init__(self) -> None:
         if not self.decode_head and self.encoder in ENCODERS:
@@ -61,6 +67,14 @@ class Segmentor(nn.Module):
             num_classes=len(CLASSES),
             dropout_ratio=config.dropout,
         )
+        if config.multi_resolution:
+            self.scale_attention, self.head_stride = build_scale_attention(
+                config.decode_head,
+                in_channels=encoder_channels(config.encoder),
+                channels=config.head_channels,
+                num_classes=len(CLASSES),
+                dropout_ratio=config.dropout,
+            )
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """Normalized images float32[batch, 3, height, width] -> four maps: at 1/4, 1/8, 1/16 and 1/32 of the
@@ -72,8 +86,16 @@ class Segmentor(nn.Module):
         largest map's and four times that."""
         return self.head(features)
 
+    def attend(self, features: list[Tensor]) -> Tensor:
+        """Feature maps of `encode` -> logits of the scale attention float32[batch, 19, height/4, width/4],
+        which only a network of two resolutions has."""
+        return self.scale_attention(features)
+
     def forward(self, images: Tensor) -> Tensor:
-        """Normalized images float32[batch, 3, height, width] -> logits of `decode`."""
+        """Normalized images float32[batch, 3, height, width] -> logits of `decode`, of a network of two
+        resolutions by windows."""
+        if self.config.multi_resolution:
+            return forward_by_windows(self, images, self.config.detail_crop)
         return self.decode(self.encode(images))
 
 
@@ -155,6 +177,14 @@ def _config_in(file: Path, header: Mapping[str, Any]) -> SegmentorConfig:
             raise _unusable(file, f"its {key} {getattr(config, key)!a:.80} is none of {', '.join(names)}")
     if config.head_channels < 1 or not all(0 <= rate < 1 for rate in (config.drop_path_rate, config.dropout)):
         raise _unusable(file, "its config has a width below 1 or a rate outside of 0 to 1")
+    if config.multi_resolution:
+        if config.decode_head not in SCALE_ATTENTIONS:
+            raise _unusable(file, f"its decode_head {config.decode_head} does not work at two resolutions")
+        step = 2 * SCALE_ATTENTIONS[config.decode_head][1]
+        if config.detail_crop < step or config.detail_crop % step:
+            raise _unusable(
+                file, f"its config has detail_crop {config.detail_crop}, expected a multiple of {step}"
+            )
     return config
 
 

@@ -20,7 +20,7 @@ from datum.contents import Checked, digest_of_set, read_digests
 from datum.label_files import decode_label, require_same_size, sizes_differ
 from datum.layouts import CITYSCAPES, EVALUATED, Pair, find_pairs
 from datum.photographs import PHOTOGRAPH_MODES, read_image, require_photograph
-from datum.segmentation.inference import predict_train_ids
+from datum.segmentation.inference import predict_with
 from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, miou
 from datum.segmentation.segmentor import Segmentor
 
@@ -96,11 +96,8 @@ def predict_all(
         loading = _ahead(_load, images, pool, WORKERS + settings.batch_size)
         for batch in _batches(loading, settings.batch_size):
             width, height = batch[0].entry.size
-            predictions = predict_train_ids(
-                segmentor,
-                [loaded.image for loaded in batch],
-                scale=settings.scale,
-                output_size=(height, width),
+            predictions = predict_with(
+                settings, segmentor, [loaded.image for loaded in batch], (height, width)
             )
             yield from zip(batch, predictions)
 

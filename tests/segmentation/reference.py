@@ -68,7 +68,10 @@ def to_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     renamed = {f"encoder.{name}": tensor for name, tensor in from_segformer(encoder).items()}
     for name, tensor in state.items():
         if name.startswith("decode_head."):
-            ours = re.sub(r"^decode_head\.", "head.", name)
+            # HRDA keeps a head and a scale attention where DAFormer's head is.
+            ours = re.sub(r"^decode_head\.(head\.)?", "head.", name)
+            ours = ours.replace("head.scale_attention.fuse_layer.", "scale_attention.fusion.")
+            ours = ours.replace("head.scale_attention.", "scale_attention.")
             ours = re.sub(r"embed_layers\.(\d)\.proj\.", r"embeddings.\1.", ours)
             ours = ours.replace("fuse_layer.aspp_modules.", "pyramid.").replace("fuse_layer.", "")
             ours = re.sub(r"aspp_modules\.(\d)\.conv\.", r"classifiers.\1.", ours)
@@ -95,10 +98,23 @@ def to_reference(state: Mapping[str, Tensor], shapes: Shapes) -> dict[str, Tenso
 
 
 def reference_segmentor(
-    shapes: Shapes, variant: str, *, head_channels: int, encoder: str = "mit-b0"
+    shapes: Shapes,
+    variant: str,
+    *,
+    head_channels: int,
+    encoder: str = "mit-b0",
+    detail_crop: int | None = None,
 ) -> Segmentor:
-    """Our network in float64 with the weights of `reference_state`, without any dropout."""
-    config = SegmentorConfig(encoder=encoder, head_channels=head_channels, drop_path_rate=0.0, dropout=0.0)
+    """Our network in float64 with the weights of `reference_state`, without any dropout; with a `detail_crop`
+    it works at two resolutions."""
+    config = SegmentorConfig(
+        encoder=encoder,
+        head_channels=head_channels,
+        drop_path_rate=0.0,
+        dropout=0.0,
+        multi_resolution=detail_crop is not None,
+        detail_crop=detail_crop or 512,
+    )
     segmentor = build_segmentor(config).double()
     segmentor.load_state_dict(to_ours(reference_state(shapes, variant)))
     return segmentor

@@ -1,6 +1,7 @@
 """The decode heads of the segmentation network, a file per family.
 
-To add one: its file here, a row in `HEADS`, and one in `datum.methods.DECODE_HEADS`.
+To add one: its file here, a row in `HEADS`, and one in `datum.methods.DECODE_HEADS`; for two resolutions a
+row in `SCALE_ATTENTIONS`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from torch import nn
 
 from datum.errors import InputError
 from datum.methods import DECODE_HEADS
-from datum.segmentation.heads.daformer import DAFormerHead
+from datum.segmentation.heads.daformer import DAFormerHead, ScaleAttentionHead
 from datum.segmentation.heads.dlv2 import DLV2Head
 from datum.segmentation.heads.vfm_uda import VFMUDAHead
 
@@ -18,6 +19,13 @@ HEADS: Mapping[str, Callable[..., nn.Module]] = {
     "dlv2": DLV2Head,
     "vfm-uda": VFMUDAHead,
 }
+
+SCALE_ATTENTIONS: Mapping[str, tuple[Callable[..., nn.Module], int]] = {
+    "daformer": (ScaleAttentionHead, 4),
+    "dlv2": (DLV2Head, 8),
+}
+"""Decode head that works at two resolutions (HRDA) -> the attention that goes with it, and the pixels of an
+image along a cell of the head's logits."""
 
 
 def build_head(
@@ -30,3 +38,17 @@ def build_head(
     return HEADS[name](
         in_channels=in_channels, channels=channels, num_classes=num_classes, dropout_ratio=dropout_ratio
     )
+
+
+def build_scale_attention(
+    name: str, *, in_channels: Sequence[int], channels: int, num_classes: int, dropout_ratio: float
+) -> tuple[nn.Module, int]:
+    """What goes with decode head `name` at two resolutions, see `SCALE_ATTENTIONS`; raises `InputError` for a
+    head that has none. The attention is as wide as the head (reference: 256, both)."""
+    if name not in SCALE_ATTENTIONS:
+        raise InputError(
+            f"decode head {name!r}: does not work at two resolutions (hrda), expected one of "
+            f"{', '.join(SCALE_ATTENTIONS)}"
+        )
+    build, stride = SCALE_ATTENTIONS[name]
+    return build(in_channels, channels, num_classes, dropout_ratio), stride

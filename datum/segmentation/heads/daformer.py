@@ -14,10 +14,9 @@ DILATIONS = (1, 6, 12, 18)
 """Dilations of the spatial pyramid (reference: `configs/_base_/models/daformer_sepaspp_mitb5.py`)."""
 
 
-@MODELS.register_module()
-class DAFormerHead(BaseDecodeHead):
-    """Embeds every feature map to `channels`, brings all to the size of the largest, and fuses them with
-    an atrous spatial pyramid of depthwise separable convolutions (no image pooling)."""
+class EmbeddingHead(BaseDecodeHead):
+    """Embeds every feature map to `channels` and brings all to the size of the largest; how they are fused is
+    up to each head."""
 
     def __init__(self, in_channels: Sequence[int], channels: int, num_classes: int, dropout_ratio: float):
         super().__init__(
@@ -35,6 +34,27 @@ class DAFormerHead(BaseDecodeHead):
         nn.init.normal_(self.conv_seg.weight, std=0.01)
         nn.init.zeros_(self.conv_seg.bias)
         self.embeddings = nn.ModuleList(nn.Linear(width, channels) for width in in_channels)
+
+    def embed(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Feature maps float32[batch, channels, height, width], the largest first -> all of them embedded,
+        one after the other, in the first one's size."""
+        size = inputs[0].shape[2:]
+        embedded = []
+        for features, embedding in zip(inputs, self.embeddings):
+            tokens = embedding(features.permute(0, 2, 3, 1))
+            # A permuted tensor is in PyTorch's channels-last format, which all that follows would keep. There
+            # dilated depthwise convolutions are up to eight times slower, and nothing else gains as much.
+            planes = tokens.permute(0, 3, 1, 2).contiguous()
+            embedded.append(resize(planes, size=size, mode="bilinear", align_corners=False))
+        return torch.cat(embedded, dim=1)
+
+
+@MODELS.register_module()
+class DAFormerHead(EmbeddingHead):
+    """Fuses with an atrous spatial pyramid of depthwise separable convolutions (no image pooling)."""
+
+    def __init__(self, in_channels: Sequence[int], channels: int, num_classes: int, dropout_ratio: float):
+        super().__init__(in_channels, channels, num_classes, dropout_ratio)
         self.pyramid = DepthwiseSeparableASPPModule(
             dilations=DILATIONS,
             in_channels=channels * len(in_channels),
@@ -55,13 +75,24 @@ class DAFormerHead(BaseDecodeHead):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Feature maps float32[batch, channels, height, width], the largest first -> logits
         float32[batch, classes, height, width] of the first one's size."""
-        size = inputs[0].shape[2:]
-        embedded = []
-        for features, embedding in zip(inputs, self.embeddings):
-            tokens = embedding(features.permute(0, 2, 3, 1))
-            # A permuted tensor is in PyTorch's channels-last format, which all that follows would keep. There
-            # dilated depthwise convolutions are up to eight times slower, and nothing else gains as much.
-            planes = tokens.permute(0, 3, 1, 2).contiguous()
-            embedded.append(resize(planes, size=size, mode="bilinear", align_corners=False))
-        fused = self.bottleneck(torch.cat(self.pyramid(torch.cat(embedded, dim=1)), dim=1))
-        return self.cls_seg(fused)
+        return self.cls_seg(self.bottleneck(torch.cat(self.pyramid(self.embed(inputs)), dim=1)))
+
+
+@MODELS.register_module()
+class ScaleAttentionHead(EmbeddingHead):
+    """HRDA's scale attention: fuses with one 1x1 convolution (HRDA, section 3.2)."""
+
+    def __init__(self, in_channels: Sequence[int], channels: int, num_classes: int, dropout_ratio: float):
+        super().__init__(in_channels, channels, num_classes, dropout_ratio)
+        self.fusion = ConvModule(
+            channels * len(in_channels),
+            channels,
+            kernel_size=1,
+            norm_cfg=self.norm_cfg,
+            act_cfg=self.act_cfg,
+        )
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Feature maps float32[batch, channels, height, width], the largest first -> logits of the attention
+        that each class pays to the detail, float32[batch, classes, height, width] of the first one's size."""
+        return self.cls_seg(self.fusion(self.embed(inputs)))

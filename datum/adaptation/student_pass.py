@@ -1,0 +1,55 @@
+"""One pass of the student over labeled images, at one resolution or, as HRDA trains, at two."""
+
+import dataclasses
+
+import numpy as np
+from torch import Tensor
+
+from datum.adaptation.self_training import pixel_loss
+from datum.segmentation.multi_resolution import draw_box, forward_in_box, halved
+from datum.segmentation.segmentor import Segmentor
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudentPass:
+    """What comes of one pass."""
+
+    losses: dict[str, Tensor]
+    """By what they are called in the log; their sum is the loss of the pass."""
+    seen: Tensor
+    """The images whose features these are, float32[batch, 3, height, width]: at two resolutions the halved
+    ones (reference: `feature_scale`)."""
+    features: Tensor
+    """The deepest features."""
+
+
+def pass_student(
+    student: Segmentor,
+    images: Tensor,
+    labels: Tensor,
+    weights: Tensor | None,
+    *,
+    name: str,
+    detail_loss_weight: float,
+    boxes: np.random.Generator,
+) -> StudentPass:
+    """Pixel losses of normalized `images` float32[batch, 3, crop, crop], see `pixel_loss`; `name` is what the
+    log calls them.
+
+    A network of two resolutions sees the detail in a box that `boxes` draws, anew in every pass and one for the
+    batch; the detail's own loss, over that box, has `detail_loss_weight`, and the loss of both together the
+    rest of 1.
+    """
+    if not student.config.multi_resolution:
+        features = student.encode(images)
+        losses = {name: pixel_loss(student.decode(features), labels, weights)}
+        return StudentPass(losses=losses, seen=images, features=features[-1])
+    box = (slice(None), *draw_box(images.shape[-1], boxes))
+    found = forward_in_box(student, images, box[1:])
+    fused = pixel_loss(found.logits, labels, weights)
+    detail = pixel_loss(found.detail, labels[box], None if weights is None else weights[box])
+    losses = {
+        name: (1 - detail_loss_weight) * fused,
+        f"{name}_detail": detail_loss_weight * detail,
+    }
+    return StudentPass(losses=losses, seen=halved(images), features=found.features[-1])

@@ -1,0 +1,135 @@
+"""HRDA: one network at two resolutions (Hoyer et al. 2022, section 3).
+
+The halved image is the context; the full one, of which the network sees a square at a time, the detail.
+Encoder and head are the same for both, and an attention of its own says for every class and cell how far the
+detail counts. Training looks at one square that is drawn anew (`forward_in_box`), everything else at
+overlapping windows that cover the image (`forward_by_windows`).
+
+Source: `mmseg/models/segmentors/hrda_encoder_decoder.py` and `decode_heads/hrda_head.py` of HRDA.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+BOX_STEP = 8
+"""A box begins at a multiple of this many pixels (reference: `crop_coord_divisible`): a cell of the context's
+logits, where they have a quarter of its size."""
+
+Box = tuple[slice, slice]
+"""Rows and columns of a part of an image."""
+
+
+class TwoScaleNetwork(Protocol):
+    """What this module needs of a network."""
+
+    head_stride: int
+    """Pixels of an image along a cell of its logits."""
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Normalized images -> feature maps."""
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Feature maps -> logits."""
+
+    def attend(self, features: list[Tensor]) -> Tensor:
+        """Feature maps -> logits of the attention that each class pays to the detail."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InBox:
+    """What the network makes of images and one box of them."""
+
+    logits: Tensor
+    """float32[batch, 19, height/stride, width/stride] of the whole images, without detail outside."""
+    detail: Tensor
+    """The detail's own logits of the box, float32[batch, 19, side/stride, side/stride]."""
+    features: list[Tensor]
+    """Feature maps of the context."""
+
+
+def draw_box(crop: int, rng: np.random.Generator) -> Box:
+    """A square of half the side of a crop, at multiples of `BOX_STEP` from its corner."""
+    side = crop // 2
+    places = (crop - side + 1) // BOX_STEP
+    top, left = (int(rng.integers(places)) * BOX_STEP for _ in range(2))
+    return slice(top, top + side), slice(left, left + side)
+
+
+def forward_in_box(network: TwoScaleNetwork, images: Tensor, box: Box) -> InBox:
+    """Normalized images float32[batch, 3, height, width] -> their logits, with detail in `box` alone."""
+    features = network.encode(halved(images))
+    detail_features = network.encode(images[..., box[0], box[1]])
+    context, detail = network.decode(features), network.decode(detail_features)
+    attention = torch.sigmoid(network.attend(features))
+    # On a grid coarser than the box's step the reference truncates.
+    inside = torch.zeros_like(attention[:1, :1])
+    inside[..., *_scaled(box, 2 * network.head_stride)] = 1
+    size = [length // network.head_stride for length in images.shape[2:]]
+    rows, columns = _scaled(box, network.head_stride)
+    around = (columns.start, size[1] - columns.stop, rows.start, size[0] - rows.stop)
+    logits = _fused(context, functional.pad(detail, around), attention * inside)
+    return InBox(logits=logits, detail=detail, features=features)
+
+
+def forward_by_windows(network: TwoScaleNetwork, images: Tensor, side: int) -> Tensor:
+    """Normalized images float32[batch, 3, height, width] -> logits float32[batch, 19, height/stride,
+    width/stride], with the detail of windows of `side` pixels that overlap by half, averaged and all in one
+    batch. Sides that are no multiple of twice the stride are first stretched to the next one, where the
+    reference fails."""
+    images = _stretched(images, 2 * network.head_stride)
+    boxes = windows(images.shape[2:], side)
+    features = network.encode(halved(images))
+    detail_features = network.encode(torch.cat([images[..., rows, columns] for rows, columns in boxes]))
+    context = network.decode(features)
+    parts = network.decode(detail_features).chunk(len(boxes))
+    size = [length // network.head_stride for length in images.shape[2:]]
+    detail = context.new_zeros(*context.shape[:2], *size)
+    count = detail.new_zeros(detail.shape[2:])
+    for part, box in zip(parts, boxes):
+        rows, columns = _scaled(box, network.head_stride)
+        detail[..., rows, columns] += part
+        count[rows, columns] += 1
+    return _fused(context, detail / count, torch.sigmoid(network.attend(features)))
+
+
+def halved(images: Tensor) -> Tensor:
+    """Images at half their size, bilinear: the context."""
+    return functional.interpolate(images, scale_factor=0.5, mode="bilinear", align_corners=False)
+
+
+def windows(size: Sequence[int], side: int) -> list[Box]:
+    """Squares of `side` pixels, half of it apart, that cover an image of `size` = (height, width); the last
+    of a row or column is moved inwards, and a shorter side is taken whole."""
+    starts = [
+        [min(start, max(length - side, 0)) for start in range(0, max(length - side // 2, 1), side // 2)]
+        for length in size
+    ]
+    return [(slice(y, y + side), slice(x, x + side)) for y in starts[0] for x in starts[1]]
+
+
+def _fused(context: Tensor, detail: Tensor, attention: Tensor) -> Tensor:
+    """Logits of both scales, at the detail's size: each class takes the detail's as far as `attention`
+    float32[batch, classes, height, width], on the context's grid, says."""
+    rest, attention = (
+        functional.interpolate(part, size=detail.shape[2:], mode="bilinear", align_corners=False)
+        for part in ((1 - attention) * context, attention)
+    )
+    return attention * detail + rest
+
+
+def _scaled(box: Box, factor: int) -> Box:
+    rows, columns = (slice(part.start // factor, part.stop // factor) for part in box)
+    return rows, columns
+
+
+def _stretched(images: Tensor, multiple: int) -> Tensor:
+    size = [-(-length // multiple) * multiple for length in images.shape[2:]]
+    if size == list(images.shape[2:]):
+        return images
+    return functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
