@@ -17,7 +17,7 @@ _ASKED_BY = {
 }
 """What a training is given for its network to have a value."""
 
-_OF_TRAINING = ("drop_path_rate", "dropout")
+_OF_TRAINING = ("drop_path_rate", "dropout", "detail_crop")
 """What decides how a network is trained, and nothing about its weights."""
 
 
