@@ -3,6 +3,9 @@
 import argparse
 import dataclasses
 import json
+import re
+import sys
+from pathlib import Path
 
 from datum.command_parser import CommandParser
 from datum.experiments import BAND, EXPERIMENTS, Experiment
@@ -28,6 +31,13 @@ def as_markdown() -> str:
         name, *cells = _row(experiment)
         lines.append("| " + " | ".join([f"`{name}`", *cells]) + " |")
     return "\n".join(lines)
+
+
+def with_table(readme: str) -> str:
+    """The text `readme` with the table of now between its two marks."""
+    begin = "<!-- experiments: written by python -m datum.experiments_table README.md -->"
+    end = "<!-- /experiments -->"
+    return re.sub(f"{begin}.*{end}", f"{begin}\n{as_markdown()}\n{end}", readme, flags=re.DOTALL)
 
 
 def as_json_text() -> str:
@@ -83,3 +93,8 @@ def _notes() -> list[str]:
         f"GPU hours and memory of one training: {'; '.join(dict.fromkeys(costs))}.",
         "A dash: unknown.",
     ]
+
+
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    file.write_text(with_table(file.read_text(encoding="utf-8")), encoding="utf-8")

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from datum.config import PROFILES, load_settings
 from datum.errors import InputError
 from datum.experiments import EXPERIMENTS, experiment_of, run_settings
+from datum.experiments_table import with_table
 from datum.methods import METHODS
 
 
@@ -54,6 +56,14 @@ def test_a_baseline_is_trained_as_its_experiment_is_but_for_the_method() -> None
     assert (run.benchmark, run.encoder) == ("synthia-to-cityscapes", "mit-b5")
 
 
+def test_a_baseline_differs_from_what_it_stands_beside_in_the_images_alone() -> None:
+    run, baseline = (
+        run_settings("paper", method="dacs", overrides=[], baseline=name) for name in ("", "one-image")
+    )
+    assert baseline.adaptation == run.adaptation and not baseline.adaptation.rare_class_sampling
+    assert (run.run.target_images, baseline.run.target_images) == ("generated", "one-shot")
+
+
 def test_a_run_is_compared_with_the_published_figure_where_nothing_that_counts_was_changed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -70,6 +80,12 @@ def test_a_run_is_compared_with_the_published_figure_where_nothing_that_counts_w
     assert "adaptation.iterations=10: daformer-gta-mit-b5-uda has 40000" in capsys.readouterr().err
     assert not compared("run.target_images=one-shot")
     assert experiment_of("daformer", "paper", load_settings("paper")) == ""
+
+
+def test_the_table_in_readme_is_the_one_of_now() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert with_table(readme) == readme, "run `python -m datum.experiments_table README.md`"
+    assert all(f"| `{name}` |" in readme for name in EXPERIMENTS)
 
 
 def test_an_unknown_name_is_refused_like_any_other_method() -> None:

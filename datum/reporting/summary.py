@@ -9,6 +9,7 @@ from datum.formats.run_folder import CHECKPOINTS, Run
 from datum.labels import CLASS_NAMES
 from datum.methods import title_of
 from datum.reporting.median import headline_classes, headline_miou, median_run
+from datum.reporting.reproduced import beside_published
 
 
 def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> di
         "images": first.scores[first.reported]["images"],
         "headline": {"classes": classes, "deviation": "sample standard deviation (n - 1)"},
         "methods": [method, *others],
+        "published": beside_published(first, method),
         "differences": [_difference(method, other) for other in others],
         "median_checkpoint": {
             "seed": median.seed,
@@ -56,7 +58,18 @@ def summary_table(report_json: Mapping[str, Any]) -> str:
         for row in rows
     ]
     classes = report_json["headline"]["classes"]
-    return "\n".join([f"mIoU over {classes} classes, percent, {report_json['benchmark']}", *lines])
+    heading = f"mIoU over {classes} classes, percent, {report_json['benchmark']}"
+    return "\n".join([heading, *lines, *_published_line(report_json.get("published"))])
+
+
+def _published_line(published: Mapping[str, Any] | None) -> list[str]:
+    if not published:
+        return []
+    return [
+        f"{published['experiment']}: {published['found']:.2f} ({published['checkpoint']} checkpoint), "
+        f"published {published['miou']:.1f} ({published['source']}), "
+        f"counts from {published['counts_from']:.1f}: {published['verdict']}"
+    ]
 
 
 def _method(name: str, runs: Sequence[Run], classes: str) -> dict[str, Any]:
