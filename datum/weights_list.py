@@ -50,8 +50,8 @@ def needed_weights(names: Sequence[str]) -> list[Needed]:
             wanted.append(name)
         else:
             raise InputError(
-                f"{name}: needs no weights that are known, expected an experiment (`datum experiments`) or one "
-                f"of {', '.join(known)}"
+                f"{name}: needs no weights that are known, expected an experiment (`datum experiments`) or "
+                f"one of {', '.join(known)}"
             )
     rows = dict.fromkeys(wanted or known)
     return [_base_model() if name == BASE_MODEL else _encoder(name) for name in rows]
