@@ -25,8 +25,9 @@ from datum.experiments import run_settings
 from datum.methods import MAIN_METHODS, METHODS
 from datum.prompts import build_prompts, require_prompt
 from datum.room import size_in_words
-from datum.segmentation.pretrained_file import pretrained_file
+from datum.segmentation.pretrained_file import PUBLISHED, pretrained_file, require_named
 from datum.store import is_http_url, local_path, open_store, require_place, run_ids
+from datum.weight_sources import is_remote
 
 
 def check_parameters(
@@ -209,23 +210,30 @@ def _require_target_images(settings: Settings) -> None:
         )
 
 
-def check_training(settings: Settings) -> None:
+def check_training(settings: Settings, *, downloads: bool = False) -> None:
     """Raises `InputError` for a training that could not begin: without the weights that it is to start from,
     or with a crop and a batch size that the network cannot be trained on, which is looked at where the
-    packages of adaptation are."""
-    check_pretrained_encoder(settings)
+    packages of adaptation are; `downloads` says whether what is elsewhere is fetched now, to look at it."""
+    check_pretrained_encoder(settings, downloads=downloads)
     if find_spec("mmseg"):
+        from datum.adaptation.initial import find_initial
         from datum.adaptation.requirements import network_of, require_trainable
 
-        require_trainable(network_of(settings.run.encoder, settings.adaptation), settings.adaptation)
+        config = network_of(settings.run.encoder, settings.adaptation)
+        require_trainable(config, settings.adaptation)
+        if downloads or not is_remote(settings.adaptation.initial_segmentor):
+            find_initial(settings.adaptation.initial_segmentor, config)
 
 
-def check_pretrained_encoder(settings: Settings) -> None:
+def check_pretrained_encoder(settings: Settings, *, downloads: bool = False) -> None:
     """Raises `InputError` where a training would not start from what was meant: no weights are named, the
     file is missing, or it does not fit the encoder. The last is looked at where the packages of adaptation
-    are, and not for the URI of a store, which is fetched by the task."""
+    are, and for what is elsewhere where `downloads` says so: the task fetches it."""
     encoder, named = settings.run.encoder, settings.adaptation.pretrained_encoder
-    if named.startswith("s3://"):
+    if not named and settings.adaptation.initial_segmentor:
+        return
+    require_named(encoder, named)
+    if not downloads and (is_remote(named) or named == PUBLISHED):
         return
     file = pretrained_file(encoder, named)
     if file and find_spec("mmseg"):

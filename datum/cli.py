@@ -109,6 +109,12 @@ def _add_adapt(commands: Any) -> None:
         "output of generate or a folder of images; for one-image that image; none for "
         "source-only and its like",
     )
+    command.add_argument(
+        "--initial-segmentor",
+        dest="adaptation.initial_segmentor",
+        metavar="FILE_OR_DIR",
+        help="trained network to start from, such as a published one (default: adaptation.initial_segmentor)",
+    )
     command.add_path(
         "--validation",
         "ROOT",

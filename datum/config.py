@@ -187,8 +187,13 @@ class AdaptationSettings:
     feature_distance_min_ratio: float = 0.75
     """Share of a feature cell that one thing class must cover to count."""
     pretrained_encoder: Annotated[str, NamesInput()] = ""
-    """safetensors or .pth file with ImageNet weights of the encoder, or `random` for random weights; must be
-    given."""
+    """ImageNet weights of the encoder: `published` for those that `datum weights` lists, a .pth or
+    .safetensors file, an https:// URL, hf://owner/name@revision/file or an s3:// URI; or `random` for random
+    weights. Must be given, but where `initial_segmentor` is."""
+    initial_segmentor: Annotated[str, NamesInput()] = ""
+    """Trained network to start from, in place of the pretrained encoder and a random head: a file or folder
+    that `datum evaluate` takes, or a URL, hub file or s3:// URI of one. The feature distance stays that to
+    `pretrained_encoder`, and is off where none is given."""
     drop_path_rate: float = 0.1
     """Stochastic depth of the MiT encoder."""
     dropout: float = 0.1

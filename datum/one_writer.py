@@ -36,6 +36,14 @@ def locked(path: Path) -> Iterator[None]:
         stream.close()
 
 
+@contextlib.contextmanager
+def in_turn(file: Path) -> Iterator[None]:
+    """Holds `file` as a lock that other processes of this machine wait for; a killed process gives it up."""
+    with file.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
 def require_unlocked(path: Path) -> None:
     """Raises `InputError` where another process holds the lock of `path`; removes what a killed one left."""
     file = _lock_file(path)

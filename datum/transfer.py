@@ -5,20 +5,19 @@ described by an index, `dataset.json`, that is written last: a prefix without it
 it never changes. What a user put into a store has no index; it is fetched as it is listed.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from datum.data_cache import through_cache
 from datum.errors import InputError
+from datum.one_writer import in_turn
 from datum.outputs import sha256
 from datum.room import require_disk
 from datum.store import Access, DamagedError, Store, local_path, open_store, require_file_names
@@ -271,7 +270,7 @@ def _fetch(uri: str, files: Mapping[str, RemoteFile], place: tuple[str, str], sc
     folder = scratch / key / last_part
     partial, downloads = scratch / f"{key}.partial", scratch / f"{key}.downloads"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(scratch / f"{key}.lock"):
+    with in_turn(scratch / f"{key}.lock"):
         if folder.exists():
             # A loss of power may have taken what was not on the disk yet.
             if all(_size(folder / name) == file.size for name, file in files.items()):
@@ -321,11 +320,3 @@ def _download(store: Store, uri: str, name: str, expected: RemoteFile, file: Pat
             f"{uri}/{name}: damaged: found {file.stat().st_size} bytes, expected {expected.size}; where it "
             "stays so, remove the object and upload it again"
         )
-
-
-@contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Holds a lock that other processes of this machine wait for; a killed process gives it up."""
-    with file.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

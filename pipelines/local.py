@@ -136,7 +136,7 @@ def _check(
     if one_shots:
         require_one_a_seed(seeds, one_shots)
     check_settings(settings)
-    check_training(settings)
+    check_training(settings, downloads=True)
     if source and target:
         benchmark = BENCHMARKS[settings.run.benchmark]
         check_dataset(benchmark.source, source)

@@ -1,12 +1,14 @@
 """`datum adapt`: trains the segmentation network for the new place."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import yaml
 
-from datum.adaptation.inputs import find_source, find_target, input_digests
+from datum.adaptation.initial import Initial, find_initial
+from datum.adaptation.inputs import SourceImage, find_source, find_target, input_digests
 from datum.adaptation.requirements import (
     network_of,
     require_room_to_save,
@@ -23,6 +25,7 @@ from datum.formats.training_log import TrainingLog
 from datum.methods import BENCHMARKS
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import MANIFEST_DIGEST, NAMED, Provenance, record_of
+from datum.segmentation.checkpoints import Checkpoint
 from datum.segmentation.encoders.pretrained import Pretrained, load_pretrained
 from datum.segmentation.pretrained_file import RANDOM, pretrained_file
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig, build_segmentor
@@ -61,26 +64,24 @@ def adapt(
     require_counts("adaptation", settings)
     config = network_of(encoder, settings)
     activations = require_trainable(config, settings)
-    pretrained = pretrained_file(encoder, settings.pretrained_encoder)
+    initial = find_initial(settings.initial_segmentor, config)
+    pretrained = pretrained_file(encoder, settings.pretrained_encoder or (RANDOM if initial else ""))
     source_images = find_source(benchmark, source)
     target_images, street_scale = find_target(method, target)
     validation_images = find_validation_images(validation) if validation else []
     digests = input_digests(source, source_images, target_images, validation, validation_images)
-    samples = TrainingSamples(
-        source=source_images,
-        target=target_images,
-        rules=_crop_rules(settings, benchmark, street_scale),
-        temperature=settings.rare_class_temperature if settings.rare_class_sampling else None,
-        seed=seed,
-    )
-    student, weights = _build_student(config, pretrained, seed)
+    rules = _crop_rules(settings, benchmark, street_scale)
+    samples = _samples(source_images, target_images, rules, settings, seed)
+    start, weights = _build_student(config, pretrained, seed)
+    student = _started_from(initial.checkpoint, config) if initial else start
     provenance = Provenance(
         stage="adapt",
         settings={"adaptation": settings, "evaluation": evaluation},
         inputs={
             **digests,
             "pretrained_encoder": weights.sha256 if weights else RANDOM,
-            NAMED: _named(source, target, validation),
+            **({"initial_segmentor": initial.sha256} if initial else {}),
+            NAMED: _named(source, target, validation, initial),
         },
         seed=seed,
         arguments={"benchmark": benchmark, "method": method, "encoder": encoder, "best": _best(validation)},
@@ -91,7 +92,7 @@ def adapt(
     if state_uri:
         open_store(state_uri).exists("any")  # A wrong endpoint or secret is said before anything is written.
     where, best = choose_device(device), bool(validation_images)
-    log(f"adapt: {weights or 'encoder: random weights'}; decode head: random weights (seed {seed})")
+    _say_start(weights, initial, seed)
     require_room_to_train(student, activations, settings, device=where, best=best)
     with building(output, provenance) as folder, deferred():
         _write_config(folder, provenance)
@@ -109,15 +110,34 @@ def adapt(
                     seed=seed,
                     state=states,
                     training_log=TrainingLog(folder),
+                    imagenet=start.to(where),
                 )
                 training.run(samples)
                 training.write(folder)
         shutil.rmtree(folder / "state", ignore_errors=True)
 
 
-def _named(source: Path, target: Path | None, validation: Path | None) -> dict[str, str]:
+def _samples(
+    source: Sequence[SourceImage],
+    target: Sequence[Path],
+    rules: CropRules,
+    settings: AdaptationSettings,
+    seed: int,
+) -> TrainingSamples:
+    temperature = settings.rare_class_temperature if settings.rare_class_sampling else None
+    return TrainingSamples(source=source, target=target, rules=rules, temperature=temperature, seed=seed)
+
+
+def _named(
+    source: Path, target: Path | None, validation: Path | None, initial: Initial | None
+) -> dict[str, str]:
     """What the inputs were called, and the digest of the manifest that drawn images come with."""
-    paths = {"source": source, "target": target, "validation": validation}
+    paths = {
+        "source": source,
+        "target": target,
+        "validation": validation,
+        "initial_segmentor": initial.checkpoint.file if initial else None,
+    }
     named = {name: str(path) for name, path in paths.items() if path}
     if target and (target / MANIFEST).is_file():
         named[MANIFEST_DIGEST] = sha256(target / MANIFEST)
@@ -162,3 +182,18 @@ def _build_student(
     torch.manual_seed(seed)
     student = build_segmentor(config)
     return student, load_pretrained(student.encoder, config.encoder, pretrained) if pretrained else None
+
+
+def _say_start(weights: Pretrained | None, initial: Initial | None, seed: int) -> None:
+    if initial:
+        distance = f"the feature distance is to {weights}" if weights else "no feature distance"
+        log(f"adapt: starts from {initial.checkpoint}, sha256 {initial.sha256}; {distance}")
+    else:
+        log(f"adapt: {weights or 'encoder: random weights'}; decode head: random weights (seed {seed})")
+
+
+def _started_from(checkpoint: Checkpoint, config: SegmentorConfig) -> Segmentor:
+    """The network of `checkpoint`, with the dropout of the training."""
+    student = build_segmentor(config)
+    student.load_state_dict(checkpoint.segmentor.state_dict())
+    return student

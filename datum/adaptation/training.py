@@ -58,15 +58,19 @@ class Training:
         seed: int,
         state: TrainingState,
         training_log: TrainingLog,
+        imagenet: Segmentor | None = None,
     ) -> None:
+        """`imagenet` has the pretrained encoder, where the student starts from another one."""
         self._student, self._settings, self._evaluation = student.train(), settings, evaluation
         self._validation, self._seed, self._state, self._log = validation, seed, state, training_log
         self._device = next(student.parameters()).device
         self._optimizer = build_optimizer(student, settings)
         self._teacher = Teacher(student)
         self._watch = Watch(settings)
-        imagenet = settings.pretrained_encoder not in ("", RANDOM) and settings.feature_distance_weight > 0
-        self._distance = FeatureDistance(student, settings.feature_distance_min_ratio) if imagenet else None
+        pretrained = settings.pretrained_encoder not in ("", RANDOM) and settings.feature_distance_weight > 0
+        self._distance = (
+            FeatureDistance(imagenet or student, settings.feature_distance_min_ratio) if pretrained else None
+        )
         self._iteration = 0
         self._best: dict[str, Any] = {}
         self._started = time.monotonic()

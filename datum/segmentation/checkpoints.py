@@ -17,7 +17,7 @@ from datum.methods import ENCODERS
 from datum.segmentation.encoders import family
 from datum.segmentation.encoders.pretrained import recognized_encoder
 from datum.segmentation.named_weights import first_difference, in_float32, read_weights
-from datum.segmentation.reference_names import head_config, head_in_our_names
+from datum.segmentation.reference_names import below, has_two_resolutions, head_config, head_in_our_names
 from datum.segmentation.segmentor import (
     Segmentor,
     SegmentorConfig,
@@ -52,7 +52,8 @@ class Checkpoint:
     def __str__(self) -> str:
         """What it is, in one line."""
         config = self.segmentor.config
-        return f"{self.file}: {config.encoder} with the {config.decode_head} head, {self.origin}"
+        two = " at two resolutions" if config.multi_resolution else ""
+        return f"{self.file}: {config.encoder} with the {config.decode_head} head{two}, {self.origin}"
 
 
 def checkpoint_file(path: Path, named: str = "--checkpoint") -> Path:
@@ -107,11 +108,8 @@ def _segmentor(named: str, state: Mapping[str, Tensor]) -> Segmentor:
     encoder, head = below("backbone.", state), below("decode_head.", state)
     config = _config_of(named, encoder, head)
     ours = {key: state[key] for key in state if not key.startswith(("backbone.", "decode_head."))}
-    for part, weights in (
-        ("encoder", family(config.encoder).in_our_names(encoder)),
-        ("head", head_in_our_names(config.decode_head, head)),
-    ):
-        ours |= {f"{part}.{key}": tensor for key, tensor in weights.items()}
+    ours |= {f"encoder.{key}": t for key, t in family(config.encoder).in_our_names(encoder).items()}
+    ours |= head_in_our_names(config.decode_head, head)
     expected = unweighted(lambda: Segmentor(config)).state_dict()
     if problem := first_difference(ours, expected, f"{config.encoder} with the {config.decode_head} head"):
         raise InputError(f"{named}: {problem}; {_EXPECTED}")
@@ -132,7 +130,8 @@ def _config_of(named: str, encoder: Mapping[str, Tensor], head: Mapping[str, Ten
             f"{named}: is no whole network, as it holds no {lacking}, {_EXPECTED}; an encoder's weights "
             "alone are for adaptation.pretrained_encoder"
         )
-    found = head_config(head)
+    two = has_two_resolutions(head)
+    found = head_config(below("head.", head) if two else head)
     if found is None:
         raise InputError(f"{named}: has a decode head that we do not have ({_such_as(head)}), {_EXPECTED}")
     decode_head, channels, classes = found
@@ -147,12 +146,7 @@ def _config_of(named: str, encoder: Mapping[str, Tensor], head: Mapping[str, Ten
             f"{named}: has an encoder that we do not have ({name or _such_as(encoder)}), {_EXPECTED}"
         )
     width: dict[str, Any] = {"head_channels": channels} if channels else {}
-    return SegmentorConfig(encoder=name, decode_head=decode_head, **width)
-
-
-def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, without it."""
-    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+    return SegmentorConfig(encoder=name, decode_head=decode_head, multi_resolution=two, **width)
 
 
 def _such_as(state: Mapping[str, Tensor]) -> str:

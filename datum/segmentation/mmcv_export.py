@@ -8,9 +8,9 @@ from datum import __version__
 from datum.errors import InputError
 from datum.labels import CLASSES
 from datum.outputs import replacing, require_folder, sha256
-from datum.segmentation.checkpoints import Checkpoint, below, checkpoint_file, open_checkpoint
+from datum.segmentation.checkpoints import Checkpoint, checkpoint_file, open_checkpoint
 from datum.segmentation.named_weights import read_weights
-from datum.segmentation.reference_names import encoder_in_reference_names, head_in_reference_names
+from datum.segmentation.reference_names import below, encoder_in_reference_names, head_in_reference_names
 from datum.telemetry import log
 
 _MADE_FROM = "made_from_sha256"
@@ -52,7 +52,7 @@ def export_to_mmcv(*, checkpoint: Path, output: Path) -> None:
 def _in_reference_names(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     config, state = checkpoint.segmentor.config, checkpoint.segmentor.state_dict()
     encoder = encoder_in_reference_names(config.encoder, below("encoder.", state))
-    head = head_in_reference_names(config.decode_head, below("head.", state))
+    head = head_in_reference_names(config.decode_head, state)
     if encoder is None or head is None:
         raise InputError(
             f"CHECKPOINT {checkpoint.file}: is {config.encoder} with the {config.decode_head} head, which "

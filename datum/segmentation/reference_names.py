@@ -18,25 +18,32 @@ class HeadNames:
 
     prefixes: Mapping[str, str]
     """Beginnings of the reference's names -> of ours: whole parts of a name, one to one."""
+    attention: Mapping[str, str]
+    """The same of the scale attention that goes with the head in a network of two resolutions (HRDA)."""
     classes: str
     """Reference's name of a tensor with one row a class."""
     channels: str
     """Reference's name of a tensor with one row a channel of the head; empty where it has no width."""
 
 
+_EMBEDDINGS = {f"embed_layers.{level}.proj.": f"embeddings.{level}." for level in range(4)}
+_CLASSIFIERS = {f"aspp_modules.{branch}.conv.": f"classifiers.{branch}." for branch in range(2)}
+
 _HEADS: Mapping[str, HeadNames] = {
     "daformer": HeadNames(
         prefixes={
-            **{f"embed_layers.{level}.proj.": f"embeddings.{level}." for level in range(4)},
+            **_EMBEDDINGS,
             "fuse_layer.aspp_modules.": "pyramid.",
             "fuse_layer.bottleneck.": "bottleneck.",
             "conv_seg.": "conv_seg.",
         },
+        attention={**_EMBEDDINGS, "fuse_layer.": "fusion.", "conv_seg.": "conv_seg."},
         classes="conv_seg.weight",
         channels="embed_layers.0.proj.weight",
     ),
     "dlv2": HeadNames(
-        prefixes={f"aspp_modules.{branch}.conv.": f"classifiers.{branch}." for branch in range(2)},
+        prefixes=_CLASSIFIERS,
+        attention=_CLASSIFIERS,
         classes="aspp_modules.0.conv.weight",
         channels="",
     ),
@@ -73,16 +80,53 @@ def head_config(state: Mapping[str, Tensor]) -> tuple[str, int, int] | None:
     return None
 
 
+def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+
+
+def has_two_resolutions(state: Mapping[str, Tensor]) -> bool:
+    """Whether these weights, in the reference's names below `decode_head.`, are of HRDA's."""
+    return any(key.startswith("scale_attention.") for key in state)
+
+
 def head_in_our_names(head: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of the decode head `head` under our names; those that it has not keep theirs."""
-    return _renamed(state, _HEADS[head].prefixes)
+    """Weights below the reference's `decode_head.`, whose head is `head`, under our names of the network: of
+    HRDA's a head and a scale attention. Those that are unknown keep theirs below `head.`."""
+    names = _HEADS[head]
+    if not has_two_resolutions(state):
+        return _prefixed("head.", _renamed(state, names.prefixes))
+    known = ("head.", "scale_attention.")
+    others = {key: tensor for key, tensor in state.items() if not key.startswith(known)}
+    return {
+        **_prefixed("head.", others),
+        **_prefixed("head.", _renamed(below("head.", state), names.prefixes)),
+        **_prefixed("scale_attention.", _renamed(below("scale_attention.", state), names.attention)),
+    }
 
 
 def head_in_reference_names(head: str, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """The inverse of `head_in_our_names`; None for a head that the references have not."""
+    """The inverse of `head_in_our_names`, of a whole network's weights; None for a head that the references
+    have not."""
     if head not in _HEADS:
         return None
-    return _renamed(state, {ours: theirs for theirs, ours in _HEADS[head].prefixes.items()})
+    names = _HEADS[head]
+    renamed = _renamed(below("head.", state), _inverse(names.prefixes))
+    attention = below("scale_attention.", state)
+    if not attention:
+        return renamed
+    return {
+        **_prefixed("head.", renamed),
+        **_prefixed("scale_attention.", _renamed(attention, _inverse(names.attention))),
+    }
+
+
+def _inverse(prefixes: Mapping[str, str]) -> dict[str, str]:
+    return {ours: theirs for theirs, ours in prefixes.items()}
+
+
+def _prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + key: tensor for key, tensor in state.items()}
 
 
 def _renamed(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:

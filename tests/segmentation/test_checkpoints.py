@@ -176,7 +176,10 @@ def test_an_encoder_alone_is_no_network(tmp_path: Path) -> None:
             "is a web page or an error in XML",
         ),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is Git LFS's pointer"),
-        (gzip.compress(b"211108_1622_gta2cs_daformer_s0_7f24c"), "is a compressed archive; unpack it"),
+        (
+            gzip.compress(b"211108_1622_gta2cs_daformer_s0_7f24c"),
+            "is a compressed archive, which is to be unpacked",
+        ),
         (b'{"error": "not found"}', "is a text in JSON"),
         (b"", "expected weights in a .pth"),
     ],

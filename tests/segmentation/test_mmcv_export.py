@@ -38,14 +38,15 @@ def _same_bits(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     encoder=st.sampled_from(["mit-b0", "resnet-18-half"]),
+    two=st.booleans(),
     width=st.integers(1, 24),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_no_bit_changes_on_the_way_to_mmcv_and_back(
-    tmp_path_factory: pytest.TempPathFactory, encoder: str, width: int, seed: int
+    tmp_path_factory: pytest.TempPathFactory, encoder: str, two: bool, width: int, seed: int
 ) -> None:
     folder = tmp_path_factory.mktemp("export")
-    segmentor = build_segmentor(SegmentorConfig(encoder=encoder, head_channels=width))
+    segmentor = build_segmentor(SegmentorConfig(encoder=encoder, head_channels=width, multi_resolution=two))
     ours = {
         key: _any_finite(tuple(old.shape), seed + number) if old.is_floating_point() else old + number
         for number, (key, old) in enumerate(segmentor.state_dict().items())
@@ -55,7 +56,8 @@ def test_no_bit_changes_on_the_way_to_mmcv_and_back(
 
     export_to_mmcv(checkpoint=folder, output=folder / "a" / "theirs.pth")
     back = open_checkpoint(folder / "a" / "theirs.pth").segmentor
-    assert (back.config.encoder, back.config.head_channels) == (encoder, width)
+    found = back.config
+    assert (found.encoder, found.head_channels, found.multi_resolution) == (encoder, width, two)
     assert _same_bits(back.state_dict(), ours)
 
     theirs = read_torch_file(folder / "a" / "theirs.pth")["state_dict"]

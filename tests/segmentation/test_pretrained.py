@@ -201,7 +201,10 @@ def test_code_in_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_random_weights_must_be_asked_for_and_a_missing_file_is_none(tmp_path: Path) -> None:
     assert pretrained_file("mit-b5", "random") is None
-    with pytest.raises(InputError, match=r"not given, expected .* of mit-b5 .*SegFormer.*, or random for"):
+    with pytest.raises(
+        InputError,
+        match=r"not given, expected .* of mit-b5, .* published for https://.*/mit_b5.*, or random for",
+    ):
         pretrained_file("mit-b5", "")
     for name in ("missing.pth", ""):
         with pytest.raises(InputError, match=r"no such file|is no file"):
