@@ -17,7 +17,7 @@ from datum.methods import ENCODERS
 from datum.segmentation.encoders import family
 from datum.segmentation.encoders.pretrained import recognized_encoder
 from datum.segmentation.named_weights import first_difference, in_float32, read_weights
-from datum.segmentation.reference_names import head_config, head_in_our_names
+from datum.segmentation.reference_names import attention_in_our_names, head_config, head_in_our_names
 from datum.segmentation.segmentor import (
     Segmentor,
     SegmentorConfig,
@@ -52,7 +52,8 @@ class Checkpoint:
     def __str__(self) -> str:
         """What it is, in one line."""
         config = self.segmentor.config
-        return f"{self.file}: {config.encoder} with the {config.decode_head} head, {self.origin}"
+        scales = " at two resolutions" if config.multi_resolution else ""
+        return f"{self.file}: {config.encoder} with the {config.decode_head} head{scales}, {self.origin}"
 
 
 def checkpoint_file(path: Path, named: str = "--checkpoint") -> Path:
@@ -105,11 +106,15 @@ def _evaluated(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
 def _segmentor(named: str, state: Mapping[str, Tensor]) -> Segmentor:
     """The network whose weights, in the references' names, are `state`."""
     encoder, head = below("backbone.", state), below("decode_head.", state)
-    config = _config_of(named, encoder, head)
+    # HRDA keeps two where the others have one head.
+    attention = below("scale_attention.", head)
+    head = below("head.", head) if attention else head
+    config = _config_of(named, encoder, head, multi_resolution=bool(attention))
     ours = {key: state[key] for key in state if not key.startswith(("backbone.", "decode_head."))}
     for part, weights in (
         ("encoder", family(config.encoder).in_our_names(encoder)),
         ("head", head_in_our_names(config.decode_head, head)),
+        ("scale_attention", attention_in_our_names(config.decode_head, attention)),
     ):
         ours |= {f"{part}.{key}": tensor for key, tensor in weights.items()}
     expected = unweighted(lambda: Segmentor(config)).state_dict()
@@ -124,7 +129,9 @@ def _segmentor(named: str, state: Mapping[str, Tensor]) -> Segmentor:
     return segmentor.eval()
 
 
-def _config_of(named: str, encoder: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> SegmentorConfig:
+def _config_of(
+    named: str, encoder: Mapping[str, Tensor], head: Mapping[str, Tensor], *, multi_resolution: bool
+) -> SegmentorConfig:
     """What the network is, told from the names and shapes of its weights."""
     if not encoder or not head:
         lacking = "decode_head.*" if encoder else "backbone.*"
@@ -147,7 +154,7 @@ def _config_of(named: str, encoder: Mapping[str, Tensor], head: Mapping[str, Ten
             f"{named}: has an encoder that we do not have ({name or _such_as(encoder)}), {_EXPECTED}"
         )
     width: dict[str, Any] = {"head_channels": channels} if channels else {}
-    return SegmentorConfig(encoder=name, decode_head=decode_head, **width)
+    return SegmentorConfig(encoder=name, decode_head=decode_head, multi_resolution=multi_resolution, **width)
 
 
 def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

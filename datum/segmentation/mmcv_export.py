@@ -10,7 +10,11 @@ from datum.labels import CLASSES
 from datum.outputs import replacing, require_folder, sha256
 from datum.segmentation.checkpoints import Checkpoint, below, checkpoint_file, open_checkpoint
 from datum.segmentation.named_weights import read_weights
-from datum.segmentation.reference_names import encoder_in_reference_names, head_in_reference_names
+from datum.segmentation.reference_names import (
+    attention_in_reference_names,
+    encoder_in_reference_names,
+    head_in_reference_names,
+)
 from datum.telemetry import log
 
 _MADE_FROM = "made_from_sha256"
@@ -59,6 +63,10 @@ def _in_reference_names(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
             "the references have not; --format mmcv takes the encoders and heads of their experiments alone"
         )
     named = {f"backbone.{key}": t for key, t in encoder.items()}
+    if config.multi_resolution:
+        attention = attention_in_reference_names(config.decode_head, below("scale_attention.", state))
+        head = {f"head.{key}": t for key, t in head.items()}
+        head |= {f"scale_attention.{key}": t for key, t in attention.items()}
     named |= {f"decode_head.{key}": t for key, t in head.items()}
     # Each in a storage of its own: PyTorch saves the whole storage of a part.
     return {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in named.items()}

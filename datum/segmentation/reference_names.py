@@ -43,6 +43,17 @@ _HEADS: Mapping[str, HeadNames] = {
 }
 
 
+_SCALE_ATTENTIONS: Mapping[str, Mapping[str, str]] = {
+    "daformer": {
+        **{f"embed_layers.{level}.proj.": f"embeddings.{level}." for level in range(4)},
+        "fuse_layer.": "fusion.",
+        "conv_seg.": "conv_seg.",
+    },
+    "dlv2": _HEADS["dlv2"].prefixes,
+}
+"""Decode head -> prefixes of HRDA's scale attention that goes with it, the reference's and ours."""
+
+
 _ENCODERS: Mapping[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
     "mit": to_segformer,
     # mmseg's own.
@@ -83,6 +94,16 @@ def head_in_reference_names(head: str, state: Mapping[str, Tensor]) -> dict[str,
     if head not in _HEADS:
         return None
     return _renamed(state, {ours: theirs for theirs, ours in _HEADS[head].prefixes.items()})
+
+
+def attention_in_our_names(head: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of the scale attention that goes with `head` under our names."""
+    return _renamed(state, _SCALE_ATTENTIONS[head])
+
+
+def attention_in_reference_names(head: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `attention_in_our_names`."""
+    return _renamed(state, {ours: theirs for theirs, ours in _SCALE_ATTENTIONS[head].items()})
 
 
 def _renamed(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
