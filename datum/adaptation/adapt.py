@@ -9,6 +9,7 @@ import yaml
 from datum.adaptation.inputs import find_source, find_target, input_digests
 from datum.adaptation.requirements import (
     network_of,
+    require_recipe,
     require_room_to_save,
     require_room_to_train,
     require_trainable,
@@ -16,7 +17,7 @@ from datum.adaptation.requirements import (
 from datum.adaptation.sampling import CropRules, TrainingSamples
 from datum.adaptation.self_training import REFERENCE_CROP
 from datum.adaptation.training import Training, is_trained
-from datum.config import AdaptationSettings, EvaluationSettings, require_counts
+from datum.config import AdaptationSettings, EvaluationSettings
 from datum.device import choose_device
 from datum.formats.generated import MANIFEST
 from datum.formats.training_log import TrainingLog
@@ -58,7 +59,7 @@ def adapt(
 
     Raises `InputError` before anything is written (see `datum.adaptation.inputs`), and where it diverges.
     """
-    require_counts("adaptation", settings)
+    require_recipe(method, settings)
     config = network_of(encoder, settings)
     activations = require_trainable(config, settings)
     pretrained = pretrained_file(encoder, settings.pretrained_encoder)
@@ -69,7 +70,7 @@ def adapt(
     samples = TrainingSamples(
         source=source_images,
         target=target_images,
-        rules=_crop_rules(settings, benchmark, street_scale),
+        rules=crop_rules(settings, benchmark, street_scale),
         temperature=settings.rare_class_temperature if settings.rare_class_sampling else None,
         seed=seed,
     )
@@ -133,13 +134,16 @@ def _write_config(folder: Path, provenance: Provenance) -> None:
     (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 
-def _crop_rules(
+def crop_rules(
     settings: AdaptationSettings, benchmark: str, street_scale: tuple[int, int] | None
 ) -> CropRules:
+    """How crops are drawn by the settings; `street_scale` is that of `find_target`."""
     factor = settings.resolution_factor
     # Pixels are given for the reference's crop.
     candidate = settings.rare_class_min_pixels * (settings.crop / (REFERENCE_CROP * factor)) ** 2
     target = settings.target_scale or street_scale
+    margins = (settings.pseudo_ignore_top, settings.pseudo_ignore_bottom, settings.pseudo_ignore_sides)
+    top, bottom, side = (margin / (REFERENCE_CROP * factor) for margin in margins)
     return CropRules(
         size=settings.crop,
         class_max_ratio=settings.cat_max_ratio,
@@ -149,6 +153,7 @@ def _crop_rules(
         target_scale=_times(target, factor) if target else None,
         target_factor=factor,
         distorted=settings.photometric_distortion,
+        target_margins=(top, bottom, side) if settings.pseudo_margins_of == "image" else None,
     )
 
 
