@@ -160,6 +160,12 @@ class AdaptationSettings:
     crop in use; the scaling is ours)."""
     pseudo_ignore_bottom: Annotated[int, Least(0)] = 120
     """The same at the bottom."""
+    pseudo_ignore_sides: Annotated[int, Least(0)] = 15
+    """The same at left and right, of margins of the image alone."""
+    pseudo_margins_of: Literal["crop", "image"] = "crop"
+    """What these rows and columns are those of: the crop (DAFormer, whose crops are as high as the image),
+    or the image, as HRDA has it: they count for an image 512 high, and only what a crop holds of them weighs
+    0, drawings included (DATUM does not tell them from photographs either)."""
     color_jitter_strength: float = 0.2
     """Largest change of brightness, contrast, saturation and hue of the mixed images: added to values in
     0 to 1, a factor's distance from 1 (twice), and a share of a full turn."""
@@ -186,6 +192,11 @@ class AdaptationSettings:
     """Weight of the ImageNet feature distance; it is off where the encoder has no pretrained weights."""
     feature_distance_min_ratio: float = 0.75
     """Share of a feature cell that one thing class must cover to count."""
+    multi_resolution: bool = False
+    """Train a network of two resolutions (HRDA): the halved crop as context, half of the crop's side in full
+    as detail."""
+    masked_consistency: bool = False
+    """A third pass, over target images of which 70 % is hidden (MIC)."""
     pretrained_encoder: Annotated[str, NamesInput()] = ""
     """ImageNet weights of the encoder: `published` for those that `datum weights` lists, a .pth or
     .safetensors file, an https:// URL, hf://owner/name@revision/file or an s3:// URI; or `random` for random
@@ -311,6 +322,7 @@ DEMO = Settings(
         pseudo_threshold=0.9,
         pseudo_ignore_top=0,
         pseudo_ignore_bottom=0,
+        pseudo_ignore_sides=0,
         rare_class_temperature=0.1,
         drop_path_rate=0.0,
         dropout=0.0,

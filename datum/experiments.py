@@ -132,9 +132,7 @@ def _dinov2(size: str, rein: float) -> _Family:
 
 
 def _high_resolution() -> Mapping[str, _Family]:
-    """HRDA's and MIC's, once there is HRDA's network."""
-    if "hrda" not in METHODS:
-        return {}
+    """HRDA's and MIC's."""
     hrda, mic = "HRDA (ECCV 2022)", "MIC (CVPR 2023)"
     figures = {
         "hrda-gta": Published(miou=73.8, source=hrda, reached="72.8 over 8 seeds"),

@@ -74,10 +74,30 @@ METHODS: Mapping[str, Method] = {
             "adaptation.pseudo_ignore_bottom": 0,
         },
     ),
+    # `configs/hrda/gtaHR2csHR_hrda.py` of HRDA: everything at twice the size.
+    "hrda": Method(
+        title="HRDA",
+        settings={
+            "adaptation.multi_resolution": True,
+            "adaptation.resolution_factor": 2,
+            "adaptation.crop": Times(2),
+            "adaptation.rare_class_min_crop_ratio": 2.0,
+            "adaptation.pseudo_margins_of": "image",
+            "adaptation.pseudo_ignore_top": Times(2),
+            "adaptation.pseudo_ignore_bottom": Times(2),
+            "adaptation.pseudo_ignore_sides": Times(2),
+            "evaluation.scale": Times(2),
+            "evaluation.slide_crop": 1024,
+        },
+    ),
     "one-image": Method(title="one-image", settings={"run.target_images": "one-shot"}),
 }
-"""Training on source labels alone, in two ways; self-training with DAFormer's recipe, with that of DACS, and
-with DAFormer's on the one-shot image alone.
+"""Training on source labels alone, in two ways; self-training with DAFormer's recipe, with that of DACS or of
+HRDA, and with DAFormer's on the one-shot image alone.
+
+`hrda` doubles drawn images too: 512x512 become 1024x1024, which its crop takes whole. HRDA's own pipeline
+does so with them, as it resizes whatever it reads to fit within 2048x1024, and the margins of its mask are
+the rows that DATUM's DAFormer experiments leave out of the drawings as well.
 
 `source-only` is ours: it samples rare classes, jitters colors and keeps the feature distance, so that methods
 differ in the target alone. `source-only-reference` does none of these and distorts colors as DAFormer's
@@ -85,8 +105,8 @@ does: published figures compare with it.
 """
 
 METHODS_IN_WORDS = (
-    "training on the source alone (source-only, or -reference: DAFormer's own), self-training by DAFormer's "
-    "or DACS' recipe on the target images, or by DAFormer's on the one-shot image alone"
+    "training on the source alone (source-only, or -reference: DAFormer's own), self-training by DAFormer's, "
+    "DACS' or HRDA's recipe on the target images, or by DAFormer's on the one-shot image alone"
 )
 
 MAIN_METHODS = tuple(name for name, method in METHODS.items() if method.target is None)

@@ -11,6 +11,7 @@ from datum.adaptation.initial import Initial, find_initial
 from datum.adaptation.inputs import SourceImage, find_source, find_target, input_digests
 from datum.adaptation.requirements import (
     network_of,
+    require_recipe,
     require_room_to_save,
     require_room_to_train,
     require_trainable,
@@ -18,7 +19,7 @@ from datum.adaptation.requirements import (
 from datum.adaptation.sampling import CropRules, TrainingSamples
 from datum.adaptation.self_training import REFERENCE_CROP
 from datum.adaptation.training import Training, is_trained
-from datum.config import AdaptationSettings, EvaluationSettings, require_counts
+from datum.config import AdaptationSettings, EvaluationSettings
 from datum.device import choose_device
 from datum.formats.generated import MANIFEST
 from datum.formats.training_log import TrainingLog
@@ -61,7 +62,7 @@ def adapt(
 
     Raises `InputError` before anything is written (see `datum.adaptation.inputs`), and where it diverges.
     """
-    require_counts("adaptation", settings)
+    require_recipe(method, settings)
     config = network_of(encoder, settings)
     activations = require_trainable(config, settings)
     initial = find_initial(settings.initial_segmentor, config)
@@ -70,7 +71,7 @@ def adapt(
     target_images, street_scale = find_target(method, target)
     validation_images = find_validation_images(validation) if validation else []
     digests = input_digests(source, source_images, target_images, validation, validation_images)
-    rules = _crop_rules(settings, benchmark, street_scale)
+    rules = crop_rules(settings, benchmark, street_scale)
     samples = _samples(source_images, target_images, rules, settings, seed)
     start, weights = _build_student(config, pretrained, seed)
     student = _started_from(initial.checkpoint, config) if initial else start
@@ -153,13 +154,16 @@ def _write_config(folder: Path, provenance: Provenance) -> None:
     (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 
-def _crop_rules(
+def crop_rules(
     settings: AdaptationSettings, benchmark: str, street_scale: tuple[int, int] | None
 ) -> CropRules:
+    """How crops are drawn by the settings; `street_scale` is that of `find_target`."""
     factor = settings.resolution_factor
     # Pixels are given for the reference's crop.
     candidate = settings.rare_class_min_pixels * (settings.crop / (REFERENCE_CROP * factor)) ** 2
     target = settings.target_scale or street_scale
+    margins = (settings.pseudo_ignore_top, settings.pseudo_ignore_bottom, settings.pseudo_ignore_sides)
+    top, bottom, side = (margin / (REFERENCE_CROP * factor) for margin in margins)
     return CropRules(
         size=settings.crop,
         class_max_ratio=settings.cat_max_ratio,
@@ -169,6 +173,7 @@ def _crop_rules(
         target_scale=_times(target, factor) if target else None,
         target_factor=factor,
         distorted=settings.photometric_distortion,
+        target_margins=(top, bottom, side) if settings.pseudo_margins_of == "image" else None,
     )
 
 

@@ -45,23 +45,28 @@ def strong_augmentation(
     jitter_strength: float,
     jitter_probability: float,
     blur_probability: float,
+    alike: bool = False,
 ) -> Tensor:
     """Color jitter and Gaussian blur of normalized images float32[batch, 3, height, width].
 
-    Whether to jitter and whether to blur is decided once for the batch, by how much for each image.
+    Whether to jitter and whether to blur is decided once for the batch, by how much for each image. Images
+    that are treated `alike` share the order of the jitter's operations and the blur: the reference hands
+    masked images over all at once, mixed ones one by one.
     """
     jitter, blur = rng.random() < jitter_probability, rng.random() < blur_probability
     if jitter:
         colors = (denormalize(images) / 255).clamp(0, 1)
-        images = normalize(color_jitter(colors, jitter_strength, rng) * 255)
+        images = normalize(color_jitter(colors, jitter_strength, rng, alike=alike) * 255)
     if blur:
-        images = gaussian_blur(images, np.array([rng.uniform(*BLUR_SIGMA) for _ in images]))
+        sigmas = [rng.uniform(*BLUR_SIGMA) for _ in (images[:1] if alike else images)]
+        images = gaussian_blur(images, np.resize(sigmas, len(images)))
     return images
 
 
-def color_jitter(images: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
+def color_jitter(images: Tensor, strength: float, rng: np.random.Generator, *, alike: bool = False) -> Tensor:
     """float32[batch, 3, height, width] in 0 to 1 with brightness, contrast, saturation and hue changed at
-    random, each within ± `strength` (hue: of a full turn), in random order.
+    random, each within ± `strength` (hue: of a full turn), in random order, one for all where they are
+    treated `alike`.
 
     Each image has its own draws, and all go through the same operations at once: up to two that are linear,
     one in HSV space, and the same again. Those that an image does not draw there change nothing in it.
@@ -69,10 +74,12 @@ def color_jitter(images: Tensor, strength: float, rng: np.random.Generator) -> T
     linear = np.tile([1.0, 0.0], (len(images), 3, 2, 1))
     hsv = np.tile([1.0, 0.0], (len(images), 2, 1))
     used = np.zeros((3, 2), dtype=np.bool_)
+    order: list[int] = []
     for image in range(len(images)):
         brightness, contrast, saturation, hue = rng.uniform(-strength, strength, size=4)
         group = place = 0
-        for operation in rng.permutation(4).tolist():
+        order = order if alike and order else rng.permutation(4).tolist()
+        for operation in order:
             if operation < 2:
                 linear[image, group, place] = (1.0, brightness) if operation == 0 else (1 + contrast, 0.0)
                 used[group, place] = True

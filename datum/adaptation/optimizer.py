@@ -24,11 +24,13 @@ def build_optimizer(segmentor: Segmentor, settings: AdaptationSettings) -> torch
         if exempt and isinstance(module, nn.LayerNorm)
         for parameter in module.parameters()
     }
+    # With HRDA's scale attention, which the reference's rule takes for a part of the head.
+    heads = [p for name, p in segmentor.named_parameters() if not name.startswith("encoder.")]
     head_rate = settings.learning_rate * settings.head_learning_rate_factor
     groups: list[dict[str, Any]] = [
         {"params": [p for p in segmentor.encoder.parameters() if p not in norms]},
         {"params": [p for p in segmentor.encoder.parameters() if p in norms], "weight_decay": 0.0},
-        {"params": list(segmentor.head.parameters()), "lr": head_rate},
+        {"params": heads, "lr": head_rate},
     ]
     for group in groups:
         group["peak_lr"] = group.get("lr", settings.learning_rate)

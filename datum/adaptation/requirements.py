@@ -10,10 +10,12 @@ from torch import Tensor
 
 from datum.adaptation.mixing import gaussian_blur
 from datum.adaptation.sampling import CACHE_BYTES, PREFETCHED
-from datum.config import AdaptationSettings
+from datum.config import AdaptationSettings, require_counts
 from datum.errors import InputError
+from datum.methods import METHODS
 from datum.room import bytes_below, require_disk, require_memory, size_in_words
 from datum.segmentation.encoders import family, seen_size
+from datum.segmentation.multi_resolution import forward_in_box
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig
 from datum.segmentation.unweighted import unweighted
 from datum.store import local_path
@@ -34,14 +36,27 @@ def network_of(encoder: str, settings: AdaptationSettings) -> SegmentorConfig:
         head_channels=settings.head_channels,
         drop_path_rate=settings.drop_path_rate,
         dropout=settings.dropout,
+        multi_resolution=settings.multi_resolution,
+        detail_crop=settings.crop // 2,
     )
+
+
+def require_recipe(method: str, settings: AdaptationSettings) -> None:
+    """Raises `InputError` for settings out of range, and for those that contradict the method."""
+    require_counts("adaptation", settings)
+    if settings.masked_consistency and method in METHODS and METHODS[method].target == "none":
+        raise InputError(
+            f"adaptation.masked_consistency=true: hides parts of target images, of which --method {method} "
+            "has none; take another method or set it to false"
+        )
 
 
 def require_trainable(config: SegmentorConfig, settings: AdaptationSettings) -> int:
     """Tries one step's forward pass without memory; the bytes that it keeps for the backward pass.
 
     Raises `InputError` for a crop and a batch size that the network cannot be trained on: maps smaller than a
-    kernel, batch norm over a single value, a map whose cells do not cover the crop.
+    kernel, batch norm over a single value, a map whose cells do not cover the crop, at two resolutions a
+    detail whose cells are not those of the context.
     """
     crop, batch_size = settings.crop, settings.batch_size
     kept: dict[int, Tensor] = {}
@@ -55,20 +70,34 @@ def require_trainable(config: SegmentorConfig, settings: AdaptationSettings) -> 
         images = torch.empty(batch_size, 3, crop, crop, device="meta")
         gaussian_blur(images[:1], np.ones(1))
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            features = network.encode(images)
-            network.decode(features)
+            features = _forward(network, images)
         side = features[-1].shape[-1]
         seen, _ = seen_size(config.encoder, (crop, crop))
         if seen // (seen // side) != side:
             raise ValueError(f"{side} cells of {seen // side} pixels do not make {seen}")
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0][:200]
+        scales = 2 if config.multi_resolution else 1
         raise InputError(
             f"adaptation.crop={crop} and adaptation.batch_size={batch_size}: {config.encoder} cannot be "
             f"trained on them ({reason}); take a crop that is a multiple of "
-            f"{family(config.encoder).CELL}, from 64 to the images' size, or larger batches"
+            f"{scales * family(config.encoder).CELL}, from {scales * 64} to the images' size, or larger "
+            "batches"
         ) from error
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _forward(network: Segmentor, images: Tensor) -> list[Tensor]:
+    """A pass of the training; the feature maps that the feature distance is taken of."""
+    if not network.config.multi_resolution:
+        features = network.encode(images)
+        network.decode(features)
+        return features
+    crop, multiple = images.shape[-1], 4 * network.head_stride
+    if crop % multiple:
+        raise ValueError(f"a detail of half the crop needs a multiple of {multiple}")
+    side = slice(0, crop // 2)
+    return forward_in_box(network, images, (side, side)).features
 
 
 def require_room_to_train(

@@ -51,6 +51,9 @@ class CropRules:
     """Sides of target images become times this where there is no `target_scale`."""
     distorted: bool = False
     """Whether source images go through `photometric_distortion`."""
+    target_margins: tuple[float, float, float] | None = None
+    """Top, bottom and either side of a target image, as shares of its height, that no pseudo-label counts
+    in; None where margins are not those of the image."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,9 @@ class Batch:
     device."""
     target: Tensor | None
     """float32[batch, 3, crop, crop], normalized; None for source-only training."""
+    ignored: Tensor | None = None
+    """bool[batch, crop, crop]: margins and padding of the target images; None where margins are not those of
+    the image."""
 
 
 def class_probabilities(totals: Mapping[int, int], temperature: float) -> dict[int, float]:
@@ -79,7 +85,8 @@ def class_probabilities(totals: Mapping[int, int], temperature: float) -> dict[i
 
 Sample = tuple[np.ndarray, ...]
 """A crop of a source image uint8[height, width, 3], its train ids uint8[height, width] and, where there are
-target images, a crop of one, uint8[height, width, 3]; none larger than the crop."""
+target images, a crop of one, uint8[height, width, 3]; where these have margins, what lies in them,
+uint8[height, width]. None is larger than the crop."""
 
 
 class TrainingSamples(Dataset[Sample]):
@@ -138,7 +145,7 @@ class TrainingSamples(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self._seed, index])
         source = self._draw_source(rng)
-        return (*source, self._draw_target(rng)) if self._target else source
+        return (*source, *self._draw_target(rng)) if self._target else source
 
     def _draw_source(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         image, label, crop = self._draw_of_class(rng) if self.classes else self._draw_of_all(rng)
@@ -161,10 +168,12 @@ class TrainingSamples(Dataset[Sample]):
         image, label = self._read_source(int(rng.integers(len(self._source))))
         return image, label, draw_crop(label, self._rules.size, self._rules.class_max_ratio, rng)
 
-    def _draw_target(self, rng: np.random.Generator) -> np.ndarray:
+    def _draw_target(self, rng: np.random.Generator) -> Sample:
         image = self._read_target(int(rng.integers(len(self._target))))
         crop = _random_crop(image.shape[:2], self._rules.size, rng)
-        return image[crop][:, _random_flip(rng)]
+        flip, margins = _random_flip(rng), self._rules.target_margins
+        parts = (image,) if margins is None else (image, in_margins(image.shape[:2], margins))
+        return tuple(part[crop][:, flip] for part in parts)
 
     def _load_source(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         image, label = read_image(self._source[index].image), read_label(self._source[index].label)
@@ -205,6 +214,16 @@ def _random_crop(shape: Sequence[int], size: int, rng: np.random.Generator) -> t
 
 def _random_flip(rng: np.random.Generator) -> slice:
     return slice(None, None, -1 if rng.random() < 0.5 else 1)
+
+
+def in_margins(size: tuple[int, int], margins: tuple[float, float, float]) -> np.ndarray:
+    """uint8[height, width], 1 in the margins of an image of `size` = (height, width): top, bottom and either
+    side, as shares of its height."""
+    height, width = size
+    top, bottom, side = (round(share * height) for share in margins)
+    margin = np.ones(size, dtype=np.uint8)
+    margin[top : height - bottom, side : width - side] = 0
+    return margin
 
 
 class _Crops(NamedTuple):
@@ -260,6 +279,8 @@ def batches(
             labels=labels.pixels.to(device, non_blocking=True).long(),
             classes=classes,
             target=_normalized(target[0], device) if target else None,
+            # Padding is neither 0 nor 1, and so ignored too.
+            ignored=target[1].pixels.to(device, non_blocking=True) != 0 if len(target) > 1 else None,
         )
 
 

@@ -47,22 +47,29 @@ class Teacher:
 
 
 def pseudo_label_weights(
-    probability: Tensor, *, threshold: float, ignore_top: int, ignore_bottom: int
+    probability: Tensor,
+    *,
+    threshold: float,
+    ignore_top: int = 0,
+    ignore_bottom: int = 0,
+    ignored: Tensor | None = None,
 ) -> Tensor:
     """float32[batch, height, width]: the share of the batch's pixels whose `probability` reaches `threshold`,
-    the same at every pixel, but 0 in the first `ignore_top` and the last `ignore_bottom` rows."""
+    the same at every pixel, but 0 in the first `ignore_top` and the last `ignore_bottom` rows and where
+    `ignored` bool[batch, height, width] says so."""
     confident = (probability >= threshold).float().mean()
     weights = confident.expand(probability.shape).clone()
     weights[:, :ignore_top].zero_()
     weights[:, weights.shape[1] - ignore_bottom :].zero_()
-    return weights
+    return weights if ignored is None else weights.masked_fill_(ignored, 0.0)
 
 
 def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of logits float32[batch, channels, height, width], brought to the size of `labels`
     int64[batch, height, width]: the sum over labeled pixels, each times its weight, divided by the number of
     all pixels, void included (as the reference averages)."""
-    upsampled = upsample(logits, labels.shape[1:]).float()
+    upsampled = upsample(logits, labels.shape[1:])
+    upsampled = upsampled.to(torch.promote_types(upsampled.dtype, torch.float32))
     if weights is None:
         return (
             functional.cross_entropy(upsampled, labels, ignore_index=IGNORE, reduction="sum") / labels.numel()
@@ -80,6 +87,10 @@ class Mixed:
     weights: Tensor
     confident_share: Tensor
     """Scalar: share of target pixels with a confident pseudo-label."""
+    pseudo_labels: Tensor
+    """What the teacher says of the whole target images, int64[batch, height, width]."""
+    pseudo_weights: Tensor
+    """How much each of these pixels counts."""
 
 
 def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.random.Generator) -> Mixed:
@@ -87,11 +98,13 @@ def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.ra
     assert batch.target is not None
     probability, pseudo_labels = teacher.predict(batch.target)
     scale = settings.crop / (REFERENCE_CROP * settings.resolution_factor)
+    of_image = settings.pseudo_margins_of == "image"
     pseudo_weights = pseudo_label_weights(
         probability,
         threshold=settings.pseudo_threshold,
-        ignore_top=round(settings.pseudo_ignore_top * scale),
-        ignore_bottom=round(settings.pseudo_ignore_bottom * scale),
+        ignore_top=0 if of_image else round(settings.pseudo_ignore_top * scale),
+        ignore_bottom=0 if of_image else round(settings.pseudo_ignore_bottom * scale),
+        ignored=batch.ignored,
     )
     masks = class_mix_masks(batch.labels, batch.classes, rng)
     images = torch.where(masks[:, None], batch.source, batch.target)
@@ -100,15 +113,21 @@ def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.ra
         labels=torch.where(masks, batch.labels, pseudo_labels),
         weights=pseudo_weights.masked_fill(masks, 1.0),
         confident_share=pseudo_weights.max(),
+        # A tensor of inference mode cannot be the target of a loss.
+        pseudo_labels=pseudo_labels.clone(),
+        pseudo_weights=pseudo_weights,
     )
 
 
-def augment(images: Tensor, settings: AdaptationSettings, rng: np.random.Generator) -> Tensor:
-    """Strong augmentation of normalized images, by the settings."""
+def augment(
+    images: Tensor, settings: AdaptationSettings, rng: np.random.Generator, *, alike: bool = False
+) -> Tensor:
+    """Strong augmentation of normalized images, by the settings; see `strong_augmentation`."""
     return strong_augmentation(
         images,
         rng,
         jitter_strength=settings.color_jitter_strength,
         jitter_probability=settings.color_jitter_probability,
         blur_probability=settings.blur_probability,
+        alike=alike,
     )

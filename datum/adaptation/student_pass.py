@@ -9,6 +9,9 @@ from datum.adaptation.self_training import pixel_loss
 from datum.segmentation.multi_resolution import draw_box, forward_in_box, halved
 from datum.segmentation.segmentor import Segmentor
 
+DETAIL_LOSS_WEIGHT = 0.1
+"""Weight of the detail's own loss (reference: `hr_loss_weight`)."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudentPass:
@@ -30,15 +33,14 @@ def pass_student(
     weights: Tensor | None,
     *,
     name: str,
-    detail_loss_weight: float,
     boxes: np.random.Generator,
 ) -> StudentPass:
     """Pixel losses of normalized `images` float32[batch, 3, crop, crop], see `pixel_loss`; `name` is what the
     log calls them.
 
-    A network of two resolutions sees the detail in a box that `boxes` draws, anew in every pass and one for the
-    batch; the detail's own loss, over that box, has `detail_loss_weight`, and the loss of both together the
-    rest of 1.
+    A network of two resolutions sees the detail in a box that `boxes` draws, anew in every pass and one for
+    the batch; the detail's own loss, over that box, has `DETAIL_LOSS_WEIGHT`, and the loss of both together
+    the rest of 1.
     """
     if not student.config.multi_resolution:
         features = student.encode(images)
@@ -49,7 +51,7 @@ def pass_student(
     fused = pixel_loss(found.logits, labels, weights)
     detail = pixel_loss(found.detail, labels[box], None if weights is None else weights[box])
     losses = {
-        name: (1 - detail_loss_weight) * fused,
-        f"{name}_detail": detail_loss_weight * detail,
+        name: (1 - DETAIL_LOSS_WEIGHT) * fused,
+        f"{name}_detail": DETAIL_LOSS_WEIGHT * detail,
     }
     return StudentPass(losses=losses, seen=halved(images), features=found.features[-1])

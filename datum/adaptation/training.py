@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from datum.adaptation.divergence import Watch
 from datum.adaptation.feature_distance import FeatureDistance
+from datum.adaptation.masking import masked
 from datum.adaptation.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 from datum.adaptation.sampling import Batch, TrainingSamples, batches, telling_of_dead_processes
-from datum.adaptation.self_training import Teacher, augment, mix, pixel_loss
+from datum.adaptation.self_training import Teacher, augment, mix
+from datum.adaptation.student_pass import StudentPass, pass_student
 from datum.config import AdaptationSettings, EvaluationSettings
 from datum.errors import InputError
 from datum.formats.training_log import TrainingLog
@@ -122,40 +125,59 @@ class Training:
         save_segmentor(folder / BEST, self._student, best)
 
     def _step(self, batch: Batch) -> Losses:
-        """One optimizer step. The gradients of the three losses add up, so that source loss and feature
-        distance, which share a forward pass, share a backward pass too."""
+        """One optimizer step. The gradients of all losses add up, so that source loss and feature distance,
+        which share a forward pass, share a backward pass too."""
         settings, iteration = self._settings, self._iteration
-        rng = np.random.default_rng([self._seed, iteration, _MIXING])
+        rng, boxes, masks = (
+            np.random.default_rng([self._seed, iteration, stream]) for stream in (_MIXING, _BOXES, _MASKS)
+        )
         torch.manual_seed(int(np.random.SeedSequence([self._seed, iteration, _DROPOUT]).generate_state(1)[0]))
         set_learning_rate(self._optimizer, learning_rate_factor(iteration, settings))
         self._optimizer.zero_grad()
         if batch.target is None:
-            losses = self._source_losses(batch, rng if settings.source_augmentation else None)
+            losses = self._source_losses(batch, rng if settings.source_augmentation else None, boxes)
         else:
             self._teacher.update(self._student, iteration, settings.ema_alpha)
-            losses = self._source_losses(batch, None)
-            losses |= self._mixed_losses(batch, rng)
+            losses = self._source_losses(batch, None, boxes)
+            losses |= self._target_losses(batch, rng, boxes, masks)
         self._optimizer.step()
         return losses
 
-    def _source_losses(self, batch: Batch, rng: np.random.Generator | None) -> Losses:
+    def _source_losses(
+        self, batch: Batch, rng: np.random.Generator | None, boxes: np.random.Generator
+    ) -> Losses:
         images = batch.source if rng is None else augment(batch.source, self._settings, rng)
         with self._autocast():
-            features = self._student.encode(images)
-            logits = self._student.decode(features)
-            losses = {"source": pixel_loss(logits, batch.labels)}
+            passed = self._pass("source", images, batch.labels, None, boxes)
+            losses = passed.losses
             if self._distance:
-                distance = self._distance(images, batch.labels, features[-1])
+                distance = self._distance(passed.seen, batch.labels, passed.features)
                 losses["feature_distance"] = self._settings.feature_distance_weight * distance
-        torch.stack(list(losses.values())).sum().backward()
-        return losses
+        return _backward(losses)
 
-    def _mixed_losses(self, batch: Batch, rng: np.random.Generator) -> Losses:
+    def _target_losses(
+        self,
+        batch: Batch,
+        rng: np.random.Generator,
+        boxes: np.random.Generator,
+        masks: np.random.Generator,
+    ) -> Losses:
+        assert batch.target is not None
         with self._autocast():
             mixed = mix(batch, self._teacher, self._settings, rng)
-            loss = pixel_loss(self._student(mixed.images), mixed.labels, mixed.weights)
-        loss.backward()
-        return {"mixed": loss, "confident_share": mixed.confident_share}
+            passed = self._pass("mixed", mixed.images, mixed.labels, mixed.weights, boxes)
+        losses = _backward(passed.losses) | {"confident_share": mixed.confident_share}
+        if self._settings.masked_consistency:
+            with self._autocast():
+                images = masked(batch.target, self._settings, masks)
+                passed = self._pass("masked", images, mixed.pseudo_labels, mixed.pseudo_weights, boxes)
+            losses |= _backward(passed.losses)
+        return losses
+
+    def _pass(
+        self, name: str, images: Tensor, labels: Tensor, weights: Tensor | None, boxes: np.random.Generator
+    ) -> StudentPass:
+        return pass_student(self._student, images, labels, weights, name=name, boxes=boxes)
 
     def _autocast(self) -> torch.autocast:
         enabled = self._settings.mixed_precision == "bf16"
@@ -252,6 +274,12 @@ class Training:
         )
 
 
+def _backward(losses: Losses) -> Losses:
+    """Goes back from the sum of the losses, and returns them."""
+    torch.stack(list(losses.values())).sum().backward()
+    return losses
+
+
 def _same_shapes(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:
     return found.keys() == expected.keys() and all(
         found[name].shape == tensor.shape and found[name].dtype == tensor.dtype
@@ -259,5 +287,5 @@ def _same_shapes(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch
     )
 
 
-_MIXING, _DROPOUT = 1, 2
+_MIXING, _DROPOUT, _BOXES, _MASKS = 1, 2, 3, 4
 """Streams of random numbers of an iteration; each is seeded by (seed, iteration, stream)."""

@@ -27,7 +27,10 @@ GENERATED_EACH = 10
 ONE_SHOT_WIDTH, GENERATED_WIDTH, EXAMPLE_WIDTH = 640, 224, 448
 """Widths of pictures, in pixels."""
 
-LOSSES = ("source", "mixed", "feature_distance")
+LOSSES = (
+    *("source", "source_detail", "feature_distance"),
+    *("mixed", "mixed_detail", "masked", "masked_detail"),
+)
 VALIDATION = ("miou",)
 """Keys of `training.jsonl`, beside `iteration`."""
 LONGEST_DETAIL = 20_000

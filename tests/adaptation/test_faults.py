@@ -71,13 +71,15 @@ def test_random_weights_are_said_and_must_be_asked_for(
     assert not list(tmp_path.glob("unsaid*"))
 
 
-@pytest.mark.parametrize("method", ["source-only", "daformer"])
+@pytest.mark.parametrize("method", ["source-only", "daformer", "hrda"])
 def test_a_training_that_diverges_publishes_nothing_and_keeps_its_last_finite_state(
     scenes: Path, settings: AdaptationSettings, tmp_path: Path, method: str
 ) -> None:
     settings = dataclasses.replace(settings, iterations=30, learning_rate=1e7, save_every=1, log_every=2)
     output = tmp_path / "adapted"
-    target = scenes / "cityscapes" if method == "daformer" else None
+    target = None if method == "source-only" else scenes / "cityscapes"
+    two = method == "hrda"
+    settings = dataclasses.replace(settings, multi_resolution=two, masked_consistency=two)
     with pytest.raises(
         InputError, match=r"adaptation.learning_rate=10000000\.0: the training diverged: .* lower it;"
     ):

@@ -17,7 +17,9 @@ import pytest
 import torch
 
 from datum.errors import InputError
+from datum.segmentation.checkpoints import open_checkpoint
 from datum.segmentation.heads import build_scale_attention
+from datum.segmentation.mmcv_export import export_to_mmcv
 from datum.segmentation.multi_resolution import draw_box, forward_in_box
 from datum.segmentation.segmentor import (
     Segmentor,
@@ -142,6 +144,25 @@ def test_a_file_with_a_detail_that_cannot_be_is_refused(tmp_path: Path, detail_c
     save_segmentor(tmp_path / "last.safetensors", segmentor, {})
     with pytest.raises(InputError, match=rf"detail_crop {detail_crop}, expected a multiple of 8"):
         load_segmentor(tmp_path / "last.safetensors")
+
+
+@pytest.mark.parametrize("name, encoder", [("shapes", "mit-b0"), ("r101_shapes", "resnet-101")])
+def test_hrdas_own_checkpoints_are_read_and_written_to_the_last_bit(
+    tmp_path: Path, name: str, encoder: str
+) -> None:
+    drawn = reference_state(shapes_of({"shapes": HRDA[name]}), "student")
+    state = {key: t.float() if t.is_floating_point() else t for key, t in drawn.items()}
+    torch.save({"state_dict": {f"model.{key}": t for key, t in state.items()}}, tmp_path / "iter_40000.pth")
+    opened = open_checkpoint(tmp_path / "iter_40000.pth")
+    assert f"{encoder} with the" in str(opened) and "head at two resolutions" in str(opened)
+    assert opened.segmentor.config.detail_crop == 512
+    ours, expected = opened.segmentor.state_dict(), to_ours(state)
+    assert ours.keys() == expected.keys()
+    assert all(torch.equal(ours[key], tensor) for key, tensor in expected.items())
+    export_to_mmcv(checkpoint=tmp_path / "iter_40000.pth", output=tmp_path / "again.pth")
+    again = torch.load(tmp_path / "again.pth", weights_only=True)["state_dict"]
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[key], tensor) for key, tensor in state.items())
 
 
 def test_a_head_that_does_not_work_at_two_resolutions_is_refused() -> None:

@@ -80,7 +80,7 @@ class DAFormerHead(EmbeddingHead):
 
 @MODELS.register_module()
 class ScaleAttentionHead(EmbeddingHead):
-    """HRDA's scale attention: fuses with one 1x1 convolution (HRDA, section 3.2)."""
+    """HRDA's scale attention: fuses with one 1x1 convolution (reference: `hrda_head.py`)."""
 
     def __init__(self, in_channels: Sequence[int], channels: int, num_classes: int, dropout_ratio: float):
         super().__init__(in_channels, channels, num_classes, dropout_ratio)
