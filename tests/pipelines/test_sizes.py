@@ -37,6 +37,16 @@ def test_the_workflow_of_a_run_and_the_state_of_its_nodes_stay_below_argo_s_limi
     assert workflow + SUBMITTED + NODES_OF_A_TASK * tasks < BUDGET
 
 
+def test_a_training_without_drawing_is_smaller_than_the_baselines_which_train_twice_a_seed() -> None:
+    """So it needs no measurement of its own."""
+
+    def tasks(name: str) -> int:
+        return len(pipeline_documents(name)[0]["root"]["dag"]["tasks"])
+
+    assert tasks("training") < tasks("baselines")
+    assert pipeline_bytes("training") < pipeline_bytes("baselines")
+
+
 @pytest.fixture
 def templates() -> dict[str, dict[str, Any]]:
     """The templates of a Workflow by name, as KFP's compiler makes them of the pipeline `ingest`."""
