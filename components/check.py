@@ -16,20 +16,22 @@ from components.inside import (
 )
 from components.installation import require_installation, require_plain
 from components.run_room import RoomOfRun, bytes_at, bytes_of_model, bytes_of_scenes, room_of_run
-from datum.config import Settings, load_settings
+from datum.config import Settings
 from datum.datasets.one_shot import require_one_a_seed
 from datum.diffusion.base_model import base_model_path, check_base_model
 from datum.diffusion.sizes import latent_cell, require_cells_of_crop, require_cells_of_image, require_crop
 from datum.errors import InputError
-from datum.methods import DRAWN_BENCHMARK, MAIN_METHODS
+from datum.experiments import run_settings
+from datum.methods import MAIN_METHODS, METHODS
 from datum.prompts import build_prompts, require_prompt
 from datum.room import size_in_words
 from datum.segmentation.pretrained_file import pretrained_file
-from datum.store import is_http_url, local_path, open_store, require_place, require_run_id
+from datum.store import is_http_url, local_path, open_store, require_place, run_ids
 
 
 def check_parameters(
     *,
+    draws: bool,
     benchmark: str,
     method: str,
     encoder: str,
@@ -48,8 +50,10 @@ def check_parameters(
 ) -> None:
     """Raises `InputError` for parameters of a pipeline run that cannot work.
 
-    `variants` are further overrides, each of which is to go with the others; `inputs` are files or URIs that
-    must be there, empty ones aside; `resume_from` is the id of an earlier run, or empty.
+    `method` names a method or an experiment; `benchmark` and `encoder` may be empty (`run_settings`). `draws`
+    says whether the pipeline personalizes and draws. `variants` are further overrides, each of which is to go
+    with the others; `inputs` are files or URIs that must be there, empty ones aside; `resume_from` the ids of
+    earlier runs, or empty.
     """
     require_installation("run_installation", installation)
     texts = (source, target, base_model, pretrained_encoder, title, encoder, list(named), list(overrides))
@@ -61,27 +65,24 @@ def check_parameters(
     places = [installation[name] for name in PLACES]
     for uri in filter(None, (source, target, base_model, *named, *inputs, *places)):
         require_place(uri)
-    if resume_from:
-        require_run_id("resume_from", resume_from)
-    chosen = [f"run.benchmark={benchmark}", f"run.method={method}", f"run.encoder={encoder}"]
+    run_ids("resume_from", resume_from)
+    fields = {"method": method, "benchmark": benchmark, "encoder": encoder}
+    chosen = []
     if base_model and not base_model.startswith("s3://"):
         chosen.append(f"personalization.base_model={base_model}")
     if pretrained_encoder:
         chosen.append(f"adaptation.pretrained_encoder={pretrained_encoder}")
-    settings = load_settings(profile, [*overrides, *chosen])
+    settings = run_settings(profile, **fields, overrides=[*overrides, *chosen])
     if seeds:
+        require_pipeline(settings, draws=draws)
         check_training(settings)
     check_settings(settings, asks_base_model=not base_model.startswith("s3://"))
     for variant in variants:
-        check_settings(load_settings(profile, [*overrides, *chosen, variant]), asks_base_model=False)
+        varied = run_settings(profile, **fields, overrides=[*overrides, *chosen, variant])
+        check_settings(varied, asks_base_model=False)
     if named:
         require_one_a_seed(seeds, named)
     require_both(source, target)
-    if not source and settings.run.benchmark != DRAWN_BENCHMARK:
-        raise InputError(
-            f"benchmark: found {benchmark} without a source, and drawn street scenes have GTA's layout; "
-            f"give the source or choose {DRAWN_BENCHMARK}"
-        )
     for uri in filter(None, inputs):
         path, (folder, _, name) = local_path(uri), uri.rpartition("/")
         if not (path.is_file() if path is not None else open_store(folder).exists(name)):
@@ -97,7 +98,7 @@ def check_run(*, page: Path, in_cluster: bool, draws: bool, **parameters: Any) -
     """
 
     def check() -> str:
-        check_parameters(**parameters)
+        check_parameters(draws=draws, **parameters)
         return "go together"
 
     rows = [look("parameters", check)]
@@ -126,6 +127,7 @@ def _room(
     draws: bool,
     installation: Mapping[str, str],
     overrides: Sequence[str],
+    benchmark: str,
     method: str,
     encoder: str,
     seeds: Sequence[int],
@@ -136,9 +138,8 @@ def _room(
     **_: Any,
 ) -> RoomOfRun:
     """What a run of these parameters needs of the store."""
-    settings = load_settings(
-        installation["profile"], [*overrides, f"run.method={method}", f"run.encoder={encoder}"]
-    )
+    fields = {"method": method, "benchmark": benchmark, "encoder": encoder}
+    settings = run_settings(installation["profile"], **fields, overrides=overrides)
     ingested = f"{installation['datasets'].rstrip('/')}/"
     new = [uri for uri in (source, target) if uri and not uri.startswith(ingested)]
     return room_of_run(
@@ -155,11 +156,7 @@ def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:
     """Raises `InputError` for settings of two stages that do not go together, and for a base model that is
     not there or does not fit, as far as its small files tell; `asks_base_model` says whether it can be looked
     at."""
-    if settings.run.method not in MAIN_METHODS:
-        raise InputError(
-            f"run.method: found {settings.run.method!r}, expected one that trains on the drawn images: "
-            f"{', '.join(MAIN_METHODS)}"
-        )
+    _require_target_images(settings)
     step, training = settings.generation.checkpoint_step, settings.personalization
     written = {*range(training.checkpoint_every, training.steps + 1, max(1, training.checkpoint_every))}
     if step not in written | {training.steps}:
@@ -182,6 +179,34 @@ def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:
 
                 given = {"personalization.instance_prompt": [training.instance_prompt]}
                 check_prompts(folder, given | {"generation.prompt_template": prompts})
+
+
+def require_pipeline(settings: Settings, *, draws: bool) -> None:
+    """Raises `InputError` where a pipeline, which `draws` images of the new place or does not, does not make
+    what the settings train on, or where no pipeline could."""
+    _require_target_images(settings)
+    wanted = settings.run.target_images
+    if draws != (wanted == "generated"):
+        works, other = ("generated", "training") if draws else ("one-shot, all or none", "reproduction")
+        raise InputError(
+            f"run.target_images: found {wanted} (by run.method={settings.run.method}), and this pipeline "
+            f"trains on {works}; start the pipeline {other}, or choose another method"
+        )
+
+
+def _require_target_images(settings: Settings) -> None:
+    method, wanted = settings.run.method, settings.run.target_images
+    only = METHODS[method].target
+    if only and wanted != only:
+        raise InputError(
+            f"run.target_images={wanted}: run.method={method} trains on {only}; leave it out, or choose "
+            f"another method, such as {', '.join(MAIN_METHODS)}"
+        )
+    if not only and wanted == "none":
+        raise InputError(
+            f"run.target_images=none: run.method={method} trains itself on target images; choose generated, "
+            "one-shot or all, or run.method=source-only"
+        )
 
 
 def check_training(settings: Settings) -> None:

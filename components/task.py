@@ -128,23 +128,21 @@ def scratch() -> Path:
 def own_state(state: str, resume_from: str) -> str | None:
     """URI below which a task of this run keeps what it resumes from; None where no `state` is kept.
 
-    A retried task is of the same run and finds its state there. `resume_from` names an earlier run: what this
-    one has not kept yet is read from that one's place, to which nothing is written, since it may be at work
-    still. Raises `InputError` for an id that is none.
+    A retried task is of the same run and finds its state there. `resume_from` names earlier runs: what this
+    one has not kept yet is read from the place of the first of them that has, to which nothing is written,
+    since it may be at work still. Raises `InputError` for an id that is none.
     """
-    from datum.store import require_place, require_run_id, succeed
+    from datum.store import require_place, require_run_id, run_ids, succeed
 
-    run_id = os.environ.get(RUN_ID, "")
-    for name, value in (("resume_from", resume_from), (RUN_ID, run_id)):
-        if value:
-            require_run_id(name, value)
+    earlier, run_id = run_ids("resume_from", resume_from), os.environ.get(RUN_ID, "")
+    if run_id:
+        require_run_id(RUN_ID, run_id)
     if not state or not run_id:
         return None
     require_place(state)
-    place = f"{state.rstrip('/')}/{run_id}"
-    if resume_from and resume_from != run_id:
-        succeed(place, f"{state.rstrip('/')}/{resume_from}")
-    return place
+    root = state.rstrip("/")
+    succeed(f"{root}/{run_id}", [f"{root}/{other}" for other in earlier if other != run_id])
+    return f"{root}/{run_id}"
 
 
 def publish_report(folder: Path, reports: str, model_registry: str = "") -> str:
@@ -205,17 +203,18 @@ def _message(news: str) -> dict[str, str]:
 def remove_state(state: str, resume_from: str) -> None:
     """Removes what the tasks of this run kept to resume from, for when the run has all its results.
 
-    A run of the paper's size leaves some 45 GB per seed: checkpoints, optimizers, drawn images. What the run
-    named `resume_from` kept is that one's own and stays, as that of every run without a report.
+    A run of the paper's size leaves some 45 GB per seed: checkpoints, optimizers, drawn images. What the runs
+    named `resume_from` kept is their own and stays, as that of every run without a report.
     """
-    from datum.store import open_store
+    from datum.store import open_store, run_ids
     from datum.telemetry import log
 
     place = own_state(state, resume_from)
     if place:
         log(f"{place}: removed {open_store(place).delete_all()} files of state")
-        if resume_from and resume_from != os.environ[RUN_ID]:
-            log(f"{state.rstrip('/')}/{resume_from}: the state of that run stays; remove it if none needs it")
+        for earlier in run_ids("resume_from", resume_from):
+            if earlier != os.environ[RUN_ID]:
+                log(f"{state.rstrip('/')}/{earlier}: the state of that run stays; remove it if none needs it")
 
 
 def _end_with(runner: int, stop: Path) -> None:

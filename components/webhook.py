@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from datum.errors import one_line, shortened
+from datum.errors import one_line, shortened, status_may_pass
 from datum.stopping import Stopped, stoppable
 from datum.telemetry import log
 
@@ -26,9 +26,6 @@ TRIES, TIMEOUT = 3, 9.0
 
 LONGEST = 30.0
 """Seconds that a task waits for the webhook at most, also where names are looked up in vain."""
-
-PASSING = (408, 429)
-"""HTTP statuses below 500 after which the same message may be taken."""
 
 
 def tell(compose: Callable[[], Mapping[str, Any]]) -> None:
@@ -90,7 +87,7 @@ def _post(url: str, body: bytes) -> str:
                 return ""
         except urllib.error.HTTPError as error:
             fault = f"answers {error.code}"
-            if error.code < 500 and error.code not in PASSING:
+            if not status_may_pass(error.code):
                 break
         except Exception as error:
             # Its text may hold the URL.

@@ -16,7 +16,9 @@ from datum.cluster.commands import add_cluster_commands
 from datum.command_parser import ANY_CHECKPOINT, CommandParser, add_command
 from datum.config import MOST_SEED, PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
 from datum.errors import InputError, exit_status
+from datum.experiments_table import add_experiment, as_json_text, as_table
 from datum.methods import BENCHMARKS, ENCODERS, METHODS, METHODS_IN_WORDS, DatasetName
+from datum.prediction import DEFAULT_KINDS, PREDICTION_KINDS
 from datum.processors import processors
 from datum.store import require_place
 
@@ -44,10 +46,12 @@ def _parser() -> CommandParser:
     _add_generate(commands)
     _add_adapt(commands)
     _add_evaluate(commands)
+    _add_predict(commands)
     add_checkpoint_commands(commands)
     _add_report(commands)
     _add_run(commands)
     _add_verify(commands)
+    _add_experiments(commands)
     add_cluster_commands(commands)
     return parser
 
@@ -122,6 +126,20 @@ def _add_evaluate(commands: Any) -> None:
     _output(command, "folder for metrics.json and predictions/")
 
 
+def _add_predict(commands: Any) -> None:
+    summary = "label photographs and videos with a trained network"
+    command = _add_stage(commands, "predict", _predict, summary, "evaluation")
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=ANY_CHECKPOINT)
+    meaning = "PNG, JPEG or video files, folders with some at any depth, or patterns such as 'drive/**/*.jpg'"
+    command.add_argument("inputs", nargs="+", metavar="INPUT", help=meaning)
+    _output(command, "folder for <kind>/<name of the input> and predictions.jsonl")
+    kinds = "; ".join(f"{kind}: {meaning}" for kind, meaning in PREDICTION_KINDS.items())
+    meaning = f"what is written, with commas between (default: %(default)s). {kinds}. Videos are WebM (VP9)"
+    default = ",".join(DEFAULT_KINDS)
+    command.add_argument("--write", dest="kinds", type=_kinds, default=default, metavar="KIND", help=meaning)
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+
+
 def _add_report(commands: Any) -> None:
     summary = "report over the seeds and publish the median checkpoint"
     command = add_command(commands, "report", _report, summary)
@@ -144,6 +162,7 @@ def _add_run(commands: Any) -> None:
         "one-shot image, once a seed (default: drawn from the target's leftImg8bit/train by the seeds)",
         type=Path,
     )
+    add_experiment(command)
     _base_model(command)
     command.add_argument(
         "--baselines", action="store_true", help="also train source-only and one-image, for each seed"
@@ -156,6 +175,12 @@ def _add_verify(commands: Any) -> None:
     command = add_command(commands, "verify", _verify, summary)
     meaning = "an output, a folder with some (of `datum run`), or a URI of a published report"
     command.add_argument("place", metavar="DIR_OR_URI", help=meaning)
+
+
+def _add_experiments(commands: Any) -> None:
+    summary = "list the published experiments that `--experiment` names, and the figures they are measured by"
+    command = add_command(commands, "experiments", _experiments, summary)
+    command.add_argument("--json", action="store_true", dest="as_json", help="all that is known, as JSON")
 
 
 def _convert(**options: Any) -> None:
@@ -180,16 +205,34 @@ def _generate(**options: Any) -> None:
 
 def _adapt(**options: Any) -> None:
     from datum.adaptation.adapt import adapt
+    from datum.segmentation.segmentor import read_header
 
     settings = _settings(options, method=options["method"])
     adapt(**options, settings=settings.adaptation, evaluation=settings.evaluation)
+    best = options["output"] / "best.safetensors"
+    found = read_header(best)["metadata"]
+    score = f"mIoU {found['miou']:.2f} on the validation set" if "miou" in found else "no validation set"
+    print(f"{score}, iteration {found['iteration']}: {best}")
 
 
 def _evaluate(**options: Any) -> None:
     from datum.evaluation.evaluate import evaluate
+    from datum.formats.metrics import METRICS, read_metrics
 
     settings = _settings(options)
     evaluate(**options, settings=settings.evaluation)
+    scores = read_metrics(options["output"])
+    over = [
+        f"{score:.2f} over {names} classes" for names, score in scores["miou"].items() if score is not None
+    ]
+    print(f"mIoU {', '.join(over)}, {scores['images']} images: {options['output'] / METRICS}")
+
+
+def _predict(**options: Any) -> None:
+    from datum.prediction.predict import predict
+
+    settings = _settings(options)
+    print(predict(**options, settings=settings.evaluation))
 
 
 def _report(baselines: Sequence[tuple[str, Path]], **options: Any) -> None:
@@ -212,6 +255,10 @@ def _verify(place: str) -> None:
     from datum.verification import verify
 
     print("\n".join([*verify(place), "verified"]))
+
+
+def _experiments(as_json: bool) -> None:
+    print(as_json_text() if as_json else as_table())
 
 
 def _add_stage(
@@ -302,6 +349,15 @@ def _shard(text: str) -> tuple[int, int]:
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise argparse.ArgumentTypeError(f"found {text!r}, expected I/K with 1 <= I <= K, such as 2/4")
     return int(match[1]), int(match[2])
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    kinds = tuple(text.split(","))
+    for kind in kinds:
+        if kind not in PREDICTION_KINDS:
+            known = ", ".join(PREDICTION_KINDS)
+            raise argparse.ArgumentTypeError(f"found {kind!r}, expected one or more of {known}")
+    return kinds
 
 
 def _named_folder(text: str) -> tuple[str, Path]:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from datum.errors import InputError
-from datum.methods import BENCHMARKS, ENCODERS, METHODS
-from datum.overrides import changed, overridden
+from datum.methods import BENCHMARKS, ENCODERS, METHODS, TargetImages
+from datum.overrides import changed, overridden, require_windows
 from datum.prompts import PLURALS
 from datum.values import (
     Least,
@@ -243,8 +243,14 @@ class RunSettings:
     method: Annotated[str, OneOf(METHODS)] = "daformer"
     """Training method of the segmentation network; what it changes in the profile's settings stands in
     `datum.methods`."""
+    beside: Annotated[str, OneOf(("", *METHODS))] = ""
+    """Method whose changes come before the method's own: that of the run that a baseline stands beside, so
+    that the two differ in what they see of the new place alone. Empty: none."""
     encoder: Annotated[str, OneOf(ENCODERS)] = "mit-b5"
     """Encoder of the segmentation network."""
+    target_images: TargetImages = "generated"
+    """Images of the new place that the training sees: those drawn from the photograph (DATUM), the one-shot
+    image alone, all training images of the target data set, unlabeled (plain domain adaptation), or none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -341,9 +347,12 @@ def load_settings(profile: str = "paper", overrides: Iterable[str] = ()) -> Sett
     if profile not in PROFILES:
         raise InputError(f"--profile {profile}: unknown profile, expected one of {', '.join(PROFILES)}")
     given = list(overrides)
-    method = METHODS[functools.reduce(overridden, given, PROFILES[profile]).run.method]
-    settings = functools.reduce(overridden, given, changed(PROFILES[profile], method.settings))
-    _require_windows(settings.evaluation)
+    asked = functools.reduce(overridden, given, PROFILES[profile]).run
+    method = METHODS[asked.method]
+    beside = METHODS[asked.beside].settings if asked.beside else {}
+    recipe = changed(changed(PROFILES[profile], beside), method.settings)
+    settings = functools.reduce(overridden, given, recipe)
+    require_windows(settings.evaluation)
     return settings
 
 
@@ -370,15 +379,3 @@ def require_counts(stage: str, settings: Any) -> None:
     for key, kind in typing.get_type_hints(type(settings), include_extras=True).items():
         value = getattr(settings, key)
         require_range(f"{stage}.{key}={value}", value, kind)
-
-
-def _require_windows(settings: EvaluationSettings) -> None:
-    crop, stride = settings.slide_crop, settings.slide_stride
-    if stride is not None and (crop is None or stride > crop):
-        raise InputError(
-            f"evaluation.slide_stride={stride}: expected at most evaluation.slide_crop, which is {crop}: "
-            "windows would leave gaps"
-        )
-    if not settings.ratios or not all(0.1 <= ratio <= 10 for ratio in settings.ratios):
-        found = ", ".join(map(str, settings.ratios))
-        raise InputError(f"evaluation.ratios=[{found}]: expected one or more numbers from 0.1 to 10")

@@ -67,6 +67,16 @@ _MEMORY_IN_WORDS = ("can't allocate memory", "std::bad_alloc", "Unable to alloca
 """How PyTorch and NumPy say that memory is used up."""
 
 
+_PASSING_STATUSES = (408, 423, 425, 429)
+_LASTING_STATUSES = (501, 505, 508, 510, 511)
+
+
+def status_may_pass(status: int) -> bool:
+    """Whether a server that answers with this HTTP status may take the same request later: it is busy,
+    restarting, or at fault itself (RFC 9110, 4918 and 6585)."""
+    return status in _PASSING_STATUSES or (status >= 500 and status not in _LASTING_STATUSES)
+
+
 def explained(error: BaseException) -> InputError | TemporaryFaultError | None:
     """What is said of an error of the machine (disk, memory, permissions), which may be the cause of `error`;
     None for a defect of ours."""

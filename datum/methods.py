@@ -17,6 +17,10 @@ from typing import Any, Literal
 DatasetName = Literal["gta", "synthia", "cityscapes"]
 """Data sets; `datum.layouts` says where their files lie."""
 
+TargetImages = Literal["generated", "one-shot", "all", "none"]
+"""Images of the new place that a training may see: those drawn from the photograph, the photograph alone, all
+training images of the target data set without their labels (plain domain adaptation), or none."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Times:
@@ -35,30 +39,33 @@ class Method:
 
     title: str
     """What the report calls it."""
-    target: Literal["none", "any", "one-shot"] = "any"
-    """Images of the new place that it trains on: none, those that it is given, or one alone."""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Setting, as `stage.key` -> its value in place of the profile's, or `Times` the profile's, so that a row
     holds for every profile. What a user sets goes before it (`datum.config.load_settings`)."""
 
+    @property
+    def target(self) -> TargetImages | None:
+        """The only images of the new place that it can train on; None where it takes any but none."""
+        return self.settings.get("run.target_images")
+
 
 METHODS: Mapping[str, Method] = {
-    "source-only": Method(title="source-only", target="none"),
+    "source-only": Method(title="source-only", settings={"run.target_images": "none"}),
     # DAFormer's own: `configs/_base_/datasets/gta_to_cityscapes_512x512.py`, and no UDA.
     "source-only-reference": Method(
         title="source-only, as DAFormer's",
-        target="none",
         settings={
+            "run.target_images": "none",
             "adaptation.rare_class_sampling": False,
             "adaptation.photometric_distortion": True,
             "adaptation.source_augmentation": False,
             "adaptation.feature_distance_weight": 0.0,
         },
     ),
-    "daformer": Method(title="DATUM + DAFormer"),
+    "daformer": Method(title="DAFormer"),
     # `configs/_base_/uda/dacs.py` of DAFormer, which trains and tests the rest as its own method.
     "dacs": Method(
-        title="DATUM + DACS",
+        title="DACS",
         settings={
             "adaptation.rare_class_sampling": False,
             "adaptation.feature_distance_weight": 0.0,
@@ -67,7 +74,7 @@ METHODS: Mapping[str, Method] = {
             "adaptation.pseudo_ignore_bottom": 0,
         },
     ),
-    "one-image": Method(title="one-image", target="one-shot"),
+    "one-image": Method(title="one-image", settings={"run.target_images": "one-shot"}),
 }
 """Training on source labels alone, in two ways; self-training with DAFormer's recipe, with that of DACS, and
 with DAFormer's on the one-shot image alone.
@@ -82,11 +89,22 @@ METHODS_IN_WORDS = (
     "or DACS' recipe on the target images, or by DAFormer's on the one-shot image alone"
 )
 
-MAIN_METHODS = tuple(name for name, method in METHODS.items() if method.target == "any")
+MAIN_METHODS = tuple(name for name, method in METHODS.items() if method.target is None)
 """Methods that train on drawn images."""
 
 BASELINES = ("source-only", "one-image")
 """What a report shows beside them: the same training without drawn images."""
+
+
+def title_of(method: str, target_images: TargetImages) -> str:
+    """What the report calls a training by `method` on `target_images`; a method that is unknown here has its
+    name for a title."""
+    known = METHODS.get(method)
+    title = known.title if known else method
+    if known and known.target:
+        return title
+    forms = {"generated": f"DATUM + {title}", "one-shot": f"{title}, one-image", "none": title}
+    return forms.get(target_images, f"{title}, all target images")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,9 +140,6 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 
 STREET_SCALE = (1024, 512)
 """(width, height) that real target images are resized to fit within (reference: half of Cityscapes' size)."""
-
-DRAWN_BENCHMARK = "gta-to-cityscapes"
-"""Benchmark whose layouts street scenes are drawn in, where no data sets are given."""
 
 ENCODERS: Mapping[str, str] = {
     **{f"mit-b{size}": "mit" for size in range(6)},

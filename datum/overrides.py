@@ -1,4 +1,5 @@
-"""Changes of settings: what a user overrides (`stage.key=value`), and what a method changes."""
+"""Changes of settings: what a user overrides (`stage.key=value`), what a method changes, and what must
+hold of the outcome."""
 
 import dataclasses
 import typing
@@ -41,6 +42,19 @@ def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
         before = getattr(getattr(settings, stage), key)
         settings = _replaced(settings, stage, key, change.of(before) if isinstance(change, Times) else change)
     return settings
+
+
+def require_windows(settings: Any) -> None:
+    """Raises `InputError` for settings of evaluation whose windows leave gaps and ratios out of range."""
+    crop, stride = settings.slide_crop, settings.slide_stride
+    if stride is not None and (crop is None or stride > crop):
+        raise InputError(
+            f"evaluation.slide_stride={stride}: expected at most evaluation.slide_crop, which is {crop}: "
+            "windows would leave gaps"
+        )
+    if not settings.ratios or not all(0.1 <= ratio <= 10 for ratio in settings.ratios):
+        found = ", ".join(map(str, settings.ratios))
+        raise InputError(f"evaluation.ratios=[{found}]: expected one or more numbers from 0.1 to 10")
 
 
 def _replaced(settings: Any, stage: str, key: str, value: Any) -> Any:

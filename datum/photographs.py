@@ -76,7 +76,7 @@ def unreadable(file: Path, reason: str) -> InputError:
     )
 
 
-def require_image_file(file: Path) -> int:
+def require_regular_file(file: Path, expected: str = "an image file") -> int:
     """Size in bytes of a regular file; raises `InputError` for anything else, a pipe that would be waited
     for among them."""
     try:
@@ -84,13 +84,19 @@ def require_image_file(file: Path) -> int:
     except OSError as error:
         if error.errno not in _OF_THE_PATH:
             raise
-        raise InputError(f"{file}: {_OF_THE_PATH[error.errno]}, expected an image file") from None
+        raise InputError(f"{file}: {_OF_THE_PATH[error.errno]}, expected {expected}") from None
     if not stat.S_ISREG(status.st_mode):
         found = _KINDS.get(stat.S_IFMT(status.st_mode), "is no regular file")
-        raise InputError(f"{file}: {found}, expected an image file")
-    if status.st_size > LARGEST_BYTES:
-        raise InputError(f"{file}: found {status.st_size} bytes, expected an image of at most 2 GiB")
+        raise InputError(f"{file}: {found}, expected {expected}")
     return status.st_size
+
+
+def require_image_file(file: Path) -> int:
+    """The same for an image, which may not be too large."""
+    size = require_regular_file(file)
+    if size > LARGEST_BYTES:
+        raise InputError(f"{file}: found {size} bytes, expected an image of at most 2 GiB")
+    return size
 
 
 def read_image_bytes(file: Path) -> bytes:
@@ -148,17 +154,19 @@ def image_header(file: Path) -> tuple[tuple[int, int], str]:
         return _upright_size(image), image.mode
 
 
-def require_photograph(file: Path, data: bytes, modes: Collection[str]) -> tuple[int, int]:
+def require_photograph(
+    file: Path, data: bytes, modes: Collection[str], *, decoded: bool = True
+) -> tuple[int, int]:
     """(width, height) as it is shown of the photograph in `data`, the bytes of `file`.
 
     Raises `InputError` where it cannot be used: as `decode` does, and for another mode than `modes`, more
     than 8 bits a channel, several pictures in one file and sides of very different length. A PNG's checksums
-    vouch for its pixels; a JPEG is decoded.
+    vouch for its pixels; a JPEG is decoded, unless that is left to whoever needs its pixels.
     """
     with _refusing(file), io.BytesIO(data) as stream:
         image = _identified(file, stream, FORMATS)
         require_whole(file, data)
-        if image.format != "PNG" or b"eXIf" in data[-_EXIF_TAIL:]:
+        if (image.format != "PNG" and decoded) or b"eXIf" in data[-_EXIF_TAIL:]:
             image.load()
         size = _upright_size(image)
     bits = _bits_a_channel(data)

@@ -72,6 +72,8 @@ class Provenance:
     seed: int | None = None
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What else the command was given: method, encoder, shard, …"""
+    changing_inputs: tuple[str, ...] = ()
+    """Names in `inputs` of what may change in mid-work: unfinished work compares what it has done itself."""
     made_from: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Records of the outputs that this one is made from, by the name of the input; see `record_of`."""
 
@@ -156,6 +158,9 @@ class Provenance:
         }
 
     def _state(self, record: Mapping[str, Any]) -> Any:
+        inputs = record.get("inputs")
+        if isinstance(inputs, Mapping):
+            record = {**record, "inputs": _without(inputs, frozenset(self.changing_inputs))}
         return self._compared(record, Switchable)
 
     def _compared(self, record: Mapping[str, Any], *passed_over: type) -> Any:

@@ -74,6 +74,35 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], ahead: int) 
         yield begun.popleft().result()
 
 
+def ahead(items: Iterable[Item], most: int) -> Iterator[Item]:
+    """`items`, of which another thread computes at most `most` before they are taken."""
+    ready: queue.SimpleQueue[tuple[Item] | BaseException | None] = queue.SimpleQueue()
+    free, stop = threading.Semaphore(most - 1), threading.Event()
+
+    def run() -> None:
+        try:
+            for item in items:
+                ready.put((item,))
+                free.acquire()
+                if stop.is_set():
+                    return
+        except BaseException as error:
+            ready.put(error)
+        else:
+            ready.put(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        while (entry := ready.get()) is not None:
+            if isinstance(entry, BaseException):
+                raise entry
+            free.release()
+            yield entry[0]
+    finally:
+        stop.set()
+        free.release()
+
+
 def together(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result]:
     """The results of `work`, in the order of `items`; `threads` are worked on at once.
 

@@ -130,10 +130,11 @@ def fetch(uri: str, scratch: Path, *, only: Sequence[str] = ()) -> Path:
     uri = uri.rstrip("/")
     files = remote_files(uri, only=only)
     if files:
-        return _fetch_cached(uri, files, scratch) or _fetch(uri, files, scratch)
+        place = _place(uri, files)
+        return _fetch_cached(uri, files, place) or _fetch(uri, files, place, scratch)
     folder, _, name = uri.rpartition("/")
     if urlsplit(folder).netloc and (file := remote_files(folder, only=[name]).get(name)):
-        return _fetch(folder, {name: file}, scratch) / name
+        return _fetch(folder, {name: file}, _place(folder, {name: file}), scratch) / name
     looked_for = f" that starts with {' or '.join(only)}" if only else ""
     raise InputError(
         f"{uri}: found no object{looked_for}, expected a file or a folder; check the URI, or upload it"
@@ -243,14 +244,14 @@ def _changed_at(file: Path) -> str:
     return str(file.stat().st_ctime_ns)
 
 
-def _fetch_cached(uri: str, files: Mapping[str, RemoteFile], scratch: Path) -> Path | None:
+def _fetch_cached(uri: str, files: Mapping[str, RemoteFile], place: tuple[str, str]) -> Path | None:
     """The same as `_fetch`, in the cluster's cache; None where `uri` may change, or where no cache can be
     used."""
     if not _NAMED_BY_DIGEST.search(uri):
         return None
-    key, last_part = _place(uri, files)
+    key, last_part = place
     sizes = {f"{last_part}/{name}": file.size for name, file in files.items()}
-    entry = through_cache(key, sizes, lambda folder: _fetch(uri, files, folder))
+    entry = through_cache(key, sizes, lambda folder: _fetch(uri, files, place, folder))
     return entry / last_part if entry else None
 
 
@@ -263,9 +264,10 @@ def _place(uri: str, files: Mapping[str, RemoteFile]) -> tuple[str, str]:
     return key, last_part
 
 
-def _fetch(uri: str, files: Mapping[str, RemoteFile], scratch: Path) -> Path:
-    """Fetches `files` of the folder `uri`; returns the folder that holds exactly them."""
-    key, last_part = _place(uri, files)
+def _fetch(uri: str, files: Mapping[str, RemoteFile], place: tuple[str, str], scratch: Path) -> Path:
+    """Fetches `files` of the folder `uri` to their `_place` in `scratch`; returns the folder that holds
+    exactly them."""
+    key, last_part = place
     folder = scratch / key / last_part
     partial, downloads = scratch / f"{key}.partial", scratch / f"{key}.downloads"
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -176,7 +176,7 @@ def _broken(record: Mapping[str, Any], parent: Mapping[str, Any]) -> tuple[str, 
             made = [digest_of_files(_below(outputs, folder)) for folder in {n.split("/")[0] for n in outputs}]
         case "adapt", "generate":
             used, made = inputs.get(NAMED, {}).get(MANIFEST_DIGEST), [outputs.get(MANIFEST)]
-        case "evaluate", "adapt":
+        case "evaluate" | "predict", "adapt":
             used, made = inputs.get("checkpoint_sha256"), list(outputs.values())
         case "report", "evaluate":
             runs = [run for group in _groups(inputs) for run in group]

@@ -259,12 +259,23 @@ require_default_class() { # KFP's store and database make claims without a class
   exit 2
 }
 
+wait_for_kfp() { # NAMESPACE DEPLOYMENTS: until they are up
+  local namespace=$1
+  shift
+  kubectl -n "$namespace" wait "$@" --for=condition=available --timeout="${KFP_TIMEOUT:-15m}" && return
+  kubectl -n "$namespace" get pods >&2 || true
+  echo "kfp: KFP is not up yet; where pods still pull their images, \`make kfp\` waits on; else kubectl -n $namespace" \
+    "describe pod NAME says what hinders one" >&2
+  exit 75
+}
+
 kfp() {
   local found
   found=$(kubectl get deployments --all-namespaces --field-selector metadata.name=ml-pipeline \
     -o go-template='{{range .items}}{{.metadata.namespace}}: {{(index .spec.template.spec.containers 0).image}} {{end}}')
   if [[ -n $found ]]; then
     echo "kfp: KFP is there already, nothing to do ($found)"
+    wait_for_kfp "${found%%:*}" deployment/ml-pipeline # an earlier call may have waited too short
     return
   fi
   require_default_class
@@ -275,7 +286,7 @@ kfp() {
     create_secret kubeflow mlpipeline-minio-artifact "$(random 10)" "$(random 20)"
   fi
   kubectl apply --kustomize manifests/kfp
-  kubectl -n kubeflow wait deployment --all --for=condition=available --timeout=15m
+  wait_for_kfp kubeflow deployment --all
 }
 
 case ${1:-} in

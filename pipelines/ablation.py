@@ -48,14 +48,14 @@ def ablation(
 
     def body(p: SimpleNamespace) -> None:
         tasks = Tasks(p, seeds=[seed], cluster=cluster)
-        data = tasks.ingest(tasks.check(method=p.method, variants=list(changed.values())))
+        data = tasks.ingest(tasks.check(variants=list(changed.values())))
         one_shot = tasks.select(seed, data[1])
         personalized = tasks.personalize(seed, one_shot)
 
         def run(variant: Sequence[str], **names: Any) -> Any:
             generated = tasks.generate(seed, personalized, shards=shards, variant=variant, **names)
             shared = {"data": data, "one_shot": one_shot, "images": {"generated": generated}}
-            return tasks.train_and_evaluate(seed, method=p.method, **shared, **names)
+            return tasks.train_and_evaluate(seed, **shared, **names)
 
         runs = [("", run([], name=f"seed {seed}", run_name=f"seed-{seed}"))]
         for name, change in changed.items():

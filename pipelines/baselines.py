@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from datum.methods import METHODS
+from datum.methods import BASELINES, METHODS
 from pipelines.dag import Tasks
 from pipelines.form import DIFFUSION_FIELDS, form_fields, pipeline
 from pipelines.reproduction import train_baselines
@@ -20,10 +20,10 @@ def baselines(*, seeds: Sequence[int] = (1, 2, 3), cluster: Cluster | None = Non
 
     def body(p: SimpleNamespace) -> None:
         tasks = Tasks(p, seeds=seeds, cluster=cluster)
-        data = tasks.ingest(tasks.check())
+        data = tasks.ingest(tasks.check(method="one-image"))
         runs = []
         for seed in seeds:
-            runs += train_baselines(tasks, seed, data, tasks.select(seed, data[1]))
+            runs += train_baselines(tasks, seed, data, tasks.select(seed, data[1]), BASELINES)
         tasks.report([("" if METHODS[name].target == "one-shot" else name, run) for name, run in runs])
 
     return pipeline(

@@ -18,6 +18,7 @@ from pipelines.form_defaults import FormDefaults
 from pipelines.ingest import ingest
 from pipelines.reproduction import reproduction, require_seeds
 from pipelines.resources import Cluster
+from pipelines.without_drawing import without_drawing
 
 SHARDS: Mapping[Profile, int] = {"paper": 4, "demo": 1}
 """Tasks that share the drawing of one seed's images: four GPUs draw the paper's 2,975 in half an hour instead
@@ -31,6 +32,7 @@ def compile_all(output: Path, cluster: Cluster) -> list[Path]:
     shards = SHARDS[profile]
     pipelines = {
         "reproduction": reproduction(seeds=seeds, shards=shards, cluster=cluster),
+        "training": without_drawing(seeds=seeds, cluster=cluster),
         "baselines": baselines(seeds=seeds, cluster=cluster),
         "ablation": ablation(seed=seeds[0], shards=shards, profile=profile, cluster=cluster),
         "ingest": ingest(cluster=cluster),

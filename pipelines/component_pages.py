@@ -34,7 +34,7 @@ COMMON: Mapping[str, str] = {
     "overrides": "settings that differ from the profile, such as `generation.count=500`",
     "pretrained_encoder": "`s3://` URI or path of ImageNet weights, or `random`; empty takes "
     "`adaptation.pretrained_encoder`",
-    "resume_from": "id of an earlier run whose state is taken over; empty takes none",
+    "resume_from": "ids of earlier runs whose state is taken over, with commas; empty takes none",
     "run_name": "name of the run's folder in the workspace",
     "seed": "seed of all random numbers",
     "seeds": "seeds of the run",

@@ -24,16 +24,16 @@ class Tasks:
         self._parameters, self._seeds, self._cluster = parameters, list(seeds), cluster
 
     def check(self, *, method: Any = PAPER.run.method, variants: Sequence[str] = ()) -> Any:
-        """Refuses parameters that cannot work, and a cluster that does not hold what the run needs."""
+        """Refuses parameters that cannot work, and a cluster that does not hold what the run needs; `method`
+        is that of a pipeline whose form has none."""
         form = vars(self._parameters)
         # Not every pipeline has all of these.
-        defaults = {"encoder": PAPER.run.encoder, "named_one_shots": []}
-        defaults |= dict.fromkeys(("base_model", "pretrained_encoder", "resume_from", "title"), "")
+        defaults = {"method": method, "named_one_shots": []}
+        defaults |= dict.fromkeys(("encoder", "base_model", "pretrained_encoder", "resume_from", "title"), "")
         checked = self._task(
             check_parameters,
             "check",
             "check parameters",
-            method=method,
             variants=list(variants),
             seeds=self._seeds,
             draws="base_model" in form,
@@ -49,7 +49,10 @@ class Tasks:
     def ingest(self, checked: Any) -> tuple[Any, Any]:
         """Where the source and the target data set lie, ready to train on."""
         p = self._parameters
-        source = self._task(ingest_source, "ingest", "ingest source", root=p.source).after(checked)
+        # Not every pipeline has a field of the method, which may name an experiment.
+        method = getattr(p, "method", PAPER.run.method)
+        source = self._task(ingest_source, "ingest", "ingest source", root=p.source, method=method)
+        source = source.after(checked)
         target = self._task(ingest_target, "ingest", "ingest target", root=p.target).after(checked)
         return source.output, target.output
 
@@ -106,13 +109,15 @@ class Tasks:
         data: tuple[Any, Any],
         one_shot: Any,
         images: Mapping[str, Any],
-        method: Any,
+        baseline: str = "",
         name: str,
         run_name: str,
     ) -> Any:
-        """The run folder of one training on `images`, the inputs of `adapt` that hold target images."""
+        """The run folder of one training on `images`, the inputs of `adapt` that hold target images; a
+        `baseline` is trained in place of the run's method."""
         source, target = data
-        shared = {"method": method, "seed": seed, "run_name": run_name, **images}
+        method = getattr(self._parameters, "method", baseline)
+        shared = {"method": method, "baseline": baseline, "seed": seed, "run_name": run_name, **images}
         trained = self._task(adapt, "adapt", f"{name} · adapt", source=source, validation=target, **shared)
         tested = self._task(
             evaluate,

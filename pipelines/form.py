@@ -13,10 +13,17 @@ from typing import Any
 
 from kfp import dsl
 
-from datum.config import DEMO, PAPER
-from datum.methods import BENCHMARKS, DRAWN_BENCHMARK, ENCODERS_IN_WORDS, MAIN_METHODS
+from datum.config import PAPER
+from datum.methods import BENCHMARKS, ENCODERS_IN_WORDS, METHODS
 from datum.values import docstrings
-from pipelines.form_defaults import COMPILED_IN, INSTALLATION, FormDefaults, compiled_in, form_values
+from pipelines.form_defaults import (
+    COMPILED_IN,
+    INSTALLATION,
+    RESUME_FROM,
+    FormDefaults,
+    compiled_in,
+    form_values,
+)
 from pipelines.resources import Cluster
 
 
@@ -34,7 +41,12 @@ class Field:
 _TEXTS = docstrings(FormDefaults)
 
 FIELDS: Mapping[str, Field] = {
-    "data_benchmark": Field("benchmark", str, DRAWN_BENCHMARK, f"{' or '.join(BENCHMARKS)}."),
+    "data_benchmark": Field(
+        "benchmark",
+        str,
+        "",
+        f"{' or '.join(BENCHMARKS)}. Empty takes the experiment's, or {PAPER.run.benchmark}.",
+    ),
     "data_one_shots": Field(
         "named_one_shots",
         list,
@@ -46,10 +58,20 @@ FIELDS: Mapping[str, Field] = {
     "data_title": Field(
         "title", str, "", "What the data are, for the report, where they are not the benchmark's own."
     ),
-    "method": Field("method", str, MAIN_METHODS[0], f"Training method: {' or '.join(MAIN_METHODS)}."),
+    "method": Field(
+        "method",
+        str,
+        PAPER.run.method,
+        f"Training method ({', '.join(METHODS)}), or the name of an experiment (`datum experiments`), which "
+        "decides benchmark, encoder and further settings.",
+    ),
     "method_base_model": Field("base_model", str, "", _TEXTS["base_model"]),
     "method_encoder": Field(
-        "encoder", str, PAPER.run.encoder, f"Encoder of the segmentation network: {ENCODERS_IN_WORDS}."
+        "encoder",
+        str,
+        "",
+        f"Encoder of the segmentation network: {ENCODERS_IN_WORDS}. Empty takes the experiment's, or the "
+        "profile's.",
     ),
     "method_encoder_weights": Field(
         "pretrained_encoder",
@@ -68,8 +90,12 @@ FIELDS: Mapping[str, Field] = {
     "run_overrides": Field(
         "overrides", list, [], 'Settings that differ from the profile, such as ["generation.count=500"].'
     ),
-    "run_resume_from": Field(
-        "resume_from", str, "", "Id of an earlier run whose training this run goes on with."
+    RESUME_FROM: Field(
+        "resume_from",
+        str,
+        "",
+        "Id of an earlier run whose training this run goes on with; of several, with commas, the first that "
+        "has it.",
     ),
 }
 """All fields, in the UI's order: data, method, run."""
@@ -87,8 +113,6 @@ def form_fields(
     """The fields of a pipeline's form by name, `only` those named less those in `without`, filled with what
     `cluster` says; those of a run on one machine without one."""
     values = form_values(cluster.form if cluster else FormDefaults())
-    if cluster and cluster.form.profile == "demo":
-        values["method_encoder"] = DEMO.run.encoder
     chosen = {
         name: dataclasses.replace(field, default=values.get(name, field.default))
         for name, field in FIELDS.items()
@@ -126,8 +150,8 @@ def pipeline(
     )
     lines = [f"    {key}: {field.description}" for key, field in fields.items()]
     build.__doc__ = "\n".join([summary, "", "Args:", *lines])
-    # A cell of the table is one line.
-    rows = [f"| {key} | {' '.join(field.description.split())} |" for key, field in fields.items()]
-    fixed = f"{COMPILED_IN}{json.dumps(compiled_in(cluster.form if cluster else FormDefaults()))}"
+    # A cell of the table is one line; what is no code would lose its underscores, which Markdown takes.
+    rows = [f"| `{key}` | {' '.join(field.description.split())} |" for key, field in fields.items()]
+    fixed = f"{COMPILED_IN}`{json.dumps(compiled_in(cluster.form if cluster else FormDefaults()))}`"
     description = "\n".join([summary, "", "| field | what it is |", "|---|---|", *rows, "", fixed])
     return dsl.pipeline(name=name, description=description)(build)

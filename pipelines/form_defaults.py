@@ -19,6 +19,9 @@ COMPILED_IN = "Compiled in: "
 INSTALLATION = "run_installation"
 """Field of the form with what `components.installation` says."""
 
+RESUME_FROM = "run_resume_from"
+"""Field of the form with the ids of the runs that a run goes on from, with commas between them."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FormDefaults(Installation):
@@ -32,9 +35,12 @@ class FormDefaults(Installation):
     base_model: str = ""
     """Diffusion model: a hub id, an s3:// URI of a diffusers folder, or streetscenes. Empty takes the
     profile's."""
+    encoder_weights: str = ""
+    """ImageNet weights of the encoder: an s3:// URI or a path below /data, or `random` for random weights.
+    Empty leaves it to each run, which the paper profile then refuses to begin without."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """Seeds of the reproduction and the baselines, each with a photograph of its own; the ablation takes the
-    first."""
+    """Seeds of the reproduction, the training and the baselines, each with a photograph of its own; the
+    ablation takes the first."""
     store_secret: str = "mlpipeline-minio-artifact"
     """Secret with the keys accesskey and secretkey of that store."""
     hub_secret: str = "datum-hub"
@@ -68,13 +74,14 @@ def form_values(defaults: FormDefaults) -> dict[str, Any]:
         "data_source": defaults.source,
         "data_target": defaults.target,
         "method_base_model": defaults.base_model,
+        "method_encoder_weights": defaults.encoder_weights,
         INSTALLATION: defaults.as_json(),
     }
 
 
 def compiled_in(defaults: FormDefaults) -> dict[str, Any]:
     """What is compiled into the pipelines, by the names of the settings, as JSON has it."""
-    elsewhere = {"source", "target", "base_model", *defaults.as_json()}
+    elsewhere = {"source", "target", "base_model", "encoder_weights", *defaults.as_json()}
     names = [field.name for field in dataclasses.fields(FormDefaults) if field.name not in elsewhere]
     values: dict[str, Any] = json.loads(json.dumps({name: getattr(defaults, name) for name in names}))
     return values

@@ -22,13 +22,14 @@ import yaml
 from components.check import check_settings, check_training, require_both
 from components.installation import on_one_machine
 from components.task import RUNNER, STATUS_FILE, STOP
-from datum.config import Settings, load_settings, to_dict, without_influence
+from datum.config import Settings, to_dict, without_influence
 from datum.datasets.convert import check_labels
 from datum.datasets.one_shot import one_shot_images, require_one_a_seed
 from datum.errors import InputError, one_line
+from datum.experiments import run_settings
 from datum.formats.report_figures import read_figures
 from datum.layouts import check_dataset
-from datum.methods import BENCHMARKS
+from datum.methods import BASELINES, BENCHMARKS, METHODS
 from datum.one_writer import locked
 from datum.outputs import replacing, require_folder, sha256
 from datum.photographs import open_one_shot_image
@@ -51,14 +52,16 @@ def run_locally(
     one_shots: Sequence[Path],
     baselines: bool,
     output: Path,
+    experiment: str | None = None,
 ) -> None:
-    """Runs the reproduction pipeline into `output` and prints the summary table and the report's path.
+    """Runs the reproduction pipeline into `output`, or the training pipeline where the settings name other
+    target images than drawn ones, and prints the summary table and the report's path.
 
-    `source` and `target` are data set roots; street scenes are drawn where both are None. Raises
-    `InputError` before anything is written where the input is wrong; ends the process with a failing
-    task's own exit status.
+    `experiment` is a name of `datum.experiments.EXPERIMENTS`, or None; overrides go before it. `source` and
+    `target` are data set roots; street scenes are drawn where both are None. Raises `InputError` before
+    anything is written where the input is wrong; ends the process with a failing task's own exit status.
     """
-    settings = load_settings(profile, overrides)
+    settings = run_settings(profile, method=experiment or "", overrides=overrides)
     output = output.resolve()
     images = _check(settings, source, target, one_shots, output)
     named = {
@@ -68,9 +71,7 @@ def run_locally(
     arguments = {
         **{f"data_{name}": place for name, place in named.items()},
         "data_one_shots": [str(file.resolve()) for file in images],
-        "data_benchmark": settings.run.benchmark,
-        "method": settings.run.method,
-        "method_encoder": settings.run.encoder,
+        "method": experiment or settings.run.method,
         "run_installation": on_one_machine(profile),
         "run_overrides": list(overrides),
         "run_workspace": str(output),
@@ -81,7 +82,9 @@ def run_locally(
             **named,
             **{f"one-shot {number} sha256": sha256(file) for number, file in enumerate(images)},
         }
-        _keep_description(output / DESCRIPTION, to_dict(settings) | {"inputs": inputs})
+        named_experiment = {"experiment": {"name": experiment}} if experiment else {}
+        description = to_dict(settings) | named_experiment | {"inputs": inputs}
+        _keep_description(output / DESCRIPTION, description)
         status_file = Path(scratch) / "status"
         try:
             with deferred(on_stop=status_file.with_name(STOP).touch), _task_environment(status_file):
@@ -201,12 +204,19 @@ def _run_pipeline(
     from kfp import local
 
     from pipelines.reproduction import reproduction
+    from pipelines.without_drawing import without_drawing
 
     # Lightweight components run in this environment; the image only counts on a cluster.
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="kfp.local")
     warnings.filterwarnings("ignore", message="Task .* have no effect in the current local runner")
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(pipeline_root))
-    pipeline = reproduction(seeds=settings.run.seeds, shards=settings.run.shards, baselines=baselines)
+    seeds, images = settings.run.seeds, settings.run.target_images
+    if images == "generated":
+        pipeline = reproduction(seeds=seeds, shards=settings.run.shards, baselines=baselines)
+    else:
+        # A baseline on the same images would be nothing to compare with.
+        others = [name for name in BASELINES if METHODS[name].target != images] if baselines else []
+        pipeline = without_drawing(seeds=seeds, baselines=others)
     tasks = pipeline.pipeline_spec.root.dag.tasks
     names = {name: spec.task_info.name for name, spec in tasks.items()}
     root = logging.getLogger()

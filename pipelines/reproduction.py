@@ -40,7 +40,7 @@ def reproduction(
 
     def body(p: SimpleNamespace) -> None:
         tasks = Tasks(p, seeds=seeds, cluster=cluster)
-        data = tasks.ingest(tasks.check(method=p.method))
+        data = tasks.ingest(tasks.check())
         runs = []
         for seed in seeds:
             names: dict[str, Any] = {"name": f"seed {seed}", "run_name": f"seed-{seed}"}
@@ -48,9 +48,9 @@ def reproduction(
             personalized = tasks.personalize(seed, one_shot)
             generated = tasks.generate(seed, personalized, shards=shards, **names)
             shared = {"data": data, "one_shot": one_shot, "images": {"generated": generated}}
-            runs.append(("", tasks.train_and_evaluate(seed, method=p.method, **shared, **names)))
+            runs.append(("", tasks.train_and_evaluate(seed, **shared, **names)))
             if baselines:
-                runs += train_baselines(tasks, seed, data, one_shot)
+                runs += train_baselines(tasks, seed, data, one_shot, BASELINES)
         tasks.report(runs)
 
     return pipeline(
@@ -62,9 +62,10 @@ def reproduction(
     )
 
 
-def train_baselines(tasks: Tasks, seed: int, data: tuple[Any, Any], one_shot: Any) -> list[tuple[str, Any]]:
-    """The runs of one seed without drawn images: on the source alone, and on the one-shot image alone."""
-    images: dict[str, dict[str, Any]] = {"none": {}, "one-shot": {"one_shot": one_shot}}
+def train_baselines(
+    tasks: Tasks, seed: int, data: tuple[Any, Any], one_shot: Any, baselines: Sequence[str]
+) -> list[tuple[str, Any]]:
+    """The runs of one seed of `baselines`, methods without drawn images."""
     return [
         (
             baseline,
@@ -72,11 +73,11 @@ def train_baselines(tasks: Tasks, seed: int, data: tuple[Any, Any], one_shot: An
                 seed,
                 data=data,
                 one_shot=one_shot,
-                images=images[METHODS[baseline].target],
-                method=baseline,
+                images={"one_shot": one_shot} if METHODS[baseline].target == "one-shot" else {},
+                baseline=baseline,
                 name=f"seed {seed} · {baseline}",
                 run_name=f"{baseline}/seed-{seed}",
             ),
         )
-        for baseline in BASELINES
+        for baseline in baselines
     ]

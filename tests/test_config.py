@@ -71,11 +71,17 @@ def test_what_a_method_changes_are_settings_of_every_profile(profile: str, name:
     """Each is a value that a user could set as well."""
     settings = to_dict(load_settings(profile, [f"run.method={name}"]))
     given = [
-        f"{setting}={json.dumps(settings[setting.split('.')[0]][setting.split('.')[1]])}"
+        f"{setting}={_as_text(settings[setting.split('.')[0]][setting.split('.')[1]])}"
         for setting in METHODS[name].settings
     ]
-    expected = to_dict(load_settings(profile, given))
-    assert settings == expected | {"run": {**expected["run"], "method": name}}
+    expected = to_dict(load_settings(profile, [*given, f"run.method={name}"]))
+    assert settings == expected
+    changed_alone = to_dict(load_settings(profile, given))
+    assert settings["adaptation"] == changed_alone["adaptation"]
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def test_what_a_user_sets_goes_before_what_the_method_changes() -> None:

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from datum.errors import InputError, TemporaryFaultError, exit_status
+from datum.errors import InputError, TemporaryFaultError, exit_status, status_may_pass
 from datum.stopping import Stopped
 
 
@@ -63,3 +63,8 @@ def test_a_fault_of_the_machine_is_said_in_one_line_also_as_the_cause_of_another
 def test_a_defect_of_ours_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), exit_status():
         _ = 1 / 0
+
+
+def test_a_server_that_is_busy_or_restarting_may_take_the_same_later() -> None:
+    assert all(map(status_may_pass, (408, 423, 425, 429, 500, 502, 503, 504, 507, 529)))
+    assert not any(map(status_may_pass, (200, 304, 400, 401, 403, 404, 405, 409, 501, 505, 511)))

@@ -27,7 +27,7 @@ SHARED_NAMES = {
     # A component has the name of the function that it calls.
     *("check_parameters", "personalize", "generate", "merge_shards", "adapt", "evaluate", "report"),
     # What every family of encoders offers.
-    *("build", "channels", "in_our_names"),
+    *("build", "channels", "in_our_names", "layout"),
     "main",
 }
 """Public functions whose name stands in several modules, for one thing."""

@@ -1,18 +1,20 @@
 """Trains the segmentation network from labeled source images to the drawn ones.
 
 ## `adapt`
-Self-training on the drawn images, on the one-shot image alone (`one-image`), or training on the source
-alone (`source-only`). Tried again, it goes on from the last saved iteration and ends with the same weights.
+Self-training on the drawn images, on the one-shot image alone, or on all target images, or training on the
+source alone. Tried again, it goes on from the last saved iteration and ends with the same weights.
 
 - `source`: URI of the ingested source
 - `validation`: URI of the ingested target, of which the val split is fetched
-- `generated`: the drawn images, for `daformer`
-- `one_shot`: the photograph, for `one-image`
+- `method`: a method, or the name of an experiment (`datum experiments`)
+- `baseline`: the method that is trained in place of it, for comparison; empty trains the run's own
+- `generated`: the drawn images, where these are trained on
+- `one_shot`: the photograph, where it is
 - `segmentor`: `best.safetensors`, `last.safetensors`, `config.yaml`, `training.jsonl`, `provenance.json`
 
 ## Notes
-Settings: `adaptation.*` and `evaluation.*` of [datum/config.py](../../datum/config.py): `datum adapt --help`
-lists them.
+Settings: `adaptation.*`, `evaluation.*` and `run.target_images` of
+[datum/config.py](../../datum/config.py): `datum adapt --help` lists them.
 
 DAFormer's training takes 16 hours on an RTX 2080 Ti and 9.7 GB of its memory. The source data set is
 fetched to `/scratch`, or to the installation's `data_cache`.
@@ -30,6 +32,7 @@ def adapt(
     benchmark: str,
     method: str,
     encoder: str,
+    baseline: str,
     pretrained_encoder: str,
     seed: int,
     run_name: str,
@@ -42,28 +45,31 @@ def adapt(
     generated: dsl.Input[dsl.Dataset] = None,
     one_shot: dsl.Input[dsl.Artifact] = None,
 ):
-    """Trains to the generated images, to the one-shot image alone, or on the source alone."""
+    """Trains to the images of the new place that the run's settings name, or on the source alone."""
     from components.task import located, own_state, scratch, task
     from datum.adaptation.adapt import adapt
-    from datum.config import load_settings
-    from datum.datasets.remote import fetch_validation
+    from datum.datasets.remote import fetch_target, fetch_validation
+    from datum.experiments import run_settings
     from datum.transfer import fetch
 
-    target = generated or one_shot
     place = f"{run_name}/segmentor"
     with task(segmentor.path, workspace, place, installation=installation, image=image) as output:
         if pretrained_encoder:
             random = pretrained_encoder == "random"
             pretrained = pretrained_encoder if random else fetch(pretrained_encoder, scratch())
             overrides = [*overrides, f"adaptation.pretrained_encoder={pretrained}"]
-        settings = load_settings(installation["profile"], [*overrides, f"run.method={method}"])
+        fields = {"benchmark": benchmark, "method": method, "encoder": encoder, "baseline": baseline}
+        settings = run_settings(installation["profile"], **fields, overrides=overrides)
+        run, artifacts = settings.run, {"generated": generated, "one-shot": one_shot}
+        images = artifacts.get(run.target_images)
+        everything = fetch_target(validation, scratch()) if run.target_images == "all" else None
         adapt(
-            benchmark=benchmark,
-            method=method,
-            encoder=encoder,
+            benchmark=run.benchmark,
+            method=run.method,
+            encoder=run.encoder,
             source=fetch(source, scratch()),
-            target=located(target.path) if target else None,
-            validation=fetch_validation(validation, scratch()),
+            target=located(images.path) if images else everything,
+            validation=everything or fetch_validation(validation, scratch()),
             output=output,
             settings=settings.adaptation,
             evaluation=settings.evaluation,

@@ -101,6 +101,7 @@ def check_parameters(
 def ingest_source(
     root: str,
     benchmark: str,
+    method: str,
     installation: dict,
     workspace: str,
     overrides: list[str],
@@ -109,14 +110,15 @@ def ingest_source(
     from pathlib import Path
 
     from components.task import failing_with_status, scratch
-    from datum.config import load_settings
     from datum.datasets.remote import ingest_uri
     from datum.datasets.working_copy import ingest_dataset
+    from datum.experiments import run_settings
     from datum.methods import BENCHMARKS
 
-    dataset = BENCHMARKS[benchmark].source
     with failing_with_status(installation):
-        settings = load_settings(installation["profile"], overrides).datasets
+        profile, fields = installation["profile"], {"benchmark": benchmark, "method": method}
+        run = run_settings(profile, **fields, overrides=overrides)
+        settings, dataset = run.datasets, BENCHMARKS[run.run.benchmark].source
         if not workspace:
             return ingest_uri(dataset, root, installation["datasets"], scratch(), settings=settings)
         output = Path(workspace) / "datasets" / "source"

@@ -4,6 +4,8 @@
 Evaluates the best and the last checkpoint; their mIoU over 19 classes is shown in the UI.
 
 - `segmentor`: output of `adapt`
+- `method`: a method, or the name of an experiment (`datum experiments`)
+- `baseline`: the method that was trained in place of it, for comparison; empty for the run's own
 - `one_shot`: the photograph
 - `generated`: the drawn images, if there are any
 - `dataset`: URI of the ingested target, of which the val split is fetched
@@ -29,6 +31,7 @@ def evaluate(
     benchmark: str,
     method: str,
     encoder: str,
+    baseline: str,
     seed: int,
     run_name: str,
     source: str,
@@ -43,10 +46,12 @@ def evaluate(
 ):
     """Tests the best and the last checkpoint, and gathers the run's folder for the report."""
     from components.task import located, scratch, task
-    from datum.config import load_settings
     from datum.datasets.remote import fetch_validation
     from datum.evaluation.seed_run import evaluate_seed_run
+    from datum.experiments import experiment_of, run_settings
 
+    fields = {"benchmark": benchmark, "method": method, "encoder": encoder, "baseline": baseline}
+    settings = run_settings(installation["profile"], **fields, overrides=overrides)
     # A report on drawn scenes must not read as one on the benchmark.
     data = title or ("" if source else "Drawn street scenes")
     with task(run.path, workspace, run_name, installation=installation, image=image) as output:
@@ -56,13 +61,15 @@ def evaluate(
             one_shot=located(one_shot.path),
             generated=located(generated.path) if generated else None,
             dataset=fetch_validation(dataset, scratch()),
-            settings=load_settings(installation["profile"], [*overrides, f"run.method={method}"]).evaluation,
+            settings=settings.evaluation,
             description={
                 "seed": seed,
-                "benchmark": benchmark,
-                "method": method,
-                "encoder": encoder,
+                "benchmark": settings.run.benchmark,
+                "method": settings.run.method,
+                "encoder": settings.run.encoder,
                 "profile": installation["profile"],
+                "target_images": settings.run.target_images,
+                "experiment": "" if baseline else experiment_of(method, installation["profile"], settings),
                 **({"data": data} if data else {}),
             },
         )

@@ -62,10 +62,10 @@ def find_source(benchmark: str, root: Path) -> list[SourceImage]:
 def find_target(method: str, folder: Path | None) -> tuple[list[Path], tuple[int, int] | None]:
     """Target images, and the scale that they are resized to fit within (None: as they are).
 
-    `daformer` takes an output of `datum generate`, a folder of images, or a Cityscapes root; `one-image`
-    takes one file or a folder with one image; `source-only` takes none. Generated images and folders of
-    images stay as they are (DATUM); real street images get `STREET_SCALE`. Of generated images those count
-    that their manifest lists.
+    `one-image` takes one file or a folder with one image, `source-only` and its like none, every other
+    method one file, an output of `datum generate`, a folder of images, or a Cityscapes root. Generated images
+    and folders of images stay as they are (DATUM); real street images, of which a file is one, get
+    `STREET_SCALE`. Of generated images those count that their manifest lists.
 
     Raises `InputError` for an unknown method, a missing or empty folder, an image that is not RGB and a
     truncated file. What else the files hold is looked at by `input_digests`.
@@ -93,7 +93,7 @@ def find_target(method: str, folder: Path | None) -> tuple[list[Path], tuple[int
         _, mode = image_header(image)
         if mode != "RGB":
             raise InputError(f"{image}: mode {mode}, expected an RGB image; convert it to RGB")
-    street = kind == "one-shot" or inner == [folder / TRAIN_IMAGES]
+    street = folder.is_file() or kind == "one-shot" or inner == [folder / TRAIN_IMAGES]
     return images, STREET_SCALE if street else None
 
 

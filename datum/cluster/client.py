@@ -17,7 +17,7 @@ from typing import Any
 
 from datum.cluster.kubeconfig import load_kubeconfig, reason, refusal
 from datum.cluster.settings import ClusterSettings
-from datum.errors import InputError, TemporaryFaultError
+from datum.errors import InputError, TemporaryFaultError, status_may_pass
 from datum.telemetry import log
 
 TIMEOUT = (5.0, 30.0)
@@ -260,7 +260,7 @@ class Kfp:
                 return ConflictError(f"KFP at {host}: {message} (409); choose another name")
             case 502 | 504:
                 return UnansweredError(f"KFP at {host}: {error.status} {message}; check `datum doctor`")
-            case status if status == 429 or status >= 500:
+            case status if status_may_pass(status):
                 return TemporaryFaultError(f"KFP at {host}: {status} {message}; check `datum doctor`")
         return InputError(f"KFP at {host} refused the request ({error.status}): {message}")
 
@@ -321,7 +321,7 @@ def _forwarded(settings: ClusterSettings) -> Iterator[str]:
         try:
             port = stack.enter_context(forwarded(kubernetes, settings.kfp_namespace, SERVICE, PORT))
         except UnreadableError as error:
-            raise InputError(f"KFP's API, for which {TOKEN_PATH} is set: {error}; or set kfp_host") from None
+            raise error.fault(f"KFP's API, for which {TOKEN_PATH} is set: {error}; or set kfp_host") from None
         yield f"http://localhost:{port}"
 
 

@@ -9,6 +9,8 @@ from datum.cluster.rhythm import RHYTHMS, Rhythm
 from datum.cluster.settings import PIPELINES, ClusterSettings, load_cluster_settings
 from datum.command_parser import CommandParser, add_command
 from datum.errors import BAD_INPUT, InputError
+from datum.experiments import EXPERIMENTS
+from datum.experiments_table import add_experiment
 
 DEFAULT_SETTINGS = Path("manifests/overlays/default/settings.env")
 """Settings that are read without `--settings`, where the command runs in a checkout."""
@@ -115,8 +117,12 @@ def _upload(settings: ClusterSettings, images: Path | None, remove: bool) -> Non
 def _add_submit(commands: Any) -> None:
     command = _command(commands, "submit", _submit, "start a run of the latest version of a pipeline")
     command.add_argument(
-        "pipeline", nargs="?", choices=PIPELINES, default="reproduction", help="default: %(default)s"
+        "pipeline",
+        nargs="?",
+        choices=PIPELINES,
+        help="default: reproduction, or the one that makes what the experiment trains on",
     )
+    add_experiment(command)
     _parameters(command)
     command.add_argument("--name", help="name of the run (default: the pipeline's and the time)")
     command.add_argument("--wait", action="store_true", help="show the run until it ends")
@@ -136,10 +142,19 @@ def _add_submit(commands: Any) -> None:
     )
 
 
-def _submit(settings: ClusterSettings, **options: Any) -> None:
+def _submit(
+    settings: ClusterSettings,
+    pipeline: str | None,
+    experiment: str | None,
+    parameters: list[str],
+    **options: Any,
+) -> None:
     from datum.cluster.submit import submit
 
-    submit(settings, **options)
+    drawn = not experiment or EXPERIMENTS[experiment].target_images == "generated"
+    if experiment:
+        parameters = [f"method={experiment}", *parameters]
+    submit(settings, pipeline or ("reproduction" if drawn else "training"), parameters, **options)
 
 
 def _add_schedule(commands: Any) -> None:
@@ -228,7 +243,8 @@ def _add_runs(commands: Any) -> None:
     actions.add_argument(
         "--retry",
         action="store_true",
-        help="have KFP go on with a run that failed: only the failed tasks run again, from their state",
+        help="have KFP go on with a run that failed: only the failed tasks run again, from their state; "
+        "where KFP cannot, a new run goes on from it",
     )
     actions.add_argument(
         "--open", action="store_true", help="serve KFP's page of the run on this machine, and open it"

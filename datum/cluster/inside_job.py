@@ -40,7 +40,7 @@ def look_inside(settings: ClusterSettings) -> None:
     try:
         wrong = [name for kind, name in TASKS.items() if not _look(kubernetes, kind)]
     except UnreadableError as error:
-        raise InputError(
+        raise error.fault(
             f"--inside: {error}; it takes the rights to create and delete jobs, and to read pods, their logs "
             f"and events in {settings.namespace}"
         ) from None

@@ -21,6 +21,7 @@ from datum.errors import InputError
 from datum.room import size_in_words
 from datum.store import Entry, require_run_id
 from datum.telemetry import duration, log
+from pipelines.form_defaults import RESUME_FROM
 
 DAY = 86_400
 """Seconds."""
@@ -131,5 +132,7 @@ def _needed(kfp: Kfp) -> dict[str, str]:
     """Ids of runs that others resume from, with one that does, among the latest runs."""
     at_work = [run for run in latest_runs(kfp, 100) if run.state not in FINAL and run.runtime_config]
     return {
-        (run.runtime_config.parameters or {}).get("run_resume_from", ""): str(run.run_id) for run in at_work
+        earlier.strip(): str(run.run_id)
+        for run in at_work
+        for earlier in (run.runtime_config.parameters or {}).get(RESUME_FROM, "").split(",")
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from datum.cluster.kubeconfig import load_kubeconfig, reason, refusal
 from datum.cluster.settings import ClusterSettings
-from datum.errors import InputError, TemporaryFaultError
+from datum.errors import InputError, TemporaryFaultError, status_may_pass
 
 TIMEOUT = (5.0, 30.0)
 """Seconds to connect and to read."""
@@ -19,6 +19,17 @@ USER_CONTAINER = "main"
 
 class UnreadableError(Exception):
     """Something of the cluster cannot be read from here; says why."""
+
+    def fault(self, said: str) -> Exception:
+        """The error, which says `said`, of a command that cannot do without it."""
+        return InputError(said)
+
+
+class AwayError(UnreadableError):
+    """It cannot be read now, and may be later."""
+
+    def fault(self, said: str) -> Exception:
+        return TemporaryFaultError(said)
 
 
 class KubernetesAccess:
@@ -82,9 +93,10 @@ class KubernetesAccess:
         except ApiException as error:
             if error.status == 404:
                 return None
-            raise UnreadableError(f"{error.status}: {refusal(error)[0]}") from None
+            unreadable = AwayError if status_may_pass(error.status) else UnreadableError
+            raise unreadable(f"{error.status}: {refusal(error)[0]}") from None
         except HTTPError as error:
-            raise UnreadableError(f"the Kubernetes API does not answer ({reason(error)})") from None
+            raise AwayError(f"the Kubernetes API does not answer ({reason(error)})") from None
 
 
 def _lines(answer: Any) -> Iterator[str]:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from datum.cluster.kubernetes_access import KubernetesAccess, UnreadableError
+from datum.cluster.kubernetes_access import AwayError, KubernetesAccess, UnreadableError
 from datum.telemetry import log
 
 BLOCK = 256 * 1024
@@ -31,7 +31,8 @@ def forwarded(
     """Serves a port of a service on loopback while the block lasts; yields the port here, any free one
     unless `local_port` names it.
 
-    Raises `UnreadableError` where the service has no ready pod, or where the user may not forward ports.
+    Raises `AwayError` where the service has no ready pod, and `UnreadableError` where the user may not
+    forward ports.
     """
     # What stands in the way is said now, not by a connection that closes.
     _connect(kubernetes, namespace, service, port).close()
@@ -149,4 +150,4 @@ def _pod(kubernetes: KubernetesAccess, namespace: str, service: str, port: int) 
         target = named.get(targets[0], targets[0])
         if str(target).isdecimal():
             return str(pod.metadata.name), int(target)
-    raise UnreadableError(f"service {service} in {namespace} has no ready pod")
+    raise AwayError(f"service {service} in {namespace} has no ready pod")

@@ -1,13 +1,14 @@
 """The values that a run's parameters get: from the settings of the installation, and from `--param`."""
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from components.installation import Installation, require_installation, require_plain
 from datum.cluster.settings import ClusterSettings
+from datum.config import load_settings
 from datum.errors import InputError
+from datum.segmentation.pretrained_file import RANDOM
 from datum.telemetry import log
 from datum.values import did_you_mean
 from pipelines.form_defaults import COMPILED_IN, INSTALLATION, FormDefaults, compiled_in, form_values
@@ -47,14 +48,28 @@ def run_arguments(settings: ClusterSettings, spec: Mapping[str, Any], given: Ite
     _say_what_differs(settings, pipeline_spec(spec).get("pipelineInfo", {}).get("description", ""))
     if INSTALLATION in values:
         require_installation(INSTALLATION, values[INSTALLATION])
+        _require_encoder_weights(values)
     return values
+
+
+def _require_encoder_weights(values: Mapping[str, Any]) -> None:
+    """Raises `InputError` for a training that the run's first task would refuse: it is not said what the
+    encoder starts from."""
+    if values.get("method_encoder_weights", RANDOM):
+        return
+    profile = values[INSTALLATION]["profile"]
+    if not load_settings(profile, values.get("run_overrides", [])).adaptation.pretrained_encoder:
+        raise InputError(
+            f"method_encoder_weights: not given, and the {profile} profile trains from ImageNet weights; set "
+            f"ENCODER_WEIGHTS in settings.env to their s3:// URI, or to {RANDOM} for random weights"
+        )
 
 
 def _say_what_differs(settings: ClusterSettings, description: str) -> None:
     """Says in the log which `settings` the uploaded pipeline was not compiled with."""
     for line in description.splitlines():
         if line.startswith(COMPILED_IN):
-            compiled = json.loads(line.removeprefix(COMPILED_IN))
+            compiled = json.loads(line.removeprefix(COMPILED_IN).strip("`"))
             for name, value in compiled_in(settings).items():
                 if name in compiled and compiled[name] != value:
                     was, wanted = json.dumps(compiled[name]), json.dumps(value)
@@ -65,7 +80,7 @@ def _remedy(name: str, value: str, types: Iterable[str]) -> str:
     """How what was meant by the parameter `name` is given instead."""
     if name in Installation().as_json():
         return f"it is a key of one: --param '{INSTALLATION}={json.dumps({name: value})}'"
-    if name in {field.name for field in dataclasses.fields(FormDefaults)} and f"data_{name}" not in types:
+    if name in compiled_in(FormDefaults()):
         return f"it is compiled in: datum upload --set {name}={value}"
     return did_you_mean(name, sorted(types), "it has")
 

@@ -16,8 +16,10 @@ class RunView:
     def __init__(self, kfp: Kfp, run_id: str) -> None:
         self.kfp, self.run_id = kfp, run_id
         run = self.run()
+        self.spec = _spec(kfp, run)
+        """The pipeline of the run; empty where its version has been deleted."""
         self.watched = Watched(
-            run.display_name, kfp.page(f"runs/details/{run_id}"), _tasks(_spec(kfp, run)), state=run.state
+            run.display_name, kfp.page(f"runs/details/{run_id}"), _tasks(self.spec), state=run.state
         )
         self.kubernetes = KubernetesAccess.find(kfp.settings)
         self._reader = WorkflowReader(kfp, self.kubernetes)
@@ -33,7 +35,6 @@ class RunView:
 
 
 def _spec(kfp: Kfp, run: Any) -> Mapping[str, Any]:
-    """The pipeline of the run; empty where its version has been deleted."""
     if run.pipeline_spec:
         return dict(run.pipeline_spec)
     reference = run.pipeline_version_reference

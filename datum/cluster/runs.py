@@ -12,7 +12,7 @@ from datum.cluster.client import Kfp
 from datum.cluster.kubernetes_access import KubernetesAccess, UnreadableError
 from datum.cluster.port_forward import forwarded
 from datum.cluster.published import published_miou, require_fetchable
-from datum.cluster.retries import retry
+from datum.cluster.retries import try_again
 from datum.cluster.run_view import RunView
 from datum.cluster.settings import ClusterSettings
 from datum.cluster.submit import latest_runs
@@ -71,11 +71,11 @@ def terminate_run(settings: ClusterSettings, run_id: str) -> None:
 
 
 def retry_run(settings: ClusterSettings, run_id: str) -> None:
-    """Has what failed of a run tried again, as `retry` says."""
-    kfp = Kfp(settings)
-    run = kfp.read(kfp.runs.get_run, run_id=run_id)
-    retry(kfp, run)
-    print(f"{run.display_name}: goes on; see datum runs {run_id}")
+    """Has what failed of a run tried again, as `try_again` says."""
+    view = RunView(Kfp(settings), run_id)
+    view.look()
+    if try_again(view) == run_id:
+        print(f"{view.watched.name}: goes on; see datum runs {run_id}")
 
 
 def open_page(settings: ClusterSettings, run_id: str) -> None:
@@ -98,7 +98,7 @@ def open_page(settings: ClusterSettings, run_id: str) -> None:
             log("served until Ctrl-C")
             threading.Event().wait()
     except UnreadableError as error:
-        raise InputError(f"--open: {error}") from None
+        raise error.fault(f"--open: {error}") from None
     except KeyboardInterrupt:
         return
 

@@ -24,7 +24,8 @@ SECRET_KEYS = ("accesskey", "secretkey")
 def installed_store(settings: ClusterSettings, place: str, *, patient: bool = True) -> Iterator[Store]:
     """The store behind `place`, a URI in the settings, while the block lasts.
 
-    Raises `InputError` where neither the environment nor the cluster leads to it.
+    Raises `InputError` where neither the environment nor the cluster leads to it, and `TemporaryFaultError`
+    where the cluster does not now.
     """
     if not place.startswith("s3://"):
         yield open_store(place)
@@ -45,7 +46,7 @@ def installed_store(settings: ClusterSettings, place: str, *, patient: bool = Tr
             access_key, secret_key = _keys(kubernetes)
             endpoint = stack.enter_context(_endpoint(kubernetes))
         except UnreadableError as error:
-            raise InputError(
+            raise error.fault(
                 f"{place}: the store cannot be reached through the cluster: {error}; or set S3_ENDPOINT, "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             ) from None

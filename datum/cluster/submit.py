@@ -1,15 +1,15 @@
 """Starting a run of an uploaded pipeline."""
 
-import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from datum.cluster.client import Kfp, UnansweredError, name_filter
+from datum.cluster.client import Kfp, name_filter
 from datum.cluster.published import require_fetchable
 from datum.cluster.run_arguments import pipeline_spec, run_arguments, without_cache
 from datum.cluster.settings import ClusterSettings
+from datum.cluster.start import start_run
 from datum.cluster.upload import latest_version
 from datum.cluster.watch import finish
 from datum.errors import InputError
@@ -45,7 +45,7 @@ def submit(
             raise InputError(f"--output: {pipeline} writes no report; leave out --output")
         require_fetchable(settings, output)
     name = name or f"{pipeline} {datetime.now():%Y-%m-%d %H:%M:%S}"
-    run = _create(kfp, name, run_request(kfp, version, values, cache))
+    run = start_run(kfp, name, run_request(kfp, version, values, cache))
     log(f"{name}: started, version {version.display_name}")
     print(f"{run.run_id}  {kfp.page(f'runs/details/{run.run_id}')}", flush=True)
     kfp.show_hint()
@@ -102,28 +102,3 @@ def latest_runs(kfp: Kfp, limit: int) -> list[Any]:
     latest: dict[str, Any] = {"sort_by": "created_at desc", "page_size": limit}
     answer = kfp.read(kfp.runs.list_runs, experiment_id=experiment.experiment_id, **latest)
     return list(answer.runs or [])
-
-
-def _create(kfp: Kfp, name: str, request: dict[str, Any]) -> Any:
-    import kfp_server_api as api
-
-    # Names of runs may repeat; this tells the run of this command from all others.
-    description = f"datum submit {uuid.uuid4()}"
-
-    def find() -> Any:
-        wanted = {"experiment_id": request["experiment_id"], "filter": name_filter(name)}
-        runs = kfp.entries(kfp.runs, "runs", sort_by="created_at desc", **wanted)
-        return next((run for run in runs if run.description == description), None)
-
-    try:
-        return kfp.create(
-            kfp.runs.create_run,
-            find,
-            unique=False,
-            run=api.V2beta1Run(display_name=name, description=description, **request),
-        )
-    except UnansweredError as error:
-        raise InputError(
-            f"{error}; whether the run {name!r} was started is unknown: look with `datum runs` before you "
-            "submit it again"
-        ) from None

@@ -1,15 +1,16 @@
 """A run, watched until it ends: live on a terminal, line by line in a log."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from datum.cluster.client import Kfp
 from datum.cluster.live import live_view
 from datum.cluster.published import fetch_report
-from datum.cluster.retries import retry
+from datum.cluster.retries import try_again
 from datum.cluster.run_view import RunView
 from datum.cluster.task_logs import show_failures
 from datum.cluster.watched import STATES, Watched
@@ -27,18 +28,26 @@ CHECK_TASK = "check parameters"
 def finish(kfp: Kfp, run_id: str, output: Path | None, retries: int = 0) -> None:
     """Shows the run until it ends, then fetches its report into `output`, if one is named.
 
-    A run that fails is tried again up to `retries` times. Ends the process where it still fails: status 2 if
-    its parameters were refused, else 1. Interrupting it from the keyboard leaves the run alone.
+    A run that fails is tried again up to `retries` times, as `try_again` says. Ends the process where it
+    still fails: status 2 if its parameters were refused, else 1. Interrupting it from the keyboard leaves the
+    run alone.
     """
-    again = f"datum runs {run_id}" + (f" --output {output}" if output else "")
-    try:
-        watched = _watch_retrying(kfp, run_id, retries)
-    except KeyboardInterrupt:
-        log(f"datum: interrupted; the run goes on; look again with: {again}")
-        sys.exit(INTERRUPTED)
-    except TemporaryFaultError as error:
-        log(f"datum: {error}; the run goes on; look again with: {again}")
-        sys.exit(TEMPORARY_FAULT)
+    for tries_left in reversed(range(retries + 1)):
+        again = f"datum runs {run_id}" + (f" --output {output}" if output else "")
+        with _leaving_alone(again):
+            view = watch(kfp, run_id)
+            watched = view.watched
+            if watched.state == "FAILED":
+                show_failures(view)
+            # What was refused or terminated by a person would end the same way.
+            if watched.state != "FAILED" or _is_refused(watched) or not tries_left:
+                break
+            log(f"datum: {_failure(watched)}; trying again, {tries_left} of {retries} tries left")
+            try:
+                run_id = try_again(view)
+            except (InputError, TemporaryFaultError) as error:
+                log(f"datum: it could not be tried again: {error}")
+                break
     if watched.state != "SUCCEEDED":
         log(f"datum: {_failure(watched)}")
         sys.exit(BAD_INPUT if _is_refused(watched) else 1)
@@ -51,25 +60,18 @@ def finish(kfp: Kfp, run_id: str, output: Path | None, retries: int = 0) -> None
         print(output / "report.html")
 
 
-def _watch_retrying(kfp: Kfp, run_id: str, retries: int) -> Watched:
-    """Shows the run until it ends and no try is left; after each failure it says why.
-
-    What was refused or terminated by a person is not tried again: it would end the same way.
-    """
-    for tries_left in reversed(range(retries + 1)):
-        view = watch(kfp, run_id)
-        watched = view.watched
-        if watched.state == "FAILED":
-            show_failures(view)
-        if watched.state != "FAILED" or _is_refused(watched) or not tries_left:
-            break
-        log(f"datum: {_failure(watched)}; trying again, {tries_left} of {retries} tries left")
-        try:
-            retry(kfp, view.run())
-        except (InputError, TemporaryFaultError) as error:
-            log(f"datum: it could not be tried again: {error}")
-            break
-    return watched
+@contextlib.contextmanager
+def _leaving_alone(again: str) -> Iterator[None]:
+    """Ends the process, and not the run, where somebody interrupts it or KFP stays away; `again` is the
+    command that looks again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        log(f"datum: interrupted; the run goes on; look again with: {again}")
+        sys.exit(INTERRUPTED)
+    except TemporaryFaultError as error:
+        log(f"datum: {error}; the run goes on; look again with: {again}")
+        sys.exit(TEMPORARY_FAULT)
 
 
 def _is_refused(watched: Watched) -> bool:

@@ -45,7 +45,8 @@ def ingest_uri(
     """
     layout, part = layout_of(dataset), part_of(dataset)
     folders = _TARGET if part == "target" else (f"{layout.images}/", f"{layout.labels}/")
-    name = dataset if uri else f"drawn-{part}"
+    # GTA's layout is what drawn scenes of a source always had.
+    name = dataset if uri else "drawn-synthia" if dataset == "synthia" else f"drawn-{part}"
     identity: dict[str, Any] = {"name": name, "datum_version": __version__}
     if not uri:
         identity |= {"settings": to_dict(settings), "seed": DRAWN_SEED}
@@ -81,6 +82,12 @@ def ingest_uri(
     result = publish(output, datasets, name, leaving_out=[PROVENANCE])
     open_store(datasets).write_bytes(pointer, json.dumps({"dataset": result.rpartition("/")[2]}).encode())
     return result
+
+
+def fetch_target(target: str, scratch: Path) -> Path:
+    """A local root of the target with its unlabeled training images and its val split; a mounted root is
+    returned as it is."""
+    return fetch(target, scratch, only=_TARGET)
 
 
 def fetch_validation(target: str, scratch: Path) -> Path:

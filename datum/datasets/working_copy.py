@@ -15,7 +15,7 @@ from datum.contents import Checked, digest_of_set, read_digests
 from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs
 from datum.errors import InputError
 from datum.layouts import check_dataset, describe_passed_over, layout_of
-from datum.methods import BENCHMARKS, DRAWN_BENCHMARK, DatasetName
+from datum.methods import DatasetName
 from datum.outputs import building, is_complete, replacing
 from datum.photographs import PHOTOGRAPH_MODES, require_photograph
 from datum.provenance import NAMED, PROVENANCE, Provenance
@@ -49,7 +49,7 @@ def ingest_dataset(
     """Makes `output` a root of the data set, with train ids of its labels and the JSON files of a conversion.
 
     `root` is the user's data set in the layout of `dataset`; without one, as many street scenes as `settings`
-    name are drawn: a source in GTA's layout, or a target. Of a target, `output` holds the images of
+    name are drawn in that layout. Of a target, `output` holds the images of
     `leftImg8bit/train`, from which the one-shot images are chosen, and the images and labels of the val
     split. Labels of the training split are left behind: the method never sees them. The JSON files name the
     labels below `recorded_root`, or below the absolute path of `output`.
@@ -58,11 +58,6 @@ def ingest_dataset(
     `datum.datasets.convert.convert` does not accept; `output` is absent then. Started again after a kill, it
     converts what is left to convert; drawn scenes are drawn from the first.
     """
-    if root is None and dataset not in (BENCHMARKS[DRAWN_BENCHMARK].source, "cityscapes"):
-        raise InputError(
-            f"--source: none given for {dataset}, and street scenes are drawn in GTA's layout; "
-            f"give the root of {dataset} or choose {DRAWN_BENCHMARK}"
-        )
     stage = f"ingest-{part_of(dataset)}"
     if root:
         files, pairs = check_dataset(dataset, root)
@@ -71,7 +66,9 @@ def ingest_dataset(
         inputs = {"files_sha256": dataset_digest(dataset, root, files), NAMED: {"root": str(root.resolve())}}
         provenance = Provenance(stage=stage, inputs=inputs)
     else:
-        provenance = Provenance(stage=stage, settings=settings, seed=DRAWN_SEED)
+        # GTA's is what scenes of a source always had.
+        other = {"layout": dataset} if dataset == "synthia" else {}
+        provenance = Provenance(stage=stage, settings=settings, seed=DRAWN_SEED, arguments=other)
     if is_complete(output, provenance):
         return
     try:
@@ -123,22 +120,23 @@ def _remove_all_but_provenance(folder: Path) -> None:
 
 def _draw(dataset: DatasetName, folder: Path, settings: DatasetSettings, workers: int) -> None:
     """Draws the scenes of a source or of a target; no two of its parts share a scene."""
-    from datum.streetscenes.drawing import write_cityscapes, write_gta
+    from datum.streetscenes.drawing import write_cityscapes, write_gta, write_synthia
 
     def seeds(part: int, count: int) -> range:
         first = _FIRST_SCENE + part * _SCENES_A_PART
         return range(first, first + count)
 
     train, val = settings.target_train_scenes, settings.target_val_scenes
-    count = settings.source_scenes if dataset == "gta" else train + val
+    count = train + val if dataset == "cityscapes" else settings.source_scenes
     log(f"draw {part_of(dataset)}: {count} street scenes")
     processes = min(workers, max(1, count // _SCENES_A_PROCESS))
     size = {"height": settings.height, "width": settings.width}
-    if dataset == "gta":
-        write_gta(folder, seeds=seeds(_SOURCE, count), workers=processes, **size)
-    else:
+    if dataset == "cityscapes":
         train_seeds, val_seeds = seeds(_TARGET_TRAIN, train), seeds(_TARGET_VAL, val)
         write_cityscapes(folder, train_seeds=train_seeds, val_seeds=val_seeds, workers=processes, **size)
+        return
+    write = {"gta": write_gta, "synthia": write_synthia}[dataset]
+    write(folder, seeds=seeds(_SOURCE, count), workers=processes, **size)
 
 
 def _link(root: Path, files: Sequence[str], destination: Path) -> None:

@@ -17,7 +17,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError,
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from datum.diffusion.fitness import MODEL_INDEX
-from datum.errors import InputError, TemporaryFaultError
+from datum.errors import InputError, TemporaryFaultError, status_may_pass
 from datum.patience import persevere
 from datum.telemetry import log
 
@@ -25,9 +25,6 @@ from datum.telemetry import log
 PINNED = {"CompVis/stable-diffusion-v1-4": "133a221b8aa7292a167afc5127cb63fb5005638b"}
 """Commits that stand for no revision, in place of a main branch that may move: of the paper's base model, the
 one that published code and published caches of the hub name."""
-
-PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
-"""HTTP statuses of a hub that is busy or restarting."""
 
 
 def find_commit(name: str, revision: str, complete: Callable[[Path], object]) -> tuple[str, list[str]]:
@@ -111,7 +108,7 @@ def _fault(name: str, revision: str, error: BaseException) -> BaseException:
             )
         if isinstance(cause, HfHubHTTPError):
             status = cause.response.status_code if cause.response is not None else 0
-            if status in PASSING_STATUSES:
+            if status_may_pass(status):
                 return TemporaryFaultError(f"{where}: the hub answers {status}; try again, {advice}")
             found = "no such model, or no access to it" if status in (401, 404) else "refused"
             return InputError(

@@ -1,7 +1,9 @@
 """The folder of one seed's run: `datum.evaluation.seed_run` completes it, the report reads it.
 
     RUN/run.json                  {"seed", "benchmark", "method", "encoder", "profile"} and, optional, "data":
-                                  what the data are, where they are not the benchmark's own
+                                  what the data are, where they are not the benchmark's own; "target_images":
+                                  what the method trained on (absent: the method's, or drawn images);
+                                  "experiment": its name (datum.experiments), where it is one
     RUN/one_shot.png              the one-shot image
     RUN/generated/                output of `datum generate`: images/, manifest.jsonl
     RUN/segmentor/                output of `datum adapt`
@@ -13,6 +15,7 @@ drawn image needs no `generated/`.
 """
 
 import dataclasses
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ from datum.formats.generated import Drawing, read_drawings
 from datum.formats.json_files import read_json, read_text, require_file
 from datum.formats.metrics import METRICS, read_metrics
 from datum.formats.training_log import read_training_log
-from datum.methods import METHODS
+from datum.methods import METHODS, TargetImages
 from datum.outputs import sha256, write_json
 
 EVALUATIONS: Mapping[str, str] = {"best": "evaluation", "last": "evaluation_last"}
@@ -40,6 +43,8 @@ DESCRIPTION_KEYS: Mapping[str, type] = {
     "encoder": str,
     "profile": str,
     "data": str,
+    "target_images": str,
+    "experiment": str,
 }
 
 
@@ -55,6 +60,10 @@ class Run:
     profile: str
     data: str
     """What the data are; empty where they are the benchmark's own."""
+    target_images: TargetImages
+    """Images of the new place that it trained on."""
+    experiment: str
+    """Name of the published experiment that it is one seed of; empty where it is none."""
     reported: str
     """`best` or `last`: the checkpoint that `evaluation/` scores, found by its SHA-256."""
     scores: Mapping[str, Mapping[str, Any]]
@@ -90,7 +99,7 @@ def read_runs(option: str, folders: Sequence[Path], *, baseline: bool) -> list[R
                 f"{option} {following.folder}: has seed {run.seed}, as has {run.folder}; give each seed once"
             )
     for run in runs:
-        for key in ("benchmark", "method", "encoder", "profile", "data"):
+        for key in ("benchmark", "method", "encoder", "profile", "data", "target_images", "experiment"):
             require_same(option, run, first, key)
     return runs
 
@@ -119,8 +128,7 @@ def _read_run(option: str, folder: Path, *, baseline: bool) -> Run:
     read_json(folder / "segmentor" / "provenance.json")
     if not baseline:
         require_file(folder / "one_shot.png")
-    method = METHODS.get(description["method"])
-    draws = not baseline and (method is None or method.target == "any")
+    draws = not baseline and description["target_images"] == "generated"
     evaluated = _scored(folder / EVALUATIONS["best"], hashes)
     last = folder / EVALUATIONS["last"]
     return Run(
@@ -134,12 +142,20 @@ def _read_run(option: str, folder: Path, *, baseline: bool) -> Run:
 
 
 def _read_description(file: Path) -> dict[str, Any]:
-    description = {"data": "", **read_json(file)}
+    description = {"data": "", "target_images": "", "experiment": "", **read_json(file)}
+    if not description["target_images"]:
+        method = METHODS.get(str(description.get("method")))
+        description["target_images"] = (method and method.target) or "generated"
     for key, kind in DESCRIPTION_KEYS.items():
         if type(description.get(key)) is not kind:
             raise InputError(
                 f"{file}: found {key} {description.get(key)!r}, expected a value of type {kind.__name__}"
             )
+    if description["target_images"] not in typing.get_args(TargetImages):
+        raise InputError(
+            f"{file}: found target_images {description['target_images']!r}, expected one of "
+            f"{', '.join(typing.get_args(TargetImages))}"
+        )
     if description["seed"] < 0:
         raise InputError(f"{file}: found seed {description['seed']}, expected 0 or more")
     return {key: description[key] for key in DESCRIPTION_KEYS}

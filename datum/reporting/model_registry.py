@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from datum.errors import InputError, TemporaryFaultError, one_line, shortened
+from datum.errors import InputError, TemporaryFaultError, one_line, shortened, status_may_pass
 from datum.formats.report_figures import read_figures
 from datum.patience import persevere
 from datum.telemetry import log
@@ -24,9 +24,6 @@ asked here is the same in both."""
 
 TIMEOUT = 30
 """Seconds that the registry may take to answer."""
-
-PASSING_STATUSES = (408, 429, 500, 502, 503, 504)
-"""HTTP statuses of a registry that is busy or restarting."""
 
 
 def register_median(registry: str, report: Path, place: str, run_id: str) -> None:
@@ -118,7 +115,7 @@ class _Api:
                 if error.code == 404 and "message" in _object(content):  # any other page is no registry's
                     return {}
                 said = one_line(shortened(content.decode(errors="replace").strip(), 200))
-                if error.code in PASSING_STATUSES:
+                if status_may_pass(error.code):
                     raise TemporaryFaultError(f"{url}: the registry answers {error.code} {said}") from None
                 refused = _NoSuchPathError if error.code == 404 else InputError
                 raise refused(

@@ -18,6 +18,7 @@ from datum.methods import BENCHMARKS
 from datum.reporting.charts import DotRow, Line, dot_plot, line_chart, score_bar
 from datum.reporting.median import median_run
 from datum.reporting.pictures import Picture, label_map, photograph
+from datum.reporting.reproduced import COLLAPSING
 
 GENERATED_IN_ALL = 36
 """Generated images in the whole report, shared by the seeds, at most `GENERATED_EACH` a seed."""
@@ -89,6 +90,7 @@ def render_page(
         others=methods[1:],
         comparison=_comparison(methods),
         class_rows=_class_rows(methods),
+        collapsing=COLLAPSING,
         seeds=[_seed_pictures(run, position, len(runs)) for position, run in enumerate(runs)],
         examples=_examples(median, {methods[0]["name"]: runs, **baselines}),
         legend=[(c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for c in CLASSES],

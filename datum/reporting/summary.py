@@ -7,8 +7,9 @@ from typing import Any
 from datum.formats.metrics import times_19_over_16
 from datum.formats.run_folder import CHECKPOINTS, Run
 from datum.labels import CLASS_NAMES
-from datum.methods import METHODS
+from datum.methods import title_of
 from datum.reporting.median import headline_classes, headline_miou, median_run
+from datum.reporting.reproduced import beside_published
 
 
 def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
@@ -19,19 +20,21 @@ def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> di
     """
     first = runs[0]
     classes = headline_classes(first)
-    title = METHODS[first.method].title if first.method in METHODS else f"DATUM + {first.method}"
-    method = _method(title, runs, classes)
+    method = _method(title_of(first.method, first.target_images), runs, classes)
     others = [_method(name, group, classes) for name, group in baselines.items()]
     median = median_run(runs)
     return {
         "benchmark": first.benchmark,
         "data": first.data,
         "method": first.method,
+        "target_images": first.target_images,
+        "experiment": first.experiment,
         "encoder": first.encoder,
         "profile": first.profile,
         "images": first.scores[first.reported]["images"],
         "headline": {"classes": classes, "deviation": "sample standard deviation (n - 1)"},
         "methods": [method, *others],
+        "published": beside_published(first, method),
         "differences": [_difference(method, other) for other in others],
         "median_checkpoint": {
             "seed": median.seed,
@@ -55,7 +58,18 @@ def summary_table(report_json: Mapping[str, Any]) -> str:
         for row in rows
     ]
     classes = report_json["headline"]["classes"]
-    return "\n".join([f"mIoU over {classes} classes, percent, {report_json['benchmark']}", *lines])
+    heading = f"mIoU over {classes} classes, percent, {report_json['benchmark']}"
+    return "\n".join([heading, *lines, *_published_line(report_json.get("published"))])
+
+
+def _published_line(published: Mapping[str, Any] | None) -> list[str]:
+    if not published:
+        return []
+    return [
+        f"{published['experiment']}: {published['found']:.2f} ({published['checkpoint']} checkpoint), "
+        f"published {published['miou']:.1f} ({published['source']}), "
+        f"counts from {published['counts_from']:.1f}: {published['verdict']}"
+    ]
 
 
 def _method(name: str, runs: Sequence[Run], classes: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ RANDOM = "random"
 SETTING = "adaptation.pretrained_encoder"
 
 _SOURCES: Mapping[str, str] = {
-    "mit": "the README of github.com/NVlabs/SegFormer links them",
+    "mit": "nvidia/mit-b0 to -b5 on the hub, or what the README of github.com/NVlabs/SegFormer links",
     "resnet-v1c": "OpenMMLab's is download.openmmlab.com/pretrain/third_party/resnet101_v1c-e67eebb6.pth",
     "dinov2": "timm/vit_{small,base,large}_patch14_dinov2.lvd142m on the hub, or DINOv2's own files",
     "resnet": "torchvision's are at download.pytorch.org/models",

@@ -7,14 +7,15 @@ The endpoint and the credentials are an `Access`, which comes from the environme
 are never part of a URI, a setting or a message.
 """
 
+import functools
 from pathlib import Path
 
 from datum.store.connection import Access, is_http_url
 from datum.store.folder import FolderStore
 from datum.store.protocol import DamagedError, Entry, Store
 from datum.store.s3 import S3Store
-from datum.store.succession import Successor, predecessor_of, succeed
-from datum.store.uris import local_path, require_file_names, require_place, require_run_id, s3_place
+from datum.store.succession import Successor, predecessors_of, succeed
+from datum.store.uris import local_path, require_file_names, require_place, require_run_id, run_ids, s3_place
 
 __all__ = [
     "Access",
@@ -28,6 +29,7 @@ __all__ = [
     "require_file_names",
     "require_place",
     "require_run_id",
+    "run_ids",
     "succeed",
 ]
 
@@ -38,9 +40,8 @@ def open_store(uri: str | Path, access: Access | None = None) -> Store:
     Raises `InputError` for what is none of these and, without an `access`, for an S3 URI without the
     environment that it needs.
     """
-    store = _open(str(uri), access)
-    earlier = predecessor_of(str(uri))
-    return Successor(store, _open(earlier, access)) if earlier else store
+    *earlier, last = [_open(place, access) for place in (str(uri), *predecessors_of(str(uri)))]
+    return functools.reduce(lambda behind, store: Successor(store, behind), reversed(earlier), last)
 
 
 def _open(uri: str, access: Access | None) -> Store:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import ParseError
 
-from datum.errors import InputError, TemporaryFaultError
+from datum.errors import InputError, TemporaryFaultError, status_may_pass
 
 if TYPE_CHECKING:
     from minio.error import S3Error
@@ -42,9 +42,8 @@ PASSING_CODES = frozenset(
 )
 """S3 error codes that may pass although their HTTP status is that of a wrong request."""
 
-PASSING_STATUSES = frozenset({408, 409, 423, 425, 429})
-"""HTTP statuses of the same, beside all from 500 on that are not `LASTING_STATUSES`."""
-LASTING_STATUSES = frozenset({501, 505, 508, 510, 511})
+CONFLICT = 409
+"""HTTP status of a store where another request was faster, beside those that may pass anywhere."""
 
 REMEDIES = {
     "RequestTimeTooSkewed": "set this machine's clock right",
@@ -117,8 +116,7 @@ def _of_code(where: str, error: S3Error, keys_may_change: bool) -> Exception:
         return KeyError(where)
     if keys_may_change and code in KEY_CODES:
         return TemporaryFaultError(f"{said} (the mounted keys may be renewed)")
-    passing = code in PASSING_CODES or status in PASSING_STATUSES or status >= 500
-    if passing and status not in LASTING_STATUSES and code not in REMEDIES:
+    if (code in PASSING_CODES or _may_pass(status)) and code not in REMEDIES:
         return TemporaryFaultError(said)
     return FinalAnswerError(f"{said}; {REMEDIES.get(code, 'check the bucket and the secret')}", code)
 
@@ -127,9 +125,13 @@ def _of_status(where: str, status: int, what: str) -> Exception:
     """The error of an answer without an S3 error code."""
     names = {entry.value: f"{entry.value} {entry.phrase}" for entry in HTTPStatus}
     said = f"{where}: answered {names.get(status, status)} with {what}"
-    if status in PASSING_STATUSES or (status >= 500 and status not in LASTING_STATUSES):
+    if _may_pass(status):
         return TemporaryFaultError(said)
     return FinalAnswerError(f"{said}; {_NO_S3}")
+
+
+def _may_pass(status: int) -> bool:
+    return status == CONFLICT or status_may_pass(status)
 
 
 def _of_certificate(where: str, error: Exception) -> Exception:

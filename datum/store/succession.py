@@ -5,21 +5,21 @@ from pathlib import Path
 
 from datum.store.protocol import Entry, Store
 
-_predecessors: dict[str, str] = {}
+_predecessors: dict[str, list[str]] = {}
 
 
-def succeed(place: str, earlier: str) -> None:
+def succeed(place: str, earlier: Sequence[str]) -> None:
     """From now on, in this process, what is not in a store at or below `place` is read at the same key below
-    `earlier`, where nothing is written and nothing removed."""
-    _predecessors[place.rstrip("/")] = earlier.rstrip("/")
+    the first of `earlier` that has it, where nothing is written and nothing removed."""
+    _predecessors[place.rstrip("/")] = [behind.rstrip("/") for behind in earlier]
 
 
-def predecessor_of(uri: str) -> str:
-    """The URI that stands behind `uri`; empty where none does."""
+def predecessors_of(uri: str) -> list[str]:
+    """The URIs that stand behind `uri`, the nearest first."""
     for place, earlier in _predecessors.items():
         if f"{uri.rstrip('/')}/".startswith(f"{place}/"):
-            return earlier + uri.rstrip("/").removeprefix(place)
-    return ""
+            return [behind + uri.rstrip("/").removeprefix(place) for behind in earlier]
+    return []
 
 
 class Successor(Store):

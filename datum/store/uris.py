@@ -91,6 +91,17 @@ def require_run_id(name: str, value: str) -> None:
         )
 
 
+def run_ids(name: str, value: str) -> list[str]:
+    """The runs' ids in the field `name`, with commas between them; none where it is empty.
+
+    Raises `InputError` for what is no run's id.
+    """
+    ids = [part.strip() for part in value.split(",")] if value else []
+    for part in ids:
+        require_run_id(name, part)
+    return ids
+
+
 def require_key(key: str, place: str) -> None:
     """Raises `InputError` for a key that is none below `place`: it could name a file elsewhere."""
     if not _is_relative(key.removesuffix("/")) or len(key.encode()) > _KEY_BYTES:

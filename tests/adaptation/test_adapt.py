@@ -18,6 +18,7 @@ from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.sampling import Batch
 from datum.adaptation.self_training import pixel_loss
 from datum.adaptation.training import Training
+from datum.cli import main
 from datum.config import AdaptationSettings, EvaluationSettings, to_dict
 from datum.errors import InputError
 from datum.formats.training_log import TrainingLog
@@ -256,3 +257,27 @@ def _records(output: Path) -> list[dict[str, Any]]:
 
 def _untimed(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key != "seconds"}
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_the_command_ends_with_the_score_and_its_file(
+    scenes: Path,
+    settings: AdaptationSettings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    validated: bool,
+) -> None:
+    short = {"iterations": 2, "validate_every": 1} | {
+        key: getattr(settings, key) for key in ("crop", "head_channels", "rare_class_min_pixels", "workers")
+    }
+    words = ["adapt", "--method", "source-only", "--encoder", "mit-b0", "--source", str(scenes / "gta")]
+    words += ["--validation", str(scenes / "cityscapes")] if validated else []
+    words += ["--set", "adaptation.pretrained_encoder=random", "--set", "evaluation.scale=[96, 64]"]
+    words += ["--set", "adaptation.source_scale=[96, 64]", "--output", str(tmp_path / "out")]
+    for key, value in short.items():
+        words += ["--set", f"adaptation.{key}={value}"]
+    main(words)
+    best = tmp_path / "out" / "best.safetensors"
+    found = read_header(best)["metadata"]
+    score = f"mIoU {found['miou']:.2f} on the validation set" if validated else "no validation set"
+    assert capsys.readouterr().out == f"{score}, iteration {found['iteration']}: {best}\n"

@@ -42,7 +42,7 @@ def test_a_resnet_starts_from_torchvisions_weights_and_the_log_says_so(
     settings = dataclasses.replace(settings, iterations=1, pretrained_encoder=str(file))
     adapt(**_arguments(scenes, tmp_path / "adapted", settings) | {"encoder": "resnet-18"})
     said = capsys.readouterr().err
-    assert f"120 of 120 encoder tensors from {file}, sha256 {sha256(file)}" in said
+    assert f"120 of 120 encoder tensors from {file} (torchvision's names), sha256 {sha256(file)}" in said
     assert "decode head: random weights (seed 1)" in said
     records = (tmp_path / "adapted" / "training.jsonl").read_text().splitlines()
     assert "feature_distance" in json.loads(records[0])

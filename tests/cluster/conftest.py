@@ -48,9 +48,9 @@ class Cluster:
         return Ended(status, out, err)
 
     @property
-    def host(self) -> tuple[str, str]:
-        """Arguments that point a command at the server."""
-        return "--set", f"kfp_host={self.url}"
+    def host(self) -> tuple[str, ...]:
+        """Arguments that point a command at the server, of an installation that can train."""
+        return "--set", f"kfp_host={self.url}", "--set", "encoder_weights=random"
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +110,7 @@ def first_upload(images_file: Path) -> tuple[KfpApi, str]:
     """A KFP that the pipelines were uploaded to from a checkout, and what the command printed."""
     api, out = KfpApi(), io.StringIO()
     with serving(api) as url, contextlib.chdir(images_file.parents[1]), contextlib.redirect_stdout(out):
-        cli.main(["upload", "--set", f"kfp_host={url}"])
+        cli.main(["upload", "--set", f"kfp_host={url}", "--set", "encoder_weights=random"])
     return api, out.getvalue()
 
 

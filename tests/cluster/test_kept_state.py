@@ -74,18 +74,20 @@ def test_nothing_else_can_be_named(uploaded: Cluster, place: str, wrong: str, sa
 
 
 def test_what_a_run_at_work_needs_stays(uploaded: Cluster, place: str) -> None:
-    failed = started(uploaded, "failed", "FAILED")
-    reader = started(uploaded, "reader", "RUNNING", "--param", f"run_resume_from={failed}")
+    failed, first = started(uploaded, "failed", "FAILED"), started(uploaded, "first", "FAILED")
+    reader = started(uploaded, "reader", "RUNNING", "--param", f"run_resume_from={failed}, {first}")
     keep(place, failed, 10)
+    keep(place, first, 10)
     keep(place, reader, 10)
     setting = ("--set", f"state={place}")
     for run_id, said in (
         (failed, f"run {reader}, which is at work, resumes from"),
+        (first, f"run {reader}, which is at work, resumes from"),
         (reader, "is at work and needs"),
     ):
         ended = uploaded.datum("state", "remove", run_id, *setting)
         assert ended.status == 2 and said in ended.err
-    assert len(open_store(place).list()) == 2
+    assert len(open_store(place).list()) == 3
 
 
 def test_of_all_that_is_kept_only_what_no_run_needs_is_removed_by_its_age(

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from datum.cluster.settings import ClusterSettings, load_cluster_settings
+from datum.config import load_settings
 from datum.errors import InputError
+from pipelines.compile import SHARDS
+from tests.real_cluster.live_cluster import ON_THIS_MACHINE
 
 OVERLAYS = sorted((Path(__file__).parents[2] / "manifests" / "overlays").iterdir())
 
@@ -102,3 +105,8 @@ def test_the_settings_of_every_overlay_load(overlay: Path) -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         ClusterSettings().namespace = "other"  # type: ignore[misc]
+
+
+def test_the_local_run_of_the_cluster_tests_has_settings_that_it_takes() -> None:
+    settings = load_settings("demo", [f"{name}={value}" for name, value in ON_THIS_MACHINE.items()])
+    assert (settings.run.seeds, settings.run.shards) == ((1,), SHARDS["demo"])

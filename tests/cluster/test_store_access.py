@@ -75,6 +75,25 @@ def test_who_may_not_read_the_secret_is_told_what_to_set(
     assert uploaded.api.posts() == []
 
 
+@pytest.mark.parametrize("away", ["no pod", "busy", "silent"])
+def test_a_store_that_is_restarting_is_a_fault_that_may_pass(
+    uploaded: Cluster, workloads: Workloads, only_for_pods: tuple[str, str], tmp_path: Path, away: str
+) -> None:
+    uploaded.datum("submit")
+    (run,) = uploaded.api.runs.values()
+    show_nodes(run, "SUCCEEDED", [])
+    if away == "no pod":
+        workloads.pods["seaweedfs-0"].status.conditions[0].status = "False"
+    else:
+        workloads.faults["/api/v1/namespaces/kubeflow/services/seaweedfs"] = 503 if away == "busy" else 0
+    said = {"no pod": "has no ready pod", "busy": "503: ", "silent": "does not answer"}[away]
+    before = uploaded.api.posts()
+    for command in (("runs", run.run_id), ("submit",)):
+        ended = uploaded.datum(*command, "--output", str(tmp_path / "result"), *only_for_pods)
+        assert ended.status == 75 and said in ended.err and len(ended.err.splitlines()) == 1
+    assert uploaded.api.posts() == before and not (tmp_path / "result").exists()
+
+
 def test_who_may_not_forward_ports_is_told_the_right_that_is_missing(
     uploaded: Cluster, workloads: Workloads, only_for_pods: tuple[str, str]
 ) -> None:

@@ -33,8 +33,9 @@ def only_run(api: KfpApi) -> V2beta1Run:
 
 def task_keys(api: KfpApi, run: V2beta1Run) -> dict[str, str]:
     """Names in the spec of the run's tasks, by the names for a person."""
-    version = api.versions[run.pipeline_version_reference.pipeline_version_id]
-    tasks = pipeline_spec(version.pipeline_spec)["root"]["dag"]["tasks"]
+    reference = run.pipeline_version_reference
+    spec = api.versions[reference.pipeline_version_id].pipeline_spec if reference else run.pipeline_spec
+    tasks = pipeline_spec(spec)["root"]["dag"]["tasks"]
     return {task["taskInfo"]["name"]: key for key, task in tasks.items()}
 
 
@@ -77,13 +78,31 @@ def test_a_run_is_filled_from_the_settings(uploaded: Cluster, tmp_path: Path) ->
     assert "namespace" not in given and "schedule" not in given
 
 
-@pytest.mark.parametrize("name", ["reproduction", "ingest", "ablation", "baselines"])
+@pytest.mark.parametrize("name", ["reproduction", "training", "ingest", "ablation", "baselines"])
 def test_every_pipeline_can_be_submitted(uploaded: Cluster, name: str) -> None:
     assert uploaded.datum("submit", name).status == 0
     run = only_run(uploaded.api)
     version = uploaded.api.versions[run.pipeline_version_reference.pipeline_version_id]
     assert pipeline_spec(version.pipeline_spec)["pipelineInfo"]["name"] == f"datum-{name}"
     assert run.display_name.startswith(f"{name} 20")
+
+
+@pytest.mark.parametrize(
+    "name, pipeline",
+    [("daformer-gta-mit-b5", "reproduction"), ("daformer-synthia-mit-b5-uda", "training")],
+)
+def test_an_experiment_is_submitted_to_the_pipeline_that_makes_what_it_trains_on(
+    uploaded: Cluster, name: str, pipeline: str
+) -> None:
+    ended = uploaded.datum("submit", "--experiment", name, "--param", "method_encoder=mit-b0")
+    assert ended.status == 0
+    run = only_run(uploaded.api)
+    version = uploaded.api.versions[run.pipeline_version_reference.pipeline_version_id]
+    assert pipeline_spec(version.pipeline_spec)["pipelineInfo"]["name"] == f"datum-{pipeline}"
+    given = run.runtime_config.parameters
+    assert (given["method"], given["method_encoder"]) == (name, "mit-b0")
+    unknown = uploaded.datum("submit", "--experiment", "daformer-gta-mit-b6")
+    assert unknown.status == 2 and "did you mean daformer-gta-mit-b5?" in unknown.err
 
 
 def test_parameters_are_read_by_their_types(uploaded: Cluster) -> None:
@@ -110,6 +129,7 @@ def test_parameters_are_read_by_their_types(uploaded: Cluster) -> None:
         ("xyzzy=x", "no parameter xyzzy; it has data_benchmark, data_one_shots"),
         ("state=s3://b", """it is a key of one: --param 'run_installation={"state": "s3://b"}'"""),
         ("gpu_count=0", "it is compiled in: datum upload --set gpu_count=0"),
+        ("encoder_weights=random", "did you mean method_encoder_weights?"),
         ("data_title", "found no =, expected NAME=VALUE"),
         ("run_overrides=a", "found 'a', expected a JSON list"),
         ('run_overrides={"a": 1}', "expected a JSON list"),
@@ -121,6 +141,21 @@ def test_a_wrong_parameter_starts_nothing(uploaded: Cluster, text: str, said: st
     assert ended.status == 2
     assert ended.err.startswith(f"datum: --param {text}: ") and said in ended.err
     assert uploaded.api.posts() == []
+
+
+def test_a_training_that_nobody_gives_weights_is_refused_before_it_starts(uploaded: Cluster) -> None:
+    unnamed = ("--param", "method_encoder_weights=")
+    ended = uploaded.datum("submit", *unnamed)
+    assert ended.status == 2
+    assert "set ENCODER_WEIGHTS in settings.env to their s3:// URI" in ended.err
+    assert uploaded.datum("schedule", "weekly", *unnamed).status == 2
+    assert uploaded.api.posts() == []
+    for without in (
+        'run_installation={"profile": "demo"}',
+        'run_overrides=["adaptation.pretrained_encoder=a"]',
+    ):
+        assert uploaded.datum("submit", *unnamed, "--param", without).status == 0
+    assert uploaded.datum("submit", "ingest").status == 0
 
 
 @pytest.mark.parametrize(

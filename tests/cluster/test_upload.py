@@ -13,7 +13,7 @@ from datum.cluster.run_arguments import parameter_types, pipeline_spec
 from tests.cluster.conftest import Cluster, write_images
 from tests.cluster.kfp_api import KfpApi
 
-NAMES = {"datum-reproduction", "datum-ingest", "datum-ablation", "datum-baselines"}
+NAMES = {"datum-reproduction", "datum-training", "datum-ingest", "datum-ablation", "datum-baselines"}
 
 
 def versions_of(api: KfpApi, name: str) -> list[Any]:
@@ -80,7 +80,7 @@ def test_the_ui_shows_what_a_pipeline_is_and_the_table_of_its_fields(
         summary, _, *table, _, compiled = version.description.splitlines()
         assert '"gpu_count": 1' in compiled
         assert summary == pipeline.description and table[1] == "|---|---|"
-        fields = [row.split("|")[1].strip() for row in table[2:]]
+        fields = [row.split("|")[1].strip(" `") for row in table[2:]]
         assert fields == sorted(parameter_types(version.pipeline_spec))
 
 

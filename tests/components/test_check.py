@@ -14,6 +14,7 @@ from datum.store import open_store
 def check(**changes: Any) -> None:
     parameters: dict[str, Any] = {
         "benchmark": "gta-to-cityscapes",
+        "draws": True,
         "method": "daformer",
         "encoder": "mit-b5",
         "overrides": [],
@@ -44,7 +45,13 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
     [
         ({"benchmark": "kitti"}, "run.benchmark: found 'kitti', expected one of gta-to-cityscapes"),
         ({"method": "magic"}, "run.method: found 'magic'"),
-        ({"method": "source-only"}, "run.method: found 'source-only', expected one that trains on the drawn"),
+        (
+            {"method": "source-only"},
+            "found none (by run.method=source-only), and this pipeline trains on",
+        ),
+        ({"overrides": ["run.target_images=all"]}, "trains on generated; start the pipeline training"),
+        ({"overrides": ["run.target_images=none"]}, "daformer trains itself on target images"),
+        ({"draws": False}, "this pipeline trains on one-shot, all or none; start the pipeline reproduction"),
         ({"encoder": "vgg"}, "run.encoder: found 'vgg'"),
         ({"profile": "huge"}, "run_installation: found profile='huge', expected demo or paper"),
         ({"keep_state": "never"}, "found keep_state='never', expected on-failure or always"),
@@ -56,10 +63,6 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
         ({"overrides": ["generation.checkpoint_step=7"]}, "personalization writes no such checkpoint"),
         ({"named": ["a.png"]}, "found 1 named images for 3 seeds, expected one"),
         ({"target": ""}, "--target: not given"),
-        (
-            {"source": "", "target": "", "benchmark": "synthia-to-cityscapes"},
-            "drawn street scenes have GTA's layout",
-        ),
         ({"base_model": "no such model"}, "no such folder"),
         ({"pretrained_encoder": ""}, "pretrained_encoder: not given, expected a .pth"),
         ({"pretrained_encoder": "missing.pth"}, "pretrained_encoder missing.pth: no such file"),

@@ -49,7 +49,21 @@ def test_a_run_that_goes_on_reads_the_earlier_ones_state_and_writes_to_its_own(s
     assert open_store(f"{state}/run-20/adapt-1").list() == ["z"]
 
 
-@pytest.mark.parametrize("resume_from", ["", "run-1", "run-2"])
+def test_of_several_earlier_runs_the_first_that_has_a_file_gives_it(state: str) -> None:
+    for key in ("run-1/adapt-1/z", "run-0/adapt-1/x", "run-0/adapt-1/w"):
+        open_store(state).write_bytes(key, key.encode())
+    place = own_state(state, "run-20, run-1,run-0")
+    store = open_store(f"{place}/adapt-1")
+    assert store.list() == ["w", "x", "y", "z"]
+    assert [store.read_bytes(key).decode().removeprefix("state/") for key in store.list()] == [
+        "run-0/adapt-1/w",
+        "run-1/adapt-1/x",
+        "run-2/adapt-1/y",
+        "run-20/adapt-1/z",
+    ]
+
+
+@pytest.mark.parametrize("resume_from", ["", "run-1", "run-2", "run-3,run-1"])
 def test_a_run_removes_its_own_state_alone(
     state: str, resume_from: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,10 +72,12 @@ def test_a_run_removes_its_own_state_alone(
     assert root.list() == ["datasets/a", "state/run-1/adapt-1/x", "state/run-20/adapt-1/z"]
     said = capsys.readouterr().err
     assert "run-2: removed 1 files of state" in said
-    assert ("run-1: the state of that run stays" in said) == (resume_from == "run-1")
+    assert ("run-1: the state of that run stays" in said) == ("run-1" in resume_from)
 
 
-@pytest.mark.parametrize("name", ["#", "?", "..", ".", "../datasets", "a/b", "run-1#", "%2e%2e", "", " "])
+@pytest.mark.parametrize(
+    "name", ["#", "?", "..", ".", "../datasets", "a/b", "run-1#", "run-1,", "run-1,..", "%2e%2e", "", " "]
+)
 def test_no_id_leads_out_of_a_runs_place(state: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = open_store(state.removesuffix("/state")).list()
     if name:

@@ -272,11 +272,6 @@ def test_a_bad_label_is_named_by_its_uri_and_nothing_is_published(
     assert open_store(datasets).list() == []
 
 
-def test_synthia_cannot_be_drawn(datasets: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none given for synthia"):
-        ingest_uri("synthia", "", datasets, tmp_path, settings=SETTINGS)
-
-
 def test_a_remote_target_gives_the_images_that_a_local_one_gives(
     datasets: str, raw: str, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from datum.config import DatasetSettings
 from datum.datasets.working_copy import ingest_dataset
 from datum.errors import InputError
-from datum.layouts import check_dataset
+from datum.layouts import check_dataset, find_pairs
 
 SETTINGS = DatasetSettings(height=64, width=64, source_scenes=6, target_train_scenes=4, target_val_scenes=3)
 
@@ -149,10 +149,16 @@ def test_an_empty_target_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"user"}
 
 
-def test_synthia_cannot_be_drawn(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--source: none given for synthia"):
-        ingest_dataset("synthia", None, tmp_path / "out", settings=SETTINGS, workers=1)
-    assert not list(tmp_path.iterdir())
+def test_scenes_in_synthia_s_layout_are_those_of_gta_s(tmp_path: Path) -> None:
+    for dataset in ("gta", "synthia"):
+        ingest_dataset(dataset, None, tmp_path / dataset, settings=SETTINGS, workers=1)
+    gta, synthia = (find_pairs(dataset, tmp_path / dataset) for dataset in ("gta", "synthia"))
+    assert len(gta) == len(synthia) == SETTINGS.source_scenes
+    for one, other in zip(gta, synthia):
+        for file, same in ((one.image, other.image), (one.train_ids, other.train_ids)):
+            np.testing.assert_array_equal(
+                *(np.asarray(Image.open(f)) for f in (tmp_path / "gta" / file, tmp_path / "synthia" / same))
+            )
 
 
 def test_killed_anywhere_and_started_again_it_gives_the_same_files(tmp_path: Path) -> None:

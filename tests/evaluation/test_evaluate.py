@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from datum.cli import main
 from datum.config import EvaluationSettings
 from datum.errors import InputError
 from datum.evaluation.evaluate import evaluate, spread
@@ -247,6 +248,16 @@ def test_examples_are_spread_evenly_and_never_more_than_there_are() -> None:
     assert spread(500, 4) == [62, 187, 312, 437]
     assert spread(2, 4) == [0, 1]
     assert spread(1, 4) == [0]
+
+
+def test_the_command_ends_with_the_score_and_its_file(
+    checkpoint: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "--checkpoint", str(checkpoint), "--dataset", str(dataset)]
+    main([*words, "--output", str(tmp_path / "out"), "--set", "evaluation.scale=[96, 64]"])
+    scores = json.loads((tmp_path / "out" / "metrics.json").read_text())["miou"]
+    over = ", ".join(f"{scores[classes]:.2f} over {classes} classes" for classes in ("19", "16", "13"))
+    assert capsys.readouterr().out == f"mIoU {over}, 5 images: {tmp_path / 'out' / 'metrics.json'}\n"
 
 
 def test_labels_or_images_that_changed_in_place_are_scored_anew(

@@ -494,3 +494,19 @@ def test_kfp_is_installed_once_with_random_keys_of_its_store(
     assert again.returncode == 0
     assert "KFP is there already" in again.stdout and "kubeflow: kfp-api-server:2.17.0" in again.stdout
     assert api_server.writes == before
+
+
+def test_kfp_that_is_not_up_yet_is_waited_for(deploy: Deploy, api_server: Any) -> None:
+    server = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {},
+        "spec": {"template": {"spec": {"containers": [{"name": "a", "image": "kfp-api-server:2.17.0"}]}}},
+    }
+    api_server.put("apis/apps/v1/namespaces/kubeflow/deployments/ml-pipeline", server)
+    assert deploy("kfp").returncode == 0
+    del server["status"]
+    run = deploy("kfp", KFP_TIMEOUT="1s")
+    assert run.returncode == 75
+    assert "KFP is there already" in run.stdout
+    assert "kfp: KFP is not up yet" in run.stderr and "`make kfp` waits on" in run.stderr

@@ -22,6 +22,7 @@ from pipelines.compile import compile_all
 from pipelines.form_defaults import FormDefaults
 from pipelines.reproduction import reproduction
 from pipelines.resources import Cluster
+from pipelines.without_drawing import without_drawing
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -92,7 +93,9 @@ def test_seeds_and_shards_are_constants_of_their_tasks(tasks: Tasks) -> None:
             assert given == [int(number) for number in found.groups()]
     assert {_constant(task, "position") for name, task in tasks.items() if "select" in name} == {0, 1}
     for method in ("source-only", "one-image"):
-        assert _constant(tasks[f"seed 4 · {method} · adapt"], "method") == method
+        # In place of the run's own method, whose form says what else is trained.
+        assert _constant(tasks[f"seed 4 · {method} · adapt"], "baseline") == method
+    assert _constant(tasks["seed 4 · adapt"], "baseline") == ""
 
 
 def test_without_shards_and_baselines_a_seed_is_five_tasks(tmp_path: Path) -> None:
@@ -101,7 +104,7 @@ def test_without_shards_and_baselines_a_seed_is_five_tasks(tmp_path: Path) -> No
     assert len(names) == 9
 
 
-@pytest.mark.parametrize("name", ["reproduction", "ingest", "ablation", "baselines"])
+@pytest.mark.parametrize("name", ["reproduction", "training", "ingest", "ablation", "baselines"])
 def test_nothing_is_moved_and_no_gpu_is_asked_for_before_the_parameters_are_checked(name: str) -> None:
     tasks = _by_display_name(_specification(name)["root"]["dag"]["tasks"])
     first = {task for task in tasks if not tasks[task]["before"]}
@@ -113,6 +116,18 @@ def test_the_baselines_draw_nothing_and_are_reported_side_by_side(tmp_path: Path
     assert not any("personalize" in name or "generate" in name for name in tasks)
     shown = _constant(tasks["report"], "baselines")
     assert shown == ["source-only", "", "source-only", ""]
+
+
+def test_a_training_draws_nothing_and_goes_from_the_data_to_the_scores(tmp_path: Path) -> None:
+    tasks = _tasks(without_drawing(seeds=(4,), baselines=["source-only"]), tmp_path)
+    assert not any("personalize" in name or "generate" in name for name in tasks)
+    assert _before(tasks, "seed 4 · adapt") == {
+        "ingest source",
+        "ingest target",
+        "seed 4 · select one-shot image",
+    }
+    assert _constant(tasks["seed 4 · source-only · adapt"], "baseline") == "source-only"
+    assert _constant(tasks["report"], "baselines") == ["", "source-only"]
 
 
 @pytest.mark.parametrize("profile", ["paper", "demo"])
@@ -182,7 +197,7 @@ def test_the_form_is_filled_with_what_the_installation_says(tmp_path: Path) -> N
         assert "secretName: mine" in text and "mlpipeline-minio-artifact" not in text
 
 
-@pytest.mark.parametrize("name", ["reproduction", "ingest", "ablation", "baselines"])
+@pytest.mark.parametrize("name", ["reproduction", "training", "ingest", "ablation", "baselines"])
 def test_the_form_is_at_most_twelve_fields_that_the_alphabet_groups(name: str) -> None:
     specification = _specification(name)
     form = list(specification["root"]["inputDefinitions"]["parameters"])
@@ -191,7 +206,8 @@ def test_the_form_is_at_most_twelve_fields_that_the_alphabet_groups(name: str) -
     groups = [field.partition("_")[0] for field in form]
     assert list(dict.fromkeys(groups)) in (["data", "method", "run"], ["data", "run"])
     described = specification["pipelineInfo"]["description"]
-    assert [line.split("|")[1].strip() for line in described.splitlines()[4:-2]] == form
+    # As code: outside of it, Markdown takes the underscores of a name for emphasis.
+    assert [line.split("|")[1].strip() for line in described.splitlines()[4:-2]] == [f"`{it}`" for it in form]
 
 
 def test_compiling_twice_writes_the_same_bytes(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_the_pages_are_what_the_command_writes(tmp_path: Path) -> None:
 def test_a_page_names_every_input_and_what_the_task_asks_for() -> None:
     text = readme_of("adaptation", adaptation)
     assert "| `source` | String | URI of the ingested source |" in text
-    assert "| `generated` | Dataset, optional | the drawn images, for `daformer` |" in text
+    assert "| `generated` | Dataset, optional | the drawn images, where these are trained on |" in text
     assert "| adapt | 8 | the installation's `gpu_memory` | 120 GiB | 8 GiB | yes | 96 h | yes |" in text
     assert text.count("\n## ") == 2 and "DAFormer's training takes 16 hours" in text
     assert "| `run_12` | Artifact, optional | output `run` of" in readme_of("reporting", reporting)

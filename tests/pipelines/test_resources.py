@@ -19,7 +19,7 @@ from pipelines.form_defaults import FormDefaults
 from pipelines.reproduction import reproduction
 from pipelines.resources import Cluster
 
-NAMES = ("reproduction", "ingest", "ablation", "baselines")
+NAMES = ("reproduction", "training", "ingest", "ablation", "baselines")
 DIGESTS = {stage: f"registry.example.org/datum-{stage}@sha256:{'0' * 64}" for stage in STAGES}
 GPU_TASKS = ("node", "personalize", "generate", "adapt", "evaluate")
 UNCACHED = ("check parameters", "check node", "ingest source", "ingest target", "report")

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.compile import SHARDS
-from tests.real_cluster.live_cluster import ROOT, SMALL, LiveCluster
+from tests.real_cluster.live_cluster import ON_THIS_MACHINE, ROOT, LiveCluster
 
 OUTAGE = float(os.environ.get("OUTAGE", "120"))
 """Seconds for which a fault lasts that passes; the README's promise was tried with 600 and 1,200."""
@@ -43,9 +42,7 @@ def undisturbed(cluster: LiveCluster) -> dict[str, Any]:
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the same run and its baselines, made by `datum run` on this machine."""
     output = tmp_path_factory.mktemp("local") / "run"
-    # As many shards as in the pipeline: what is drawn together is the same up to rounding alone.
-    same = {**SMALL, "run.seeds": "[1]", "run.shards": SHARDS}
-    chosen = [f"--set={name}={value}" for name, value in same.items()]
+    chosen = [f"--set={name}={value}" for name, value in ON_THIS_MACHINE.items()]
     command = [sys.executable, "-m", "datum", "run", *chosen, "--baselines", "--output", str(output)]
     subprocess.run(command, cwd=ROOT, check=True)
     return output / "report"

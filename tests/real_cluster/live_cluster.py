@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipelines.compile import SHARDS
+
 Found = TypeVar("Found")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +31,8 @@ SMALL = {
 """The demo profile with fewer of everything; the training is long enough to be disturbed in its middle."""
 COMPILED = {"profile": "demo", "seeds": "[1]", "experiment": "datum-tests"}
 """Settings that the tests' pipelines are compiled and run with, besides those of the overlay."""
+ON_THIS_MACHINE = {**SMALL, "run.seeds": COMPILED["seeds"], "run.shards": SHARDS["demo"]}
+"""The same for `datum run`; as many shards, since what is drawn together is the same up to rounding alone."""
 POLL_SECONDS = 3.0
 RUN_SECONDS = 3600.0
 """The longest that a run may take; a small one takes some four minutes on two processors."""

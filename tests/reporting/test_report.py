@@ -144,6 +144,50 @@ def test_mean_sample_deviation_and_median_are_those_of_the_reported_checkpoints(
     assert ours["iou"]["train"] is None
 
 
+@pytest.mark.parametrize(
+    "last, profile, verdict, said",
+    [
+        (58.3, "paper", "not comparable", "Not comparable: other data or sizes"),
+        (65.7, "paper", "below", "65.7, is below the band, which begins at 65.8"),
+        (65.9, "paper", "inside", "65.9, is inside the band from 65.8"),
+        (68.4, "paper", "above", "68.4, is above it"),
+        (65.9, "demo", "not comparable", "Not comparable: other data or sizes"),
+    ],
+)
+def test_an_experiment_is_shown_beside_its_published_figure(
+    last: float, profile: str, verdict: str, said: str, tmp_path: Path
+) -> None:
+    """The last checkpoint is compared, which the references test."""
+    folder = write_run(tmp_path / "run", seed=1, miou=49.0, last=20.0)
+    about = json.loads((folder / "run.json").read_text())
+    about |= {"profile": profile, "target_images": "all", "experiment": "daformer-gta-mit-b5-uda"}
+    about |= {"data": "Drawn street scenes"} if last == 58.3 else {}
+    (folder / "run.json").write_text(json.dumps(about))
+    evaluated(folder / "evaluation_last", folder / "segmentor" / "last.safetensors", last)
+    table = report(runs=[folder], output=tmp_path / "report")
+    published = read_json(tmp_path / "report")["published"]
+    assert (published["verdict"], published["checkpoint"], published["miou"]) == (verdict, "last", 68.3)
+    assert f"published 68.3 (DAFormer (CVPR 2022)), counts from 65.8: {verdict}" in table
+    text = " ".join(Page(tmp_path / "report" / "report.html").text.split())
+    assert said in text and "others reached 66.1, 66.2, 68.3" in text
+    assert "DAFormer, all target images" in text
+
+
+def test_a_run_that_is_no_experiment_has_no_published_figure(runs: list[Path], tmp_path: Path) -> None:
+    assert "published" not in report(runs=runs, output=tmp_path / "report")
+    assert read_json(tmp_path / "report")["published"] is None
+
+
+def evaluated(folder: Path, checkpoint: Path, miou: float) -> None:
+    """Scores of exactly `miou` over two classes."""
+    confusion = np.zeros((19, 19), dtype=np.int64)
+    right = round(100 * miou)
+    confusion[0, 0] = confusion[13, 13] = right
+    confusion[0, 13] = confusion[13, 0] = (10_000 - right) // 2
+    about = {"images": 3, "checkpoint": checkpoint.name, "checkpoint_sha256": sha256(checkpoint)}
+    (folder / "metrics.json").write_text(json.dumps(score(confusion) | about))
+
+
 def test_the_median_checkpoint_is_copied_out_with_what_belongs_to_it(
     runs: list[Path], tmp_path: Path
 ) -> None:

@@ -61,6 +61,8 @@ def doctor(settings: ClusterSettings) -> dict[str, Finding]:
     for name, uri in (("source", settings.source), ("target", settings.target)):
         needs = (*runs, "store secret") if uri.startswith("s3://") else ()
         check(name, needs, store.check_data_set, name)
+    needs = (*runs, "store secret") if settings.encoder_weights.startswith("s3://") else ()
+    check("encoder weights", needs, store.check_encoder_weights)
     check("images", () if settings.registry else cluster, image_pull.check_image_pull, *asked)
     check("hub token", runs, namespace.check_hub_token, *asked)
     if settings.webhook_secret:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from datum.cluster.doctor.checks import Finding, listed, ok, problem
+from datum.cluster.doctor.checks import Finding, listed, ok, problem, warning
 from datum.cluster.doctor.kubernetes_client import Kubernetes
 from datum.cluster.settings import ClusterSettings
 
@@ -15,6 +15,11 @@ PRODUCT_LABEL = "nvidia.com/gpu.product"
 
 def check_gpu_nodes(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
     """Which nodes offer the GPUs that tasks ask for, and whether tasks can be put there."""
+    if settings.gpu_count == 0 and settings.profile == "paper":
+        return warning(
+            "gpu_count is 0, and the paper profile would train for weeks on processors",
+            "set profile=demo too, or gpu_count=1",
+        )
     if settings.gpu_count == 0:
         return ok("not needed: gpu_count is 0")
     nodes = kubernetes.core.list_node().items
@@ -47,7 +52,7 @@ def _none_offering(nodes: list[Any], settings: ClusterSettings) -> Finding:
     return problem(
         f"none of {len(nodes)} nodes offers {settings.gpu_type}{offered}",
         "add a GPU node with its device plugin (a pool scaled to zero shows none until it is used), set "
-        "gpu_type to what the nodes offer, or set gpu_count=0 to run the demo profile on processors",
+        "gpu_type to what the nodes offer, or set gpu_count=0 and profile=demo to run on processors",
     )
 
 

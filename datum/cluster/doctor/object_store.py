@@ -15,6 +15,7 @@ from datum.cluster.store_access import SECRET_KEYS
 from datum.errors import InputError, TemporaryFaultError
 from datum.layouts import LAYOUTS, Listing, check_dataset
 from datum.methods import DatasetName
+from datum.segmentation.pretrained_file import RANDOM
 from datum.store import Access, is_http_url, open_store
 from datum.transfer import INDEX, is_published, remote_files
 
@@ -98,9 +99,7 @@ class StoreChecks:
         if not uri.startswith("s3://"):
             return _on_volume(settings, name, uri)
         if self._keys is None or self._unreachable:
-            return warning(
-                f"not checked: {uri} lies in the store, which was not reached", "see the row store"
-            )
+            return _not_asked(uri)
         try:
             # First with little patience, for a server that accepts connections and answers nothing.
             open_store(uri, self._access(**IMPATIENT)).exists(INDEX)
@@ -122,6 +121,35 @@ class StoreChecks:
                 f"{uri} has no {folders} yet", "run the pipeline datum-ingest, which fills it, first"
             )
         return problem(f"{uri} has no {folders}", f"upload the data set there, or correct {name}")
+
+    def check_encoder_weights(self) -> Finding:
+        """Whether it is said what a training's encoder starts from, and whether the store has it."""
+        settings, uri = self._settings, self._settings.encoder_weights
+        if not uri and settings.profile == "demo":
+            return ok("not needed: the demo profile starts from random weights")
+        if not uri:
+            return (problem if settings.schedule else warning)(
+                "encoder_weights is empty, and the paper profile trains from ImageNet weights",
+                "copy them into the store (the README of github.com/NVlabs/SegFormer links mit_b5.pth) and "
+                "set encoder_weights to their s3:// URI, or to random; or name them for each run, as "
+                "method_encoder_weights",
+            )
+        if uri == RANDOM:
+            return ok("random, as set")
+        if not uri.startswith("s3://"):
+            return _on_volume(settings, "encoder_weights", uri)
+        if self._keys is None or self._unreachable:
+            return _not_asked(uri)
+        folder, _, name = uri.rpartition("/")
+        try:
+            there = open_store(folder, self._access(**IMPATIENT)).exists(name)
+        except (InputError, TemporaryFaultError) as error:
+            return self._fault(uri, error)
+        return (
+            ok(uri)
+            if there
+            else problem(f"{uri} is not there", "upload it there, or correct encoder_weights")
+        )
 
     @cached_property
     def _address(self) -> tuple[str, int]:
@@ -231,13 +259,17 @@ class StoreChecks:
         )
 
 
+def _not_asked(uri: str) -> Finding:
+    return warning(f"not checked: {uri} lies in the store, which was not reached", "see the row store")
+
+
 def _on_volume(settings: ClusterSettings, name: str, uri: str) -> Finding:
     if not uri.startswith("/data"):
-        return problem(f"{name} is {uri}", "expected s3://bucket/folder, or /data/folder of the data volume")
+        return problem(f"{name} is {uri}", "expected s3://bucket/path, or /data/path of the data volume")
     if not settings.data_volume:
         return problem(
             f"{uri} lies on the data volume, but data_volume is empty",
-            "set data_volume to the PersistentVolumeClaim that holds the data sets",
+            "set data_volume to the PersistentVolumeClaim that holds it",
         )
     return ok(f"{uri} on {settings.data_volume}: the first task of a run checks what is there")
 

@@ -47,6 +47,13 @@ def check_data_cache(kubernetes: Kubernetes, settings: ClusterSettings) -> Findi
     mount it."""
     remedy = "make it, ReadWriteMany, with room for the data sets of some runs (GTA: 57 GB)"
     found = _check_claim(kubernetes, settings, "data_cache", remedy)
+    if " is Pending, " in found.found:
+        # Nothing else mounts a new one, so that a class which waits for a pod would keep us waiting for ever.
+        return warning(
+            f"{found.found} from the first training on, if its class has volumeBindingMode "
+            "WaitForFirstConsumer",
+            f"else {found.remedy}",
+        )
     if found.status == "ok" and settings.data_cache and "ReadWriteMany" not in found.found:
         return warning(
             f"{found.found}: trainings can mount it on one node alone, and wait for that node",

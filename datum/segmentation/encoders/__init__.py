@@ -1,7 +1,7 @@
 """The encoders of the segmentation network, a file per family.
 
 To add an encoder: a row in `datum.methods.ENCODERS`; for a new family a file here with `CELL`,
-`channels`, `build` and `in_our_names`, and its row in `FAMILIES`.
+`channels`, `build`, `in_our_names` and `layout`, and its row in `FAMILIES`.
 """
 
 from collections.abc import Mapping

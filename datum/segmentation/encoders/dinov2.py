@@ -88,3 +88,8 @@ def in_our_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Weights under timm's names, which are DINOv2's own, without the token that masks patches in its
     training."""
     return {key: value for key, value in state.items() if key != "mask_token"}
+
+
+def layout(state: Mapping[str, Tensor]) -> str:
+    """Whose names the weights have: DINOv2's own files hold one token more than timm's."""
+    return "DINOv2" if "mask_token" in state else "timm"

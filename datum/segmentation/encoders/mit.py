@@ -27,6 +27,9 @@ MIT_LAYERS: Mapping[str, tuple[int, tuple[int, int, int, int]]] = {
 MIT_HEADS = (1, 2, 5, 8)
 """Attention heads of each stage; a stage's width is the base width times its heads."""
 
+HUGGING_FACE, SEGFORMER = "Hugging Face", "SegFormer"
+"""Layouts of weights that are converted."""
+
 PATCH_AND_REDUCTION_EPSILON = 1e-5
 """LayerNorm epsilon in patch embeddings and attention's spatial reduction (PyTorch's default, which
 SegFormer leaves there; everywhere else it sets 1e-6)."""
@@ -122,9 +125,21 @@ def build(name: str, drop_path_rate: float) -> nn.Module:
 
 
 def in_our_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Weights under mmseg's names, also where they come under SegFormer's, without the classifier's."""
-    state = {key: value for key, value in state.items() if not key.startswith("head.")}
-    return from_segformer(state) if any(key.startswith("patch_embed1.") for key in state) else state
+    """Weights under mmseg's names, from whichever `layout`, without a classifier's and other heads'."""
+    if layout(state) == HUGGING_FACE:
+        state = from_hugging_face(state)
+    elif layout(state) == SEGFORMER:
+        state = {key: value for key, value in state.items() if not key.startswith("head.")}
+    else:
+        return {key: value for key, value in state.items() if not key.startswith("head.")}
+    return from_segformer(state)
+
+
+def layout(state: Mapping[str, Tensor]) -> str:
+    """Whose names the weights have: Hugging Face's (`nvidia/mit-b*`), SegFormer's or mmseg's."""
+    if any(re.match(r"(segformer\.)?encoder\.patch_embeddings\.", key) for key in state):
+        return HUGGING_FACE
+    return SEGFORMER if any(key.startswith("patch_embed1.") for key in state) else "mmseg"
 
 
 def _fused(attention: EfficientMultiheadAttention) -> FusedAttention:
@@ -139,6 +154,29 @@ def _fused(attention: EfficientMultiheadAttention) -> FusedAttention:
         fused.norm.eps = PATCH_AND_REDUCTION_EPSILON
     fused.load_state_dict(attention.state_dict())
     return fused
+
+
+def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's weights out of a SegFormer of transformers, under SegFormer's names: key and value in one
+    matrix. Unknown names of the encoder stay as they are."""
+    renamed: dict[str, Tensor] = {}
+    for key, value in state.items():
+        name = key.removeprefix("segformer.")
+        if not name.startswith("encoder."):
+            continue
+        match = re.fullmatch(r"encoder\.(patch_embeddings|block|layer_norm)\.(\d)\.(.+)", name)
+        if not match:
+            renamed[key] = value
+            continue
+        kind, stage, rest = _HUGGING_FACE_PARTS[match[1]], int(match[2]) + 1, match[3]
+        if ".self.value." in rest:
+            continue
+        if ".self.key." in rest:
+            value = torch.cat([value, state[key.replace(".key.", ".value.")]])
+        for old, new in _HUGGING_FACE_NAMES:
+            rest = rest.replace(old, new)
+        renamed[f"{kind}{stage}.{rest}"] = value
+    return renamed
 
 
 def from_segformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -167,6 +205,21 @@ def from_segformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             renamed[f"layers.{stage}.1.{rest}"] = value
     return renamed
 
+
+_HUGGING_FACE_PARTS = {"patch_embeddings": "patch_embed", "block": "block", "layer_norm": "norm"}
+
+_HUGGING_FACE_NAMES = (
+    ("attention.self.query.", "attn.q."),
+    ("attention.self.key.", "attn.kv."),
+    ("attention.self.sr.", "attn.sr."),
+    ("attention.self.layer_norm.", "attn.norm."),
+    ("attention.output.dense.", "attn.proj."),
+    ("layer_norm_1.", "norm1."),
+    ("layer_norm_2.", "norm2."),
+    ("layer_norm.", "norm."),
+    ("mlp.dense1.", "mlp.fc1."),
+    ("mlp.dense2.", "mlp.fc2."),
+)
 
 _SEGFORMER_BLOCK_NAMES = (
     ("attn.q.", "attn.attn.in_proj_"),

@@ -24,26 +24,30 @@ class Pretrained:
 
     file: Path
     sha256: str
+    layout: str
+    """Whose names its weights have."""
     loaded: int
     """Tensors of the encoder that the file gave."""
     total: int
     """Tensors of the encoder."""
 
     def __str__(self) -> str:
-        return f"{self.loaded} of {self.total} encoder tensors from {self.file}, sha256 {self.sha256}"
+        return (
+            f"{self.loaded} of {self.total} encoder tensors from {self.file} ({self.layout}'s names), sha256 "
+            f"{self.sha256}"
+        )
 
 
 def load_pretrained(encoder: nn.Module, name: str, file: Path) -> Pretrained:
-    """Loads ImageNet weights into encoder `name`, from a `.pth` or `.safetensors` file in mmseg's names or in
-    those of the family's own files: SegFormer's for MiT, torchvision's for ResNet. A classifier's weights and
-    the heads of a whole network are passed over.
+    """Loads published weights into encoder `name`, from a `.pth` or `.safetensors` file in any layout that
+    the family's `in_our_names` knows. A classifier's weights and other heads' are passed over.
 
     Raises `InputError`, which says whose the weights are, where they are not all of this encoder and no
     others, and where the file is missing, unreadable, of other numbers than floats, or holds any that is not
     finite.
     """
     before = file.stat() if file.is_file() else None
-    state = _fitting(name, file, encoder.state_dict())
+    layout, state = _fitting(name, file, encoder.state_dict())
     digest = sha256(file)
     if before is None or (before.st_mtime_ns, before.st_size) != (
         file.stat().st_mtime_ns,
@@ -51,7 +55,9 @@ def load_pretrained(encoder: nn.Module, name: str, file: Path) -> Pretrained:
     ):
         raise InputError(f"{SETTING} {file}: changed while it was read; start again when it is whole")
     encoder.load_state_dict(state, strict=False)
-    return Pretrained(file=file, sha256=digest, loaded=len(state), total=len(encoder.state_dict()))
+    return Pretrained(
+        file=file, sha256=digest, layout=layout, loaded=len(state), total=len(encoder.state_dict())
+    )
 
 
 def check_pretrained(name: str, file: Path) -> None:
@@ -59,8 +65,8 @@ def check_pretrained(name: str, file: Path) -> None:
     _fitting(name, file, _expected(name))
 
 
-def _fitting(name: str, file: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights in `file` under the names of `expected`, as float32."""
+def _fitting(name: str, file: Path, expected: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """The layout of the weights in `file`, and them under the names of `expected`, as float32."""
     state = _without_prefix(read_weights(f"{SETTING} {file}", file)[0])
     try:
         renamed = family(name).in_our_names(state)
@@ -70,7 +76,7 @@ def _fitting(name: str, file: Path, expected: Mapping[str, Tensor]) -> dict[str,
     if problem:
         raise _unfit(file, problem, name, recognized_encoder(state))
     try:
-        return in_float32(renamed, expected)
+        return family(name).layout(state), in_float32(renamed, expected)
     except ValueError as error:
         raise _unfit(file, str(error), name) from None
 

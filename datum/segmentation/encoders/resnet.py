@@ -35,6 +35,11 @@ def in_our_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
 
 
+def layout(state: Mapping[str, Tensor]) -> str:
+    """Whose names the weights have: torchvision's and mmseg's are the same."""
+    return "torchvision"
+
+
 def resnet_of(state: Mapping[str, Tensor]) -> str:
     """The ResNet whose weights these are, told by its blocks and its stem, also one that we do not have;
     empty for none."""

@@ -39,6 +39,11 @@ def in_our_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Weights under mmseg's names, which are OpenMMLab's, also where they come under timm's (`resnet101c`),
     whose stem is `conv1` and the first norm; without the classifier's."""
     state = {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
-    if "conv1.0.weight" in state:
+    if layout(state) == "timm":
         state = {re.sub(r"^conv1\.", "stem.", re.sub(r"^bn1\.", "stem.7.", k)): v for k, v in state.items()}
     return state
+
+
+def layout(state: Mapping[str, Tensor]) -> str:
+    """Whose names the weights have: timm's or OpenMMLab's."""
+    return "timm" if "conv1.0.weight" in state else "OpenMMLab"

@@ -5,7 +5,7 @@ from datum.streetscenes.drawing.domain import SOURCE_DOMAIN, TARGET_DOMAIN, Doma
 from datum.streetscenes.drawing.emphasis import EMPHASIZED
 from datum.streetscenes.drawing.scene import Scene, draw_scene, visible_classes
 from datum.streetscenes.drawing.weather import domain_description, random_domain
-from datum.streetscenes.drawing.write import write_cityscapes, write_gta
+from datum.streetscenes.drawing.write import write_cityscapes, write_gta, write_synthia
 
 __all__ = [
     "EMPHASIZED",
@@ -20,4 +20,5 @@ __all__ = [
     "visible_classes",
     "write_cityscapes",
     "write_gta",
+    "write_synthia",
 ]

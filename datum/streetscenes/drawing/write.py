@@ -1,20 +1,26 @@
-"""Folders of street scenes in the layouts of GTA and Cityscapes."""
+"""Folders of street scenes in the layouts of GTA, SYNTHIA and Cityscapes."""
 
 import functools
 import multiprocessing
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from datum.labels import CLASSES
 from datum.layouts import CITYSCAPES, LAYOUTS
+from datum.methods import DatasetName
 from datum.streetscenes.drawing.domain import SOURCE_DOMAIN, TARGET_DOMAIN, Domain
 from datum.streetscenes.drawing.scene import draw_scene
 
 _Job = tuple[int, Path, Path]
 """Seed, file of the picture, file of its label map."""
+
+_SaveLabel = Callable[[np.ndarray, Path], None]
+"""Writes a map of Cityscapes' label ids, uint8[height, width], as the data set of a layout has it."""
 
 
 def write_gta(root: Path, *, seeds: range, height: int, width: int, workers: int = 1) -> None:
@@ -22,15 +28,21 @@ def write_gta(root: Path, *, seeds: range, height: int, width: int, workers: int
 
     Labels are palette PNGs of label ids, like GTA's. Height and width in pixels.
     """
-    images, labels = root / LAYOUTS["gta"].images, root / LAYOUTS["gta"].labels
-    jobs = [
-        (seed, images / f"{number:05d}.png", labels / f"{number:05d}.png")
-        for number, seed in enumerate(seeds, start=1)
-    ]
     colors = np.zeros((256, 3), dtype=np.uint8)
     for entry in CLASSES:
         colors[entry.label_id] = entry.color
-    _write_all(jobs, SOURCE_DOMAIN, height, width, palette=colors.tobytes(), workers=workers)
+    save = functools.partial(_save_gray, palette=colors.tobytes())
+    _write_all(_source_jobs("gta", root, seeds), SOURCE_DOMAIN, height, width, save=save, workers=workers)
+
+
+def write_synthia(root: Path, *, seeds: range, height: int, width: int, workers: int = 1) -> None:
+    """Write `root/RGB/00001.png` and `root/GT/LABELS/00001.png` and so on, one pair per seed.
+
+    Labels have three channels of 16 bits with SYNTHIA's id in the first, like SYNTHIA's. Height and width in
+    pixels.
+    """
+    jobs = _source_jobs("synthia", root, seeds)
+    _write_all(jobs, SOURCE_DOMAIN, height, width, save=_save_synthia, workers=workers)
 
 
 def write_cityscapes(
@@ -48,15 +60,23 @@ def write_cityscapes(
             image = root / CITYSCAPES.images / split / city / f"{stem}{CITYSCAPES.image_suffix}"
             label = root / CITYSCAPES.labels / split / city / f"{stem}{CITYSCAPES.label_suffix}"
             jobs.append((seed, image, label))
-    _write_all(jobs, TARGET_DOMAIN, height, width, palette=None, workers=workers)
+    _write_all(jobs, TARGET_DOMAIN, height, width, save=_save_gray, workers=workers)
+
+
+def _source_jobs(dataset: DatasetName, root: Path, seeds: range) -> list[_Job]:
+    images, labels = root / LAYOUTS[dataset].images, root / LAYOUTS[dataset].labels
+    return [
+        (seed, images / f"{number:05d}.png", labels / f"{number:05d}.png")
+        for number, seed in enumerate(seeds, start=1)
+    ]
 
 
 def _write_all(
-    jobs: list[_Job], domain: Domain, height: int, width: int, *, palette: bytes | None, workers: int
+    jobs: list[_Job], domain: Domain, height: int, width: int, *, save: _SaveLabel, workers: int
 ) -> None:
     for folder in {file.parent for _, *files in jobs for file in files}:
         folder.mkdir(parents=True, exist_ok=True)
-    write = functools.partial(_write_scene, domain=domain, height=height, width=width, palette=palette)
+    write = functools.partial(_write_scene, domain=domain, height=height, width=width, save=save)
     if workers == 1:
         for job in jobs:
             write(job)
@@ -68,11 +88,28 @@ def _write_all(
             pass  # an exception of a job is raised here
 
 
-def _write_scene(job: _Job, *, domain: Domain, height: int, width: int, palette: bytes | None) -> None:
+def _write_scene(job: _Job, *, domain: Domain, height: int, width: int, save: _SaveLabel) -> None:
     seed, image_file, label_file = job
     scene = draw_scene(seed, domain, height=height, width=width)
-    labels = Image.fromarray(scene.label_ids)
+    save(scene.label_ids, label_file)
+    Image.fromarray(scene.image).save(image_file)
+
+
+def _save_gray(label_ids: np.ndarray, file: Path, palette: bytes | None = None) -> None:
+    labels = Image.fromarray(label_ids)
     if palette is not None:
         labels.putpalette(palette)
-    labels.save(label_file)
-    Image.fromarray(scene.image).save(image_file)
+    labels.save(file)
+
+
+def _save_synthia(label_ids: np.ndarray, file: Path) -> None:
+    pixels = np.zeros((*label_ids.shape, 3), dtype=np.uint16)
+    # OpenCV's order is blue, green, red.
+    pixels[..., 2] = _SYNTHIA_IDS[label_ids]
+    # The other channels number the instances, which nothing here reads.
+    file.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+_OF_LABEL_ID = {entry.label_id: entry.synthia_id for entry in CLASSES}
+_SYNTHIA_IDS = np.array([_OF_LABEL_ID.get(label_id, 0) for label_id in range(256)], dtype=np.uint16)
+"""Cityscapes' label id -> SYNTHIA's, 0 (void) for every other id."""

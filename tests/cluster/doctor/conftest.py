@@ -97,6 +97,7 @@ def examine(cluster: KubernetesApi, registry: Registry, s3_endpoint: str, place:
             "registry": f"{registry.host}/team",
             "datasets": f"{place}/datasets",
             "state": f"{place}/state",
+            "encoder_weights": "random",
         }
         rows = doctor(ClusterSettings(**(given | changes)))
         for width in (40, 100):

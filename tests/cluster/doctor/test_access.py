@@ -49,6 +49,7 @@ def test_a_fit_cluster_has_neither_problem_nor_warning(examine: Doctor) -> None:
         "store room",
         "source",
         "target",
+        "encoder weights",
         "images",
         "hub token",
     ]
@@ -271,7 +272,7 @@ def test_a_narrow_terminal_loses_no_word_of_a_remedy(examine: Doctor, cluster: K
     for check in rows.values():
         # Every line of a row continues in the last column, so its words follow one another.
         assert "".join(check.remedy.split()) in text.replace("→", "")
-    assert "1problem,nowarningsin22checks" in text
+    assert "1problem,nowarningsin23checks" in text
 
 
 def test_the_command_ends_with_2_where_there_is_a_problem(
@@ -284,13 +285,14 @@ def test_the_command_ends_with_2_where_there_is_a_problem(
             f"datasets={place}/datasets",
             f"state={place}/state",
             f"registry={registry.host}/team",
+            "encoder_weights=random",
         )
     ]
     done = run_command(*settings)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "no problems, no warnings in 22 checks" in done.stdout
+    assert "no problems, no warnings in 23 checks" in done.stdout
     cluster.remove("Node", "gpu-1")
     done = run_command(*settings)
     assert (done.returncode, done.stderr) == (2, "")
-    assert "1 problem, no warnings in 22 checks" in done.stdout
+    assert "1 problem, no warnings in 23 checks" in done.stdout
     assert_no_secret(done.stdout)

@@ -134,8 +134,9 @@ def test_a_cluster_without_gpus_is_a_problem_unless_none_is_asked_for(
     cluster.remove("Node", "gpu-1")
     row = examine()["GPU nodes"]
     assert (row.status, row.found) == ("problem", "none of 1 nodes offers nvidia.com/gpu")
-    assert "gpu_count=0" in row.remedy
-    assert examine(gpu_count=0)["GPU nodes"].status == "ok"
+    assert "gpu_count=0 and profile=demo" in row.remedy
+    assert examine(gpu_count=0)["GPU nodes"].status == "warning", "the paper profile would take weeks"
+    assert examine(gpu_count=0, profile="demo")["GPU nodes"].status == "ok"
 
 
 def test_another_gpu_type_is_offered(examine: Doctor) -> None:

@@ -3,10 +3,12 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kubernetes import client as kubernetes
 
+from datum.cluster.doctor import Finding
 from datum.store import open_store
 from datum.transfer import publish
 from tests.cluster.doctor.objects import (
@@ -81,6 +83,11 @@ def test_a_data_cache_must_be_bound_and_is_to_be_shared_by_nodes(
     assert examine()["data cache"].found == "not needed: data_cache is empty"
     row = examine(data_cache="datasets")["data cache"]
     assert (row.status, row.remedy.partition(",")[0]) == ("problem", "make it")
+    cluster.put(a_claim("Pending"))
+    row = examine(data_cache="datasets")["data cache"]
+    assert row.status == "warning" and "WaitForFirstConsumer" in row.found
+    cluster.put(a_claim("Lost"))
+    assert examine(data_cache="datasets")["data cache"].status == "problem"
     cluster.put(a_claim("Bound"))
     row = examine(data_cache="datasets")["data cache"]
     assert row.status == "warning" and "on one node alone" in row.found
@@ -93,7 +100,7 @@ def test_a_path_of_the_data_volume_needs_one(examine: Doctor) -> None:
     rows = examine(source="/data/gta", target="cityscapes")
     assert problems(rows) == ["source", "target"]
     assert "data_volume is empty" in rows["source"].found
-    assert "s3://bucket/folder" in rows["target"].remedy
+    assert "s3://bucket/path" in rows["target"].remedy
 
 
 def test_a_store_secret_is_there_and_whole(examine: Doctor, cluster: KubernetesApi) -> None:
@@ -203,6 +210,23 @@ def test_data_sets_are_verified_by_their_listing(examine: Doctor, place: str) ->
     assert rows["source"].found.startswith(f"{source}: SYNTHIA, 2 images, 2 with labels")
     assert rows["target"].found.startswith(f"{target}: Cityscapes, 2 images, 1 with labels")
     assert problems(rows) == []
+
+
+def test_the_weights_that_a_training_starts_from_are_named_and_there(examine: Doctor, place: str) -> None:
+    def row(**changes: Any) -> Finding:
+        return examine(**changes)["encoder weights"]
+
+    weights = f"{place}/weights/mit_b5.pth"
+    assert row().found == "random, as set"
+    assert row(encoder_weights="", profile="demo").status == "ok"
+    unnamed = row(encoder_weights="")
+    assert unnamed.status == "warning" and "method_encoder_weights" in unnamed.remedy
+    assert row(encoder_weights="", schedule="weekly").status == "problem", "nobody names them for each run"
+    assert row(encoder_weights=weights).found == f"{weights} is not there"
+    upload(f"{place}/weights", "mit_b5.pth")
+    assert (row(encoder_weights=weights).status, row(encoder_weights=weights).found) == ("ok", weights)
+    assert "data_volume is empty" in row(encoder_weights="/data/mit_b5.pth").found
+    assert row(encoder_weights=weights, store_endpoint=CLOSED).status == "warning"
 
 
 def test_an_ingested_data_set_is_verified_by_its_index(examine: Doctor, place: str, tmp_path: Path) -> None:
