@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 import torch
-from mmseg.models.backbones.mit import EfficientMultiheadAttention, nchw_to_nlc, nlc_to_nchw
+from mmseg.models.backbones.mit import EfficientMultiheadAttention, MixFFN, nchw_to_nlc, nlc_to_nchw
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,15 +46,43 @@ class FusedAttention(EfficientMultiheadAttention):
             context = self.norm(nchw_to_nlc(self.sr(nlc_to_nchw(x, hw_shape))))
         batch, length, width = x.shape
         weight, bias = self.attn.in_proj_weight, self.attn.in_proj_bias
-        query = functional.linear(x, weight[:width], bias[:width])
-        key_value = functional.linear(context, weight[width:], bias[width:])
+        (query_weight, weight), (query_bias, bias) = (t.split((width, 2 * width)) for t in (weight, bias))
+        query = functional.linear(x, query_weight, query_bias)
+        key_value = functional.linear(context, weight, bias)
         query = query.view(batch, length, self.num_heads, -1).transpose(1, 2)
         key, value = key_value.view(batch, -1, 2, self.num_heads, width // self.num_heads).permute(
             2, 0, 3, 1, 4
         )
         attended = functional.scaled_dot_product_attention(query, key, value)
         output = self.attn.out_proj(attended.transpose(1, 2).reshape(batch, length, width))
-        return identity + self.dropout_layer(output)
+        return _added(identity, output, self.dropout_layer)
+
+
+class TokenFFN(nn.Module):
+    """mmseg's feed-forward layers with the same parameters and names; those that look at single tokens are
+    matrix products, without a change of format."""
+
+    def __init__(self, layers: MixFFN) -> None:
+        super().__init__()
+        self.layers, self.dropout_layer = layers.layers, layers.dropout_layer
+
+    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor) -> Tensor:
+        """What the layers make of the tokens float32[batch, height * width, channels] of a map of
+        `hw_shape` = (height, width), added to `identity`."""
+        widening, positional, activation, _, narrowing, _ = self.layers
+        hidden = functional.linear(x, widening.weight.flatten(1), widening.bias)
+        hidden = nchw_to_nlc(positional(nlc_to_nchw(hidden, hw_shape)))
+        output = functional.linear(activation(hidden), narrowing.weight.flatten(1), narrowing.bias)
+        return _added(identity, output, self.dropout_layer)
+
+
+def _added(identity: Tensor, output: Tensor, drop_path: nn.Module) -> Tensor:
+    """The sum of the two; in training without the output in some images, by stochastic depth."""
+    dropped = getattr(drop_path, "drop_prob", 0.0) if drop_path.training else 0.0
+    if dropped == 0.0:
+        return identity + output
+    kept = output.new_empty(len(output), 1, 1).bernoulli_(1 - dropped).div_(1 - dropped)
+    return torch.addcmul(identity, output, kept)
 
 
 CELL = 32
@@ -88,7 +116,7 @@ def build(name: str, drop_path_rate: float) -> nn.Module:
     for patch_embedding, blocks, _ in model.layers:
         patch_embedding.norm.eps = PATCH_AND_REDUCTION_EPSILON
         for block in blocks:
-            block.attn = _fused(block.attn)
+            block.attn, block.ffn = _fused(block.attn), TokenFFN(block.ffn)
     model.init_weights()
     for module in model.modules():
         if isinstance(module, FusedAttention):

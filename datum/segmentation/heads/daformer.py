@@ -10,6 +10,8 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from datum.segmentation.heads.convolutions import DilatedDepthwiseConv2d, PointwiseConv2d
+
 DILATIONS = (1, 6, 12, 18)
 """Dilations of the spatial pyramid (reference: `configs/_base_/models/daformer_sepaspp_mitb5.py`)."""
 
@@ -42,10 +44,15 @@ class EmbeddingHead(BaseDecodeHead):
         embedded = []
         for features, embedding in zip(inputs, self.embeddings):
             tokens = embedding(features.permute(0, 2, 3, 1))
-            # A permuted tensor is in PyTorch's channels-last format, which all that follows would keep. There
-            # dilated depthwise convolutions are up to eight times slower, and nothing else gains as much.
-            planes = tokens.permute(0, 3, 1, 2).contiguous()
-            embedded.append(resize(planes, size=size, mode="bilinear", align_corners=False))
+            # A permuted tensor is in PyTorch's channels-last format, which all that follows keeps. On a
+            # processor that is the faster one; a GPU gets the format that it gets in the reference.
+            planes = tokens.permute(0, 3, 1, 2)
+            planes = planes if planes.device.type == "cpu" else planes.contiguous()
+            # Of the first one, resizing would make a copy.
+            same = planes.shape[2:] == size
+            embedded.append(
+                planes if same else resize(planes, size=size, mode="bilinear", align_corners=False)
+            )
         return torch.cat(embedded, dim=1)
 
 
@@ -63,6 +70,11 @@ class DAFormerHead(EmbeddingHead):
             norm_cfg=self.norm_cfg,
             act_cfg=self.act_cfg,
         )
+        whole, *separable = self.pyramid
+        whole.conv = PointwiseConv2d(whole.conv)
+        for branch in separable:
+            branch.depthwise_conv.conv = DilatedDepthwiseConv2d(branch.depthwise_conv.conv)
+            branch.pointwise_conv.conv = PointwiseConv2d(branch.pointwise_conv.conv)
         self.bottleneck = ConvModule(
             channels * len(DILATIONS),
             channels,

@@ -1,0 +1,106 @@
+"""Convolutions of a pyramid that are fast on a processor too, in channels-last format."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn import functional
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution, and its weights: on a processor a matrix product, which needs no copy there."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        # Without drawing weights, which would change those of what is built later.
+        with torch.device("meta"):
+            super().__init__(convolution.in_channels, convolution.out_channels, kernel_size=1, bias=False)
+        self.weight = convolution.weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float32[batch, channels, height, width] -> float32[batch, new channels, height, width]."""
+        if images.device.type != "cpu":
+            return super().forward(images)
+        pixels = functional.linear(images.permute(0, 2, 3, 1), self.weight.flatten(1))
+        return pixels.permute(0, 3, 1, 2)
+
+
+class DilatedDepthwiseConv2d(nn.Conv2d):
+    """The depthwise 3x3 convolution of `dilation`, with padding as wide, and its weights.
+
+    On a processor its library computes those without dilation alone in channels-last format, the faster one
+    for everything around. Pixels whose rows and columns leave the same rests when divided by the dilation
+    meet each other alone, and are neighbors there: moved together, they make small images for a convolution
+    without dilation.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        channels, dilation = convolution.in_channels, convolution.dilation[0]
+        with torch.device("meta"):
+            super().__init__(
+                channels,
+                channels,
+                kernel_size=3,
+                padding=dilation,
+                dilation=dilation,
+                groups=channels,
+                bias=False,
+            )
+        self.weight = convolution.weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float32[batch, channels, height, width] -> the same shape."""
+        if images.device.type != "cpu":
+            return super().forward(images)
+        dilation, size = self.dilation[0], images.shape[2:]
+        phases: Tensor = _Apart.apply(images, dilation)  # type: ignore[no-untyped-call]
+        convolved = functional.conv2d(phases, self.weight, padding=1, groups=self.groups)
+        together: Tensor = _Together.apply(convolved, dilation, *size)  # type: ignore[no-untyped-call]
+        return together
+
+
+class _Apart(Function):
+    @staticmethod
+    def forward(context: Any, images: Tensor, dilation: int) -> Tensor:
+        context.sizes = (dilation, *images.shape[2:])
+        return _apart(images, dilation)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _together(gradients[0], *context.sizes), None
+
+
+class _Together(Function):
+    @staticmethod
+    def forward(context: Any, phases: Tensor, dilation: int, height: int, width: int) -> Tensor:
+        context.dilation = dilation
+        return _together(phases, dilation, height, width)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        return _apart(gradients[0], context.dilation), None, None, None
+
+
+def _apart(images: Tensor, dilation: int) -> Tensor:
+    """[batch, channels, height, width] -> [dilation² * batch, channels, height / dilation, width / dilation],
+    filled up with 0, in channels-last format."""
+    batch, channels, height, width = images.shape
+    rows, columns = -(-height // dilation), -(-width // dilation)
+    phases = images.new_zeros(dilation, dilation, batch, rows, columns, channels)
+    pixels = images.permute(0, 2, 3, 1)
+    for top in range(dilation):
+        for left in range(dilation):
+            part = pixels[:, top::dilation, left::dilation]
+            phases[top, left, :, : part.shape[1], : part.shape[2]].copy_(part)
+    return phases.flatten(0, 2).permute(0, 3, 1, 2)
+
+
+def _together(phases: Tensor, dilation: int, height: int, width: int) -> Tensor:
+    """The inverse of `_apart`: [batch, channels, `height`, `width`] in channels-last format."""
+    parts = phases.permute(0, 2, 3, 1).unflatten(0, (dilation, dilation, -1))
+    images = phases.new_empty(parts.shape[2], height, width, phases.shape[1])
+    for top in range(dilation):
+        for left in range(dilation):
+            place = images[:, top::dilation, left::dilation]
+            place.copy_(parts[top, left, :, : place.shape[1], : place.shape[2]])
+    return images.permute(0, 3, 1, 2)

@@ -1,0 +1,78 @@
+"""DAFormer's own training step, for `bench_adaptation.py`: a process without our packages.
+
+Run with ENCODER, CROP and a file with a batch, it answers each line that it reads with the processor seconds
+of one step.
+"""
+
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from mmcv import Config
+from mmcv.runner import build_optimizer
+from mmseg.models.builder import UDA
+
+CHANNELS = {"mit-b0": [32, 64, 160, 256], "mit-b5": [64, 128, 320, 512]}
+
+
+def main() -> None:
+    encoder, crop = sys.argv[1], int(sys.argv[2])
+    torch.set_num_threads(1)
+    configs = Path(os.environ["DAFORMER"], "configs", "_base_")
+    network = Config.fromfile(f"{configs}/models/daformer_sepaspp_mitb5.py").model
+    network.pretrained = None
+    network.backbone.type = encoder.replace("-", "_")
+    network.decode_head.in_channels = CHANNELS[encoder]
+    network.train_cfg = {"work_dir": tempfile.gettempdir()}
+    training = Config.fromfile(f"{configs}/uda/dacs_a999_fdthings.py").uda
+    training.update(
+        model=network,
+        max_iters=40_000,
+        pseudo_weight_ignore_top=15 * crop // 512,
+        pseudo_weight_ignore_bottom=120 * crop // 512,
+        # No pictures within a measurement; one is drawn where this divides the iteration.
+        debug_img_interval=10**9,
+        train_cfg=network.train_cfg,
+        test_cfg=None,
+    )
+    dacs = UDA.build(training)
+    dacs.local_iter = 1
+    dacs.train()
+    keys = {
+        "head": {"lr_mult": 10.0},
+        "pos_block": {"decay_mult": 0.0},
+        "norm": {"decay_mult": 0.0},
+    }
+    optimizer = build_optimizer(
+        dacs,
+        {
+            "type": "AdamW",
+            "lr": 6e-5,
+            "betas": (0.9, 0.999),
+            "weight_decay": 0.01,
+            "paramwise_cfg": {"custom_keys": keys},
+        },
+    )
+    # A step with all that it may do: jitter and blur too.
+    random.uniform = lambda low, high: high  # type: ignore[assignment]
+    statistics = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True}
+    batch = torch.load(sys.argv[3], weights_only=True)
+    data = {
+        "img": batch["source"],
+        "img_metas": [{"img_norm_cfg": statistics}] * len(batch["source"]),
+        "gt_semantic_seg": batch["labels"][:, None],
+        "target_img": batch["target"],
+        "target_img_metas": [{"img_norm_cfg": statistics}] * len(batch["source"]),
+    }
+    for _ in sys.stdin:
+        start = time.process_time()
+        dacs.train_step(data, optimizer)
+        print(time.process_time() - start, flush=True)
+
+
+if __name__ == "__main__":
+    main()
