@@ -246,6 +246,9 @@ def run_settings(
         return settings
     given += [f"run.beside={settings.run.method}", f"run.method={baseline}"]
     given.append(f"run.target_images={METHODS[baseline].target}")
+    if METHODS[baseline].target == "none":
+        # It hides parts of target images.
+        given.append("adaptation.masked_consistency=false")
     return load_settings(profile, given)
 
 
