@@ -113,8 +113,7 @@ def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.ra
         labels=torch.where(masks, batch.labels, pseudo_labels),
         weights=pseudo_weights.masked_fill(masks, 1.0),
         confident_share=pseudo_weights.max(),
-        # A tensor of inference mode cannot be the target of a loss.
-        pseudo_labels=pseudo_labels.clone(),
+        pseudo_labels=pseudo_labels,
         pseudo_weights=pseudo_weights,
     )
 

@@ -19,7 +19,7 @@ from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.masking import masked
 from datum.adaptation.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 from datum.adaptation.sampling import Batch, TrainingSamples, batches, telling_of_dead_processes
-from datum.adaptation.self_training import Teacher, augment, mix
+from datum.adaptation.self_training import Mixed, Teacher, augment, mix
 from datum.adaptation.student_pass import StudentPass, pass_student
 from datum.config import AdaptationSettings, EvaluationSettings
 from datum.errors import InputError
@@ -139,7 +139,10 @@ class Training:
         else:
             self._teacher.update(self._student, iteration, settings.ema_alpha)
             losses = self._source_losses(batch, None, boxes)
-            losses |= self._target_losses(batch, rng, boxes, masks)
+            mixed, found = self._mixed_losses(batch, rng, boxes)
+            losses |= found
+            if settings.masked_consistency:
+                losses |= self._masked_losses(batch.target, mixed, boxes, masks)
         self._optimizer.step()
         return losses
 
@@ -155,24 +158,23 @@ class Training:
                 losses["feature_distance"] = self._settings.feature_distance_weight * distance
         return _backward(losses)
 
-    def _target_losses(
-        self,
-        batch: Batch,
-        rng: np.random.Generator,
-        boxes: np.random.Generator,
-        masks: np.random.Generator,
-    ) -> Losses:
-        assert batch.target is not None
+    def _mixed_losses(
+        self, batch: Batch, rng: np.random.Generator, boxes: np.random.Generator
+    ) -> tuple[Mixed, Losses]:
         with self._autocast():
             mixed = mix(batch, self._teacher, self._settings, rng)
             passed = self._pass("mixed", mixed.images, mixed.labels, mixed.weights, boxes)
-        losses = _backward(passed.losses) | {"confident_share": mixed.confident_share}
-        if self._settings.masked_consistency:
-            with self._autocast():
-                images = masked(batch.target, self._settings, masks)
-                passed = self._pass("masked", images, mixed.pseudo_labels, mixed.pseudo_weights, boxes)
-            losses |= _backward(passed.losses)
-        return losses
+        return mixed, _backward(passed.losses) | {"confident_share": mixed.confident_share}
+
+    def _masked_losses(
+        self, target: Tensor, mixed: Mixed, boxes: np.random.Generator, masks: np.random.Generator
+    ) -> Losses:
+        with self._autocast():
+            images = masked(target, self._settings, masks)
+            # A tensor of inference mode cannot be the target of a loss.
+            labels = mixed.pseudo_labels.clone()
+            passed = self._pass("masked", images, labels, mixed.pseudo_weights, boxes)
+        return _backward(passed.losses)
 
     def _pass(
         self, name: str, images: Tensor, labels: Tensor, weights: Tensor | None, boxes: np.random.Generator
@@ -276,7 +278,8 @@ class Training:
 
 def _backward(losses: Losses) -> Losses:
     """Goes back from the sum of the losses, and returns them."""
-    torch.stack(list(losses.values())).sum().backward()
+    loss, *others = losses.values()
+    (torch.stack([loss, *others]).sum() if others else loss).backward()
     return losses
 
 
