@@ -91,7 +91,7 @@ def test_drawn_data_sets_are_ingested_fetched_elsewhere_and_trained_on(datasets:
         ids, counts = np.unique(read_label(image.label), return_counts=True)
         assert image.class_pixels == {int(i): int(n) for i, n in zip(ids, counts) if i != 255}
     samples = TrainingSamples(source=source, target=[], rules=RULES, temperature=0.01, seed=0)
-    assert samples[0][0].shape == (3, 32, 32)
+    assert samples[0][0].shape == (32, 32, 3)
     validation = fetch_validation(uris[1], tmp_path / "b")
     assert len(find_validation_images(validation)) == SETTINGS.target_val_scenes
     assert not (validation / "leftImg8bit/train").exists()
