@@ -21,7 +21,7 @@ import datum.adaptation.self_training
 import datum.adaptation.training
 from datum.adaptation.sampling import Batch
 from datum.adaptation.training import Training
-from datum.segmentation.heads.convolutions import DilatedDepthwiseConv2d, PointwiseConv2d
+from datum.segmentation.heads.convolutions import DilatedDepthwiseConv2d
 
 _FREE = {
     *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_unsafe_view", "lift_fresh"),
@@ -113,9 +113,8 @@ def _parts(training: Training, launches: Launches) -> Iterator[None]:
     if training._distance is not None:
         places.append((training, "_distance", "feature distance"))
     with contextlib.ExitStack() as stack:
-        # A GPU needs none of the detours that are for processors alone.
-        for convolution in (DilatedDepthwiseConv2d, PointwiseConv2d):
-            stack.enter_context(patch.object(convolution, "forward", nn.Conv2d.forward))
+        # A GPU needs no detour that is for processors alone.
+        stack.enter_context(patch.object(DilatedDepthwiseConv2d, "forward", nn.Conv2d.forward))
         for place, name, part in places:
             stack.enter_context(patch.object(place, name, launches.within(part, getattr(place, name))))
         yield

@@ -5,8 +5,8 @@
 Steps of ours and of the reference's alternate, STEPS (default 5) of each, at CROP (256) pixels, batch 2, a
 head of 256 channels and ENCODER (mit-b0), with feature distance, jitter and blur; processor time, so that
 other processes on the machine disturb it little. It fails where ours is slower. The goal is 1.3 times as
-fast; on two shared cores 1.23 was measured while they were quiet and 1.13 while they were busy, most of both
-steps being the same convolutions of the head.
+fast; on two shared cores of an Intel Xeon 1.24 and 1.30 were measured (2026-11-26), most of both steps being
+the same convolutions of the head.
 
 The reference is compared where DAFORMER names a checkout of github.com/lhoyer/DAFormer and DAFORMER_PACKAGES
 a folder with what it needs beside ours: `pip install --no-deps --target FOLDER mmcv==1.3.7 kornia==0.5.8

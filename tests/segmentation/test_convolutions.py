@@ -1,10 +1,10 @@
-"""The pyramid's convolutions as a processor computes them, against PyTorch's own."""
+"""The pyramid's dilated convolution as a processor computes it, against PyTorch's own."""
 
 import pytest
 import torch
 from torch import nn
 
-from datum.segmentation.heads.convolutions import DilatedDepthwiseConv2d, PointwiseConv2d
+from datum.segmentation.heads.convolutions import DilatedDepthwiseConv2d
 
 
 @pytest.mark.parametrize("dilation, size", [(6, (12, 18)), (6, (13, 7)), (12, (16, 16)), (18, (5, 40))])
@@ -16,15 +16,10 @@ def test_dilated_depthwise_convolution_and_its_gradients_are_pytorchs(
     _assert_same(plain, DilatedDepthwiseConv2d(plain), (2, 4, *size))
 
 
-def test_pointwise_convolution_and_its_gradients_are_pytorchs() -> None:
-    plain = nn.Conv2d(4, 3, 1, bias=False).double()
-    _assert_same(plain, PointwiseConv2d(plain), (2, 4, 5, 7))
-
-
 def test_taking_over_weights_draws_none() -> None:
     plain = nn.Conv2d(4, 4, 3, padding=6, dilation=6, groups=4, bias=False)
     before = torch.get_rng_state()
-    DilatedDepthwiseConv2d(plain), PointwiseConv2d(nn.utils.skip_init(nn.Conv2d, 4, 4, 1, bias=False))
+    DilatedDepthwiseConv2d(plain)
     assert torch.equal(torch.get_rng_state(), before)
 
 

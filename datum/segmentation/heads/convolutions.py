@@ -1,4 +1,4 @@
-"""Convolutions of a pyramid that are fast on a processor too, in channels-last format."""
+"""The dilated convolution of a pyramid, fast on a processor too, in channels-last format."""
 
 from typing import Any
 
@@ -6,23 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
-
-
-class PointwiseConv2d(nn.Conv2d):
-    """A 1x1 convolution, and its weights: on a processor a matrix product, which needs no copy there."""
-
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        # Without drawing weights, which would change those of what is built later.
-        with torch.device("meta"):
-            super().__init__(convolution.in_channels, convolution.out_channels, kernel_size=1, bias=False)
-        self.weight = convolution.weight
-
-    def forward(self, images: Tensor) -> Tensor:
-        """float32[batch, channels, height, width] -> float32[batch, new channels, height, width]."""
-        if images.device.type != "cpu":
-            return super().forward(images)
-        pixels = functional.linear(images.permute(0, 2, 3, 1), self.weight.flatten(1))
-        return pixels.permute(0, 3, 1, 2)
 
 
 class DilatedDepthwiseConv2d(nn.Conv2d):

@@ -10,7 +10,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from datum.segmentation.heads.convolutions import DilatedDepthwiseConv2d, PointwiseConv2d
+from datum.segmentation.heads.convolutions import DilatedDepthwiseConv2d
 
 DILATIONS = (1, 6, 12, 18)
 """Dilations of the spatial pyramid (reference: `configs/_base_/models/daformer_sepaspp_mitb5.py`)."""
@@ -70,11 +70,9 @@ class DAFormerHead(EmbeddingHead):
             norm_cfg=self.norm_cfg,
             act_cfg=self.act_cfg,
         )
-        whole, *separable = self.pyramid
-        whole.conv = PointwiseConv2d(whole.conv)
+        _, *separable = self.pyramid
         for branch in separable:
             branch.depthwise_conv.conv = DilatedDepthwiseConv2d(branch.depthwise_conv.conv)
-            branch.pointwise_conv.conv = PointwiseConv2d(branch.pointwise_conv.conv)
         self.bottleneck = ConvModule(
             channels * len(DILATIONS),
             channels,
