@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from datum.disk import user_cache
 from datum.outputs import replacing
 from datum.photographs import read_image_bytes
 from datum.processors import processors
@@ -95,11 +96,11 @@ def _stamp(file: Path) -> _Stamp:
 def _record(what: str, root: Path) -> Path | None:
     """Where the digests of a data set are kept; None where there is no place."""
     try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache = user_cache()
     except RuntimeError:
         return None
     name = hashlib.sha256(os.fsencode(f"{what}\0{root.resolve()}")).hexdigest()[:32]
-    return cache / "datum" / f"{name}.json" if cache.is_absolute() else None
+    return cache / f"{name}.json" if cache.is_absolute() else None
 
 
 def _read(record: Path | None, given: str) -> _Known:

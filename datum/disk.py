@@ -1,4 +1,5 @@
-"""What Python's library does not say of disks: mount points, writing in parts, and writing all through."""
+"""What Python's library does not say of disks: mount points, where the user's cache is, writing in parts, and
+writing all through."""
 
 import ctypes
 import os
@@ -16,6 +17,11 @@ to 1 GB/s with 8 MiB at a time, at 5 GB/s with 256 KiB (ext4, Linux 6.18)."""
 
 _SYNC_FILE_RANGE_WRITE = 2
 """Of Linux's fcntl.h."""
+
+
+def user_cache() -> Path:
+    """`$XDG_CACHE_HOME/datum`, else `~/.cache/datum`; raises `RuntimeError` where there is no home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datum"
 
 
 def is_mount_point(folder: Path) -> bool:

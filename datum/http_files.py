@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from datum.errors import InputError, TemporaryFaultError, one_line, shortened
+from datum.errors import InputError, TemporaryFaultError, one_line, shortened, status_may_pass
 from datum.mistaken_files import mistaken
 from datum.one_writer import in_turn
 from datum.outputs import sha256
@@ -16,9 +16,6 @@ from datum.telemetry import Progress, log
 
 TIMEOUT = 30
 """Seconds that a server may be silent."""
-
-PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
-"""HTTP statuses of a server, or of a proxy before it, that is busy or restarting."""
 
 _CHUNK = 2**16
 _MB = 10**6
@@ -131,7 +128,7 @@ class _Transfer:
             raise _CutOffError(f"is out of reach ({_line(cause)})") from None
 
     def _refused(self, status: int) -> Exception:
-        if status in PASSING_STATUSES:
+        if status_may_pass(status):
             return _CutOffError(f"answers {status}")
         said = f"{self._named}: {self._url} answers {status}"
         if status in (401, 403, 407):

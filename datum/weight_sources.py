@@ -15,6 +15,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from datum.disk import user_cache
 from datum.errors import InputError
 from datum.http_files import download_file
 from datum.outputs import sha256
@@ -101,5 +102,4 @@ def _hub_parts(text: str) -> tuple[str, str, str]:
 
 
 def _cache() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "datum" / "weights"
+    return user_cache() / "weights"
