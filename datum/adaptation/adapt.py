@@ -111,7 +111,7 @@ def adapt(
                     seed=seed,
                     state=states,
                     training_log=TrainingLog(folder),
-                    imagenet=start.to(where),
+                    imagenet=start.to(where) if initial and weights else None,
                 )
                 training.run(samples)
                 training.write(folder)

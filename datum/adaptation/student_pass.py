@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from datum.adaptation.self_training import pixel_loss
-from datum.segmentation.multi_resolution import draw_box, forward_in_box, halved
+from datum.segmentation.multi_resolution import draw_box, forward_in_box
 from datum.segmentation.segmentor import Segmentor
 
 DETAIL_LOSS_WEIGHT = 0.1
@@ -54,4 +54,4 @@ def pass_student(
         name: (1 - DETAIL_LOSS_WEIGHT) * fused,
         f"{name}_detail": DETAIL_LOSS_WEIGHT * detail,
     }
-    return StudentPass(losses=losses, seen=halved(images), features=found.features[-1])
+    return StudentPass(losses=losses, seen=found.context, features=found.features[-1])

@@ -12,6 +12,7 @@ from datum.errors import InputError
 from datum.labels import CLASSES
 from datum.segmentation.preprocess import fitted_size, resize_image, to_tensor
 from datum.segmentation.segmentor import Segmentor
+from datum.segmentation.windows import windows
 from datum.telemetry import log
 
 WINDOWS = 4
@@ -105,18 +106,10 @@ def _logits(
 
 
 def _slide(segmentor: Segmentor, batch: Tensor, crop: int, stride: int) -> Tensor:
-    """Logits float32[batch, classes, height, width] of images of that size: the mean over windows.
-
-    The last window of a row or column is moved back until it ends with the image; an image smaller than
-    `crop` has one window, of its own size.
-    """
+    """Logits float32[batch, classes, height, width] of images of that size: the mean over `windows`."""
     sides = batch.shape[2], batch.shape[3]
     height, width = (min(crop, side) for side in sides)
-    starts = [
-        [min(start, side - window) for start in range(0, side - window + stride, stride)]
-        for side, window in zip(sides, (height, width))
-    ]
-    boxes = [(..., slice(y, y + height), slice(x, x + width)) for y in starts[0] for x in starts[1]]
+    boxes = [(..., rows, columns) for rows, columns in windows(sides, crop, stride)]
     total, counts = batch.new_zeros(len(batch), len(CLASSES), *sides), batch.new_zeros(1, 1, *sides)
     for begin in range(0, len(boxes), WINDOWS):
         some = boxes[begin : begin + WINDOWS]

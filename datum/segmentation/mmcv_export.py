@@ -34,7 +34,7 @@ def export_to_mmcv(*, checkpoint: Path, output: Path) -> None:
             f"--output {output}: is there and holds something else; remove it or name another file"
         )
     require_folder(output.parent)
-    opened = open_checkpoint(checkpoint, "CHECKPOINT")
+    opened = open_checkpoint(file, "CHECKPOINT")
     state = _in_reference_names(opened)
     meta = {
         "CLASSES": [c.name for c in CLASSES],

@@ -9,7 +9,6 @@ Source: `mmseg/models/segmentors/hrda_encoder_decoder.py` and `decode_heads/hrda
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,12 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from datum.segmentation.windows import Box, windows
+
 BOX_STEP = 8
 """A box begins at a multiple of this many pixels (reference: `crop_coord_divisible`): a cell of the context's
 logits, where they have a quarter of its size."""
-
-Box = tuple[slice, slice]
-"""Rows and columns of a part of an image."""
 
 
 class TwoScaleNetwork(Protocol):
@@ -49,8 +47,10 @@ class InBox:
     """float32[batch, 19, height/stride, width/stride] of the whole images, without detail outside."""
     detail: Tensor
     """The detail's own logits of the box, float32[batch, 19, side/stride, side/stride]."""
+    context: Tensor
+    """The halved images."""
     features: list[Tensor]
-    """Feature maps of the context."""
+    """Feature maps of these."""
 
 
 def draw_box(crop: int, rng: np.random.Generator) -> Box:
@@ -63,9 +63,10 @@ def draw_box(crop: int, rng: np.random.Generator) -> Box:
 
 def forward_in_box(network: TwoScaleNetwork, images: Tensor, box: Box) -> InBox:
     """Normalized images float32[batch, 3, height, width] -> their logits, with detail in `box` alone."""
-    features = network.encode(halved(images))
+    context = halved(images)
+    features = network.encode(context)
     detail_features = network.encode(images[..., box[0], box[1]])
-    context, detail = network.decode(features), network.decode(detail_features)
+    around_box, detail = network.decode(features), network.decode(detail_features)
     attention = torch.sigmoid(network.attend(features))
     # On a grid coarser than the box's step the reference truncates.
     inside = torch.zeros_like(attention[:1, :1])
@@ -73,8 +74,8 @@ def forward_in_box(network: TwoScaleNetwork, images: Tensor, box: Box) -> InBox:
     size = [length // network.head_stride for length in images.shape[2:]]
     rows, columns = _scaled(box, network.head_stride)
     around = (columns.start, size[1] - columns.stop, rows.start, size[0] - rows.stop)
-    logits = _fused(context, functional.pad(detail, around), attention * inside)
-    return InBox(logits=logits, detail=detail, features=features)
+    logits = _fused(around_box, functional.pad(detail, around), attention * inside)
+    return InBox(logits=logits, detail=detail, context=context, features=features)
 
 
 def forward_by_windows(network: TwoScaleNetwork, images: Tensor, side: int) -> Tensor:
@@ -83,7 +84,7 @@ def forward_by_windows(network: TwoScaleNetwork, images: Tensor, side: int) -> T
     batch. Sides that are no multiple of twice the stride are first stretched to the next one, where the
     reference fails."""
     images = _stretched(images, 2 * network.head_stride)
-    boxes = windows(images.shape[2:], side)
+    boxes = windows(images.shape[2:], side, side // 2)
     features = network.encode(halved(images))
     detail_features = network.encode(torch.cat([images[..., rows, columns] for rows, columns in boxes]))
     context = network.decode(features)
@@ -101,16 +102,6 @@ def forward_by_windows(network: TwoScaleNetwork, images: Tensor, side: int) -> T
 def halved(images: Tensor) -> Tensor:
     """Images at half their size, bilinear: the context."""
     return functional.interpolate(images, scale_factor=0.5, mode="bilinear", align_corners=False)
-
-
-def windows(size: Sequence[int], side: int) -> list[Box]:
-    """Squares of `side` pixels, half of it apart, that cover an image of `size` = (height, width); the last
-    of a row or column is moved inwards, and a shorter side is taken whole."""
-    starts = [
-        [min(start, max(length - side, 0)) for start in range(0, max(length - side // 2, 1), side // 2)]
-        for length in size
-    ]
-    return [(slice(y, y + side), slice(x, x + side)) for y in starts[0] for x in starts[1]]
 
 
 def _fused(context: Tensor, detail: Tensor, attention: Tensor) -> Tensor:

@@ -127,12 +127,9 @@ def build(name: str, drop_path_rate: float) -> nn.Module:
 def in_our_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Weights under mmseg's names, from whichever `layout`, without a classifier's and other heads'."""
     if layout(state) == HUGGING_FACE:
-        state = from_hugging_face(state)
-    elif layout(state) == SEGFORMER:
-        state = {key: value for key, value in state.items() if not key.startswith("head.")}
-    else:
-        return {key: value for key, value in state.items() if not key.startswith("head.")}
-    return from_segformer(state)
+        return from_segformer(from_hugging_face(state))
+    state = {key: value for key, value in state.items() if not key.startswith("head.")}
+    return from_segformer(state) if layout(state) == SEGFORMER else state
 
 
 def layout(state: Mapping[str, Tensor]) -> str:
