@@ -1,9 +1,14 @@
-"""A training that ends in seconds."""
+"""Trainings that end in seconds."""
 
 from pathlib import Path
 from typing import Any
 
+from datum.adaptation.training import Training
 from datum.config import AdaptationSettings, EvaluationSettings
+from datum.formats.training_log import TrainingLog
+from datum.segmentation.segmentor import Segmentor
+from datum.store import FolderStore
+from datum.training_state import TrainingState
 
 
 def small_training(scenes: Path, output: Path, settings: AdaptationSettings) -> dict[str, Any]:
@@ -21,3 +26,16 @@ def small_training(scenes: Path, output: Path, settings: AdaptationSettings) -> 
         "validation": scenes / "cityscapes",
         "device": "cpu",
     }
+
+
+def bare_training(student: Segmentor, settings: AdaptationSettings, folder: Path) -> Training:
+    """A training without validation, whose log is in `folder` and whose state below it."""
+    return Training(
+        student=student,
+        settings=settings,
+        evaluation=EvaluationSettings(),
+        validation=[],
+        seed=0,
+        state=TrainingState(FolderStore(folder / "state")),
+        training_log=TrainingLog(folder),
+    )

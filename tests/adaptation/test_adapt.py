@@ -17,11 +17,9 @@ from datum.adaptation.adapt import adapt
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.sampling import Batch
 from datum.adaptation.self_training import pixel_loss
-from datum.adaptation.training import Training
 from datum.cli import main
-from datum.config import AdaptationSettings, EvaluationSettings, to_dict
+from datum.config import AdaptationSettings, to_dict
 from datum.errors import InputError
-from datum.formats.training_log import TrainingLog
 from datum.outputs import sha256
 from datum.segmentation.segmentor import (
     SegmentorConfig,
@@ -29,9 +27,7 @@ from datum.segmentation.segmentor import (
     load_segmentor,
     read_header,
 )
-from datum.store import FolderStore
-from datum.training_state import TrainingState
-from tests.adaptation.small_training import small_training
+from tests.adaptation.small_training import bare_training, small_training
 
 FILES = {"last.safetensors", "best.safetensors", "config.yaml", "training.jsonl", "provenance.json"}
 
@@ -224,15 +220,7 @@ def test_one_backward_pass_gives_the_gradients_of_two(
     (0.5 * frozen(batch.source, batch.labels, features[-1])).backward()
     expected = {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}
     student.zero_grad()
-    training = Training(
-        student=student,
-        settings=settings,
-        evaluation=EvaluationSettings(),
-        validation=[],
-        seed=0,
-        state=TrainingState(FolderStore(tmp_path / "state")),
-        training_log=TrainingLog(tmp_path),
-    )
+    training = bare_training(student, settings, tmp_path)
     training._distance = frozen
     losses = training._source_losses(batch, None, np.random.default_rng(0))
     assert float(losses["feature_distance"].detach()) > 0

@@ -8,14 +8,11 @@ import pytest
 import torch
 
 from datum.adaptation.sampling import Batch
-from datum.adaptation.training import Training
-from datum.config import AdaptationSettings, EvaluationSettings
+from datum.config import AdaptationSettings
 from datum.device import on_device
-from datum.formats.training_log import TrainingLog
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
-from datum.store import FolderStore
-from datum.training_state import TrainingState
 from tests.adaptation.launches import Launches, count_step
+from tests.adaptation.small_training import bare_training
 
 MOST = {"mit-b0": 1750, "resnet-18-half": 950}
 
@@ -31,14 +28,8 @@ def test_a_step_waits_for_nothing_and_launches_little(
         color_jitter_probability=1.0,
         blur_probability=1.0,
     )
-    training = Training(
-        student=build_segmentor(SegmentorConfig(encoder=encoder, head_channels=16)),
-        settings=settings,
-        evaluation=EvaluationSettings(),
-        validation=[],
-        seed=0,
-        state=TrainingState(FolderStore(tmp_path / "state")),
-        training_log=TrainingLog(tmp_path),
+    training = bare_training(
+        build_segmentor(SegmentorConfig(encoder=encoder, head_channels=16)), settings, tmp_path
     )
     images = torch.rand(2, 3, 64, 64)
     batch = Batch(

@@ -17,12 +17,9 @@ import torch
 
 import datum.adaptation.training
 from datum.adaptation.sampling import Batch
-from datum.adaptation.training import Training
-from datum.config import AdaptationSettings, EvaluationSettings
-from datum.formats.training_log import TrainingLog
-from datum.store import open_store
-from datum.training_state import TrainingState
+from datum.config import AdaptationSettings
 from tests.adaptation.scripted import ScriptedGenerator
+from tests.adaptation.small_training import bare_training
 from tests.segmentation.reference import golden, normal, reference_segmentor, to_reference, uniform
 
 STEP, PASSES = golden(__file__, "step"), golden(__file__, "passes")
@@ -71,15 +68,7 @@ def test_a_training_step_has_the_references_losses_and_gradients(
         for variant in ("imagenet", "student")
     ]
     network, student = networks
-    training = Training(
-        student=network,
-        settings=settings,
-        evaluation=EvaluationSettings(),
-        validation=[],
-        seed=0,
-        state=TrainingState(open_store(tmp_path / "state")),
-        training_log=TrainingLog(tmp_path),
-    )
+    training = bare_training(network, settings, tmp_path)
     network.load_state_dict(student.state_dict())
     monkeypatch.setattr(np.random, "default_rng", lambda seed: _draws(seed[2]))
     monkeypatch.setattr(datum.adaptation.training, "batches", lambda *_, **__: [_batch(crop, two)])

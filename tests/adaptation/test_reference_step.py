@@ -20,13 +20,10 @@ import datum.adaptation.training
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.sampling import Batch
 from datum.adaptation.self_training import Teacher, mix, pixel_loss
-from datum.adaptation.training import Training
-from datum.config import AdaptationSettings, EvaluationSettings
-from datum.formats.training_log import TrainingLog
+from datum.config import AdaptationSettings
 from datum.segmentation.segmentor import Segmentor
-from datum.store import open_store
-from datum.training_state import TrainingState
 from tests.adaptation.scripted import ScriptedGenerator
+from tests.adaptation.small_training import bare_training
 from tests.segmentation.reference import golden, normal, reference_segmentor, shapes_of, to_reference
 
 STEP = golden(__file__, "step")
@@ -127,15 +124,7 @@ def test_a_training_step_has_daformers_losses_and_gradients(
 ) -> None:
     """The ImageNet encoder is the student as it was when the training was set up."""
     network = reference_segmentor(SHAPES, "imagenet", head_channels=32)
-    training = Training(
-        student=network,
-        settings=SETTINGS,
-        evaluation=EvaluationSettings(),
-        validation=[],
-        seed=0,
-        state=TrainingState(open_store(tmp_path / "state")),
-        training_log=TrainingLog(tmp_path),
-    )
+    training = bare_training(network, SETTINGS, tmp_path)
     network.load_state_dict(student.state_dict())
     monkeypatch.setattr(np.random, "default_rng", lambda *_: _draws())
     monkeypatch.setattr(datum.adaptation.training, "batches", lambda *_, **__: [batch])

@@ -30,12 +30,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from datum.adaptation.sampling import Batch
 from datum.adaptation.training import Training
-from datum.config import PAPER, AdaptationSettings
-from datum.formats.training_log import TrainingLog
+from datum.config import AdaptationSettings
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
-from datum.store import FolderStore
-from datum.training_state import TrainingState
 from tests.adaptation.launches import count_step
+from tests.adaptation.small_training import bare_training
 
 LEAST = 1.0
 """How many times as fast as the reference's step ours has to be."""
@@ -59,15 +57,7 @@ def made_training(encoder: str, crop: int, folder: Path) -> Training:
         color_jitter_probability=1.0,
         blur_probability=1.0,
     )
-    training = Training(
-        student=build_segmentor(SegmentorConfig(encoder=encoder)),
-        settings=settings,
-        evaluation=PAPER.evaluation,
-        validation=[],
-        seed=0,
-        state=TrainingState(FolderStore(folder)),
-        training_log=TrainingLog(folder),
-    )
+    training = bare_training(build_segmentor(SegmentorConfig(encoder=encoder)), settings, folder)
     training._iteration = 1
     return training
 
