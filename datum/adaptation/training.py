@@ -18,6 +18,7 @@ from datum.adaptation.divergence import Watch
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.masking import masked
 from datum.adaptation.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
+from datum.adaptation.pace import Pace, peak_memory
 from datum.adaptation.sampling import Batch, TrainingSamples, batches, telling_of_dead_processes
 from datum.adaptation.self_training import Mixed, Teacher, augment, mix
 from datum.adaptation.student_pass import StudentPass, pass_student
@@ -69,7 +70,7 @@ class Training:
         self._device = next(student.parameters()).device
         self._optimizer = build_optimizer(student, settings)
         self._teacher = Teacher(student)
-        self._watch = Watch(settings)
+        self._watch, self._pace = Watch(settings), Pace()
         pretrained = settings.pretrained_encoder not in ("", RANDOM) and settings.feature_distance_weight > 0
         self._distance = (
             FeatureDistance(imagenet or student, settings.feature_distance_min_ratio) if pretrained else None
@@ -95,10 +96,12 @@ class Training:
             device=self._device,
         )
         progress = Progress("adapt", settings.iterations, unit="iterations", done=self._iteration)
+        self._pace.restart()
         with telling_of_dead_processes():
             for batch in loaded:
                 losses = self._step(batch)
                 self._iteration += 1
+                self._pace.add(settings.batch_size * (1 if batch.target is None else 2))
                 self._watch.add(self._iteration, losses)
                 note = self._log_losses(losses)
                 self._state.check()
@@ -193,7 +196,14 @@ class Training:
             return ""
         self._watch.require_finite()
         values = {name: round(float(loss.detach()), 6) for name, loss in losses.items()}
-        self._record({**values, "learning_rate": self._optimizer.param_groups[0]["lr"]})
+        self._record(
+            {
+                **values,
+                "learning_rate": self._optimizer.param_groups[0]["lr"],
+                "images_per_second": round(self._pace.take(), 3),
+                "peak_memory": peak_memory(self._device),
+            }
+        )
         return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
 
     def _save_if_due(self) -> None:
@@ -202,7 +212,8 @@ class Training:
         if not (self._due(self._settings.save_every) or self._validation_due() or stop_asked()):
             return
         self._watch.require_finite(self._student, self._teacher.segmentor)
-        self._save()
+        with self._pace.paused():
+            self._save()
         if stop_asked():
             self._state.wait()
             raise Stopped(f"stopped after iteration {self._iteration}, whose state is saved")
@@ -214,7 +225,8 @@ class Training:
         if not self._validation_due():
             return
         self._watch.require_finite(self._student)
-        miou = validate(self._student, self._validation, self._evaluation)
+        with self._pace.paused():
+            miou = validate(self._student, self._validation, self._evaluation)
         self._watch.require_score(miou, self._iteration)
         self._record({"miou": miou})
         log(f"iteration {self._iteration}: mIoU {miou:.2f}")

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+import datum.adaptation.training
 from datum.adaptation.adapt import adapt
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.sampling import Batch
@@ -47,6 +49,10 @@ def test_adapt_writes_its_five_files_and_learns(
     assert len(losses) == 40
     assert np.mean(losses[-5:]) < 0.85 * np.mean(losses[:5])
     assert {"mixed", "learning_rate", "seconds", "iteration"} <= records[-2].keys()
+    trained = [r for r in records if "source" in r]
+    assert all(0 <= r["confident_share"] <= 1 and r["images_per_second"] > 0 for r in trained)
+    # PyTorch alone takes more than 100 MB.
+    assert 10**8 < trained[0]["peak_memory"] <= trained[-1]["peak_memory"] < 2**40
     mious = {r["iteration"]: r["miou"] for r in records if "miou" in r}
     assert list(mious) == [20, 40]
     assert read_header(output / "last.safetensors")["metadata"] == {"iteration": 40, "miou": mious[40]}
@@ -140,6 +146,24 @@ arguments["settings"] = AdaptationSettings(**tuples(arguments["settings"]))
 arguments["evaluation"] = EvaluationSettings(**tuples(arguments["evaluation"]))
 adapt(**arguments)
 """
+
+
+def test_images_per_second_are_those_of_the_steps_without_what_is_done_beside_them(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow_validation(*_: object) -> float:
+        time.sleep(1)
+        return 50.0
+
+    monkeypatch.setattr(datum.adaptation.training, "validate", slow_validation)
+    settings = dataclasses.replace(settings, validate_every=1, save_every=1, log_every=2)
+    adapt(**small_training(scenes, tmp_path / "adapted", settings))
+    lines = [r for r in _records(tmp_path / "adapted") if "source" in r]
+    assert len(lines) == 3
+    for line, following in zip(lines, lines[1:]):
+        # Two steps of two source and two target images each.
+        training = 8 / following["images_per_second"]
+        assert 0 < training < following["seconds"] - line["seconds"] - 1.99
 
 
 def test_state_elsewhere_is_used_by_a_run_that_lost_its_disk(
@@ -250,7 +274,8 @@ def _records(output: Path) -> list[dict[str, Any]]:
 
 
 def _untimed(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key != "seconds"}
+    measured = ("seconds", "images_per_second", "peak_memory")
+    return {key: value for key, value in record.items() if key not in measured}
 
 
 @pytest.mark.parametrize("validated", [True, False])
