@@ -10,7 +10,8 @@ source alone. Tried again, it goes on from the last saved iteration and ends wit
 - `baseline`: the method that is trained in place of it, for comparison; empty trains the run's own
 - `generated`: the drawn images, where these are trained on
 - `one_shot`: the photograph, where it is
-- `segmentor`: `best.safetensors`, `last.safetensors`, `config.yaml`, `training.jsonl`, `provenance.json`
+- `segmentor`: `best.safetensors`, `last.safetensors`, `config.yaml`, `training.jsonl`, `provenance.json`,
+  and `pictures/` of what is mixed
 
 ## Notes
 Settings: `adaptation.*`, `evaluation.*` and `run.target_images` of

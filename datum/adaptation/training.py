@@ -17,6 +17,7 @@ from torch import Tensor
 from datum.adaptation.divergence import Watch
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.masking import masked
+from datum.adaptation.mix_panels import is_pictured, mix_panels
 from datum.adaptation.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 from datum.adaptation.pace import Pace, peak_memory
 from datum.adaptation.sampling import Batch, TrainingSamples, batches, telling_of_dead_processes
@@ -24,6 +25,7 @@ from datum.adaptation.self_training import Mixed, Teacher, augment, mix
 from datum.adaptation.student_pass import StudentPass, pass_student
 from datum.config import AdaptationSettings, EvaluationSettings
 from datum.errors import InputError
+from datum.formats.mix_pictures import MixPictures
 from datum.formats.training_log import TrainingLog
 from datum.outputs import replacing
 from datum.segmentation.pretrained_file import RANDOM
@@ -62,11 +64,13 @@ class Training:
         seed: int,
         state: TrainingState,
         training_log: TrainingLog,
+        pictures: MixPictures,
         imagenet: Segmentor | None = None,
     ) -> None:
         """`imagenet` has the pretrained encoder, where the student starts from another one."""
         self._student, self._settings, self._evaluation = student.train(), settings, evaluation
-        self._validation, self._seed, self._state, self._log = validation, seed, state, training_log
+        self._validation, self._seed, self._state = validation, seed, state
+        self._log, self._pictures = training_log, pictures
         self._device = next(student.parameters()).device
         self._optimizer = build_optimizer(student, settings)
         self._teacher = Teacher(student)
@@ -144,8 +148,11 @@ class Training:
             losses = self._source_losses(batch, None, boxes)
             mixed, found = self._mixed_losses(batch, rng, boxes)
             losses |= found
+            hidden = None
             if settings.masked_consistency:
-                losses |= self._masked_losses(batch.target, mixed, boxes, masks)
+                hidden, found = self._masked_losses(batch.target, mixed, boxes, masks)
+                losses |= found
+            self._draw_if_due(batch, mixed, hidden)
         self._optimizer.step()
         return losses
 
@@ -171,13 +178,14 @@ class Training:
 
     def _masked_losses(
         self, target: Tensor, mixed: Mixed, boxes: np.random.Generator, masks: np.random.Generator
-    ) -> Losses:
+    ) -> tuple[Tensor, Losses]:
+        """The images that are seen, and what is lost on them."""
         with self._autocast():
             images = masked(target, self._settings, masks)
             # A tensor of inference mode cannot be the target of a loss.
             labels = mixed.pseudo_labels.clone()
             passed = self._pass("masked", images, labels, mixed.pseudo_weights, boxes)
-        return _backward(passed.losses)
+        return images, _backward(passed.losses)
 
     def _pass(
         self, name: str, images: Tensor, labels: Tensor, weights: Tensor | None, boxes: np.random.Generator
@@ -187,6 +195,12 @@ class Training:
     def _autocast(self) -> torch.autocast:
         enabled = self._settings.mixed_precision == "bf16"
         return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
+
+    def _draw_if_due(self, batch: Batch, mixed: Mixed, hidden: Tensor | None) -> None:
+        """Draws what the step at hand is shown; `hidden` are the images that MIC hides parts of."""
+        iteration, settings = self._iteration + 1, self._settings
+        if is_pictured(iteration, settings.iterations, settings.pictures):
+            self._pictures.add(iteration, mix_panels(batch, mixed, hidden, settings.pseudo_threshold))
 
     def _due(self, every: int) -> bool:
         return self._iteration % every == 0 or self._iteration == self._settings.iterations
@@ -248,6 +262,7 @@ class Training:
                 "teacher": self._teacher.segmentor.state_dict(),
                 "optimizer": self._optimizer.state_dict(),
                 "records": self._log.records,
+                "pictures": self._pictures.drawn,
             },
             seldom={"best": self._best} if self._best else {},
         )
@@ -256,6 +271,7 @@ class Training:
         found = self._state.load_latest(self._fits)
         if found is None:
             self._log.restore([])
+            self._pictures.restore({})
             return
         self._iteration, state = found
         self._student.load_state_dict(state["student"])
@@ -264,6 +280,7 @@ class Training:
         self._best, records = state.get("best", {}), state["records"]
         log(f"resuming at iteration {self._iteration}")
         self._log.restore(records)
+        self._pictures.restore(state.get("pictures", {}))
         self._started -= records[-1]["seconds"] if records else 0
         self._validate_if_due()
 
@@ -285,6 +302,7 @@ class Training:
                 for moment in (moments["exp_avg"], moments["exp_avg_sq"])
             )
             and all(record["iteration"] > 0 and record["seconds"] >= 0 for record in state["records"])
+            and all(type(i) is int and type(p) is bytes for i, p in state.get("pictures", {}).items())
         )
 
 

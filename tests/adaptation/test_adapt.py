@@ -22,7 +22,8 @@ from datum.adaptation.self_training import pixel_loss
 from datum.cli import main
 from datum.config import AdaptationSettings, to_dict
 from datum.errors import InputError
-from datum.outputs import sha256
+from datum.formats.mix_pictures import find_pictures
+from datum.outputs import digests_below, sha256
 from datum.segmentation.segmentor import (
     SegmentorConfig,
     build_segmentor,
@@ -31,10 +32,13 @@ from datum.segmentation.segmentor import (
 )
 from tests.adaptation.small_training import bare_training, small_training
 
-FILES = {"last.safetensors", "best.safetensors", "config.yaml", "training.jsonl", "provenance.json"}
+FILES = {
+    *("last.safetensors", "best.safetensors", "config.yaml", "training.jsonl", "provenance.json"),
+    "pictures",
+}
 
 
-def test_adapt_writes_its_five_files_and_learns(
+def test_adapt_writes_its_files_and_learns(
     scenes: Path, settings: AdaptationSettings, tmp_path: Path
 ) -> None:
     longer = dataclasses.replace(
@@ -117,6 +121,8 @@ def test_a_killed_training_resumes_to_the_same_bits(
     for name in ("last.safetensors", "best.safetensors"):
         assert sha256(killed / name) == sha256(whole / name)
     assert [_untimed(r) for r in _records(killed)] == [_untimed(r) for r in _records(whole)]
+    assert digests_below(killed / "pictures") == digests_below(whole / "pictures")
+    assert len(find_pictures(killed)) == settings.iterations
     assert {file.name for file in killed.iterdir()} == FILES
 
 
@@ -178,6 +184,7 @@ def test_state_elsewhere_is_used_by_a_run_that_lost_its_disk(
     assert sha256(moved / "last.safetensors") == sha256(whole / "last.safetensors")
     assert sha256(moved / "best.safetensors") == sha256(whole / "best.safetensors")
     assert [r["iteration"] for r in _records(moved)] == [r["iteration"] for r in _records(whole)]
+    assert digests_below(moved / "pictures") == digests_below(whole / "pictures")
 
 
 def test_trainings_that_share_a_state_uri_keep_their_states_apart(

@@ -27,6 +27,7 @@ def test_a_step_waits_for_nothing_and_launches_little(
         pretrained_encoder="as it is",
         color_jitter_probability=1.0,
         blur_probability=1.0,
+        pictures=0,
     )
     training = bare_training(
         build_segmentor(SegmentorConfig(encoder=encoder, head_channels=16)), settings, tmp_path
@@ -44,7 +45,7 @@ def test_an_iteration_that_is_not_logged_waits_for_nothing(
     settings: AdaptationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its losses, the share of pseudo-labels and the pace are collected without being looked at."""
-    settings = dataclasses.replace(settings, iterations=100, log_every=100, save_every=100)
+    settings = dataclasses.replace(settings, iterations=100, log_every=100, save_every=100, pictures=1)
     student = build_segmentor(SegmentorConfig(encoder="resnet-18-half", head_channels=16))
     images = torch.rand(2, 3, 64, 64)
     batch = Batch(
