@@ -11,8 +11,8 @@ from datum.formats.mix_pictures import SIDE
 from datum.labels import TRAIN_ID_TO_COLOR
 from datum.segmentation.preprocess import denormalize
 
-_UNSURE = 160.0
-"""Gray of a pseudo-label that all but reaches the threshold; one that does is white."""
+_UNSURE = (48.0, 176.0)
+"""Grays of pseudo-labels below the threshold, by their probability from 0 to 1."""
 
 
 def is_pictured(iteration: int, iterations: int, pictures: int) -> bool:
@@ -49,7 +49,8 @@ def _label(labels: Tensor) -> Image.Image:
 def _confidence(mixed: Mixed, threshold: float) -> Image.Image:
     """White from the threshold on, the darker the less sure below, black in margins."""
     probability, weights = mixed.probability[0].float(), mixed.pseudo_weights[0]
-    gray = torch.where(probability >= threshold, 255, _UNSURE * probability)
+    darkest, lightest = _UNSURE
+    gray = torch.where(probability >= threshold, 255, darkest + (lightest - darkest) * probability)
     # Where nothing is confident yet, all weigh 0 and margins cannot be told.
     gray = gray.masked_fill((weights == 0) & weights.any(), 0)
     return _fitted(gray.to(torch.uint8), Image.Resampling.BOX)

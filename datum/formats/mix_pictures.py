@@ -21,13 +21,13 @@ PICTURES = "pictures"
 
 PANELS: Mapping[str, str] = {
     "source": "source image",
-    "source_label": "its label",
+    "source_label": "source label",
     "target": "target image",
-    "pseudo_label": "its pseudo-label",
-    "confidence": "confidence in it",
+    "pseudo_label": "pseudo-label",
+    "confidence": "confidence",
     "mixed": "mixed image",
-    "mixed_label": "its label",
-    "masked": "masked target image",
+    "mixed_label": "mixed label",
+    "masked": "masked image",
 }
 """What each square shows, from left to right. Confidence is white from the threshold on and the darker the
 less sure below; black is left out. The mixed image is as augmented."""

@@ -69,7 +69,7 @@ def test_the_squares_show_images_labels_and_where_the_teacher_is_confident(side:
     assert (shown["pseudo_label"] == road).all()
     assert (shown["mixed"][:, 0] == (200, 10, 30)).all() and (shown["mixed"][:, -1] == (10, 20, 250)).all()
     assert (shown["mixed_label"][-1, 0] == car).all() and (shown["mixed_label"][-1, -1] == road).all()
-    assert (shown["confidence"][0] == 80).all() and (shown["confidence"][small // 2] == 255).all()
+    assert (shown["confidence"][0] == 112).all() and (shown["confidence"][small // 2] == 255).all()
     assert (shown["confidence"][-1] < 255).all()
     assert (shown["masked"] == (124, 116, 104)).all()
     pictures = MixPictures(tmp_path)
