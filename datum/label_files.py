@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from datum.errors import InputError
-from datum.photographs import decode, image_header, read_image_bytes, require_whole, unreadable
+from datum.photographs import (
+    decode,
+    image_header,
+    plain_pixels,
+    read_image_bytes,
+    require_whole,
+    unreadable,
+)
 
 _BITS, _COLOR_TYPE = 24, 25
 """Where a PNG's header tells bits a channel and color type."""
@@ -23,6 +30,8 @@ def read_label(file: Path) -> np.ndarray:
 def decode_label(file: Path, data: bytes) -> np.ndarray:
     """`read_label` of `data`, the bytes of `file`."""
     _require_png(file, data)
+    if (ids := plain_pixels(file, data, "L")) is not None:
+        return ids
     with decode(file, data, ["PNG"]) as image:
         # Pillow stretches gray levels of fewer bits to 255; the indices of a palette stay as they are.
         stretched = data[_COLOR_TYPE] == _GRAY and data[_BITS] < 8

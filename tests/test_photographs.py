@@ -8,13 +8,14 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from datum.errors import InputError
 from datum.label_files import read_label, read_synthia_label
@@ -153,6 +154,42 @@ def test_a_tag_after_the_pixels_of_a_png_counts_too(tmp_path: Path) -> None:
     file.write_bytes(data[:start] + data[end:-12] + data[start:end] + data[-12:])
     assert image_header(file)[0] == (48, 64)
     assert (read_image(file) == shown).all()
+
+
+@pytest.mark.parametrize(
+    "mode, saved",
+    [
+        ("RGB", {}),
+        ("RGB", {"transparency": (1, 2, 3)}),
+        ("RGB", {"icc_profile": b"no profile"}),
+        ("RGBA", {}),
+        ("L", {"transparency": 7}),
+        ("P", {}),
+    ],
+)
+@pytest.mark.parametrize("gamma", [45_455, 100_000])
+def test_a_png_of_any_kind_is_read_as_pillow_reads_it(
+    tmp_path: Path, mode: str, saved: dict[str, Any], gamma: int
+) -> None:
+    file, chunks = tmp_path / "street.png", PngImagePlugin.PngInfo()
+    chunks.add(b"gAMA", struct.pack(">I", gamma))
+    with Image.open(_noise(file)) as opened:
+        opened.convert(mode).save(file, pnginfo=chunks, **saved)
+    with Image.open(file) as opened:
+        np.testing.assert_array_equal(read_image(file), np.asarray(opened.convert("RGB")))
+
+
+def test_pixels_that_cannot_be_unpacked_are_refused_though_their_checksum_is_right(tmp_path: Path) -> None:
+    file = _noise(tmp_path / "street.png")
+    data = file.read_bytes()
+    start = data.index(b"IDAT")
+    length = int.from_bytes(data[start - 4 : start])
+    chunk = data[start : start + 4] + bytes(length)
+    file.write_bytes(
+        data[:start] + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[start + 4 + length + 4 :]
+    )
+    for reader in (read_image, open_image):
+        refusal(reader, file, "cannot be read as an image")
 
 
 def test_a_damaged_tag_turns_nothing(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from datum.config import AdaptationSettings
 from datum.methods import ENCODERS
@@ -56,3 +56,24 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Sets every group to `factor` of its peak learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
+
+
+def add_gradients(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """Adds the gradients of `loss` to those that the optimizer's parameters have.
+
+    All at once, at the end: PyTorch adds to one parameter after the other, with a kernel for each. No more
+    gradients are held than there were where memory is full, at the first steps of the way back.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    earlier = [parameter.grad for parameter in parameters]
+    optimizer.zero_grad()
+    loss.backward()
+    sums, summands = [], []
+    for parameter, gradient in zip(parameters, earlier):
+        if parameter.grad is None:
+            parameter.grad = gradient
+        elif gradient is not None:
+            sums.append(parameter.grad)
+            summands.append(gradient)
+    if sums:
+        torch._foreach_add_(sums, summands)

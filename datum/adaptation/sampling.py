@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -200,11 +201,17 @@ def draw_crop(
     `class_max_ratio` or more of its labeled pixels; a ratio of 1 takes any crop."""
     crop = _random_crop(label.shape, size, rng)
     for _ in range(REDRAWS if class_max_ratio < 1 else 0):
-        counts = np.bincount(label[crop].ravel(), minlength=IGNORE + 1)[:IGNORE]
+        counts = id_counts(label[crop])[:IGNORE]
         if np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < class_max_ratio:
             break
         crop = _random_crop(label.shape, size, rng)
     return crop
+
+
+def id_counts(label: np.ndarray) -> np.ndarray:
+    """int64[256]: how often each id occurs in uint8[height, width] of at most 2^24 pixels. NumPy's bincount
+    takes several times as long."""
+    return cv2.calcHist([label], [0], None, [256], [0, 256]).ravel().astype(np.int64)
 
 
 def _random_crop(shape: Sequence[int], size: int, rng: np.random.Generator) -> tuple[slice, slice]:
@@ -297,7 +304,7 @@ class _Batches(Dataset[Any]):
         try:
             samples = zip(*(self._samples[index] for index in indices))
             crops = [_padded(part, self._samples.crop) for part in samples]
-            return crops, np.flatnonzero(np.bincount(crops[1].pixels.numpy().ravel())).tolist()
+            return crops, np.flatnonzero(id_counts(crops[1].pixels.flatten(0, 1).numpy())).tolist()
         except Exception as error:
             if get_worker_info() is None or explained(error) is None:
                 raise

@@ -18,7 +18,12 @@ from datum.adaptation.divergence import Watch
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.masking import masked
 from datum.adaptation.mix_panels import is_pictured, mix_panels
-from datum.adaptation.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
+from datum.adaptation.optimizer import (
+    add_gradients,
+    build_optimizer,
+    learning_rate_factor,
+    set_learning_rate,
+)
 from datum.adaptation.pace import Pace, peak_memory
 from datum.adaptation.sampling import Batch, TrainingSamples, batches, telling_of_dead_processes
 from datum.adaptation.self_training import Mixed, Teacher, augment, mix
@@ -166,7 +171,7 @@ class Training:
             if self._distance:
                 distance = self._distance(passed.seen, batch.labels, passed.features)
                 losses["feature_distance"] = self._settings.feature_distance_weight * distance
-        return _backward(losses)
+        return self._backward(losses)
 
     def _mixed_losses(
         self, batch: Batch, rng: np.random.Generator, boxes: np.random.Generator
@@ -174,7 +179,7 @@ class Training:
         with self._autocast():
             mixed = mix(batch, self._teacher, self._settings, rng)
             passed = self._pass("mixed", mixed.images, mixed.labels, mixed.weights, boxes)
-        return mixed, _backward(passed.losses) | {"confident_share": mixed.confident_share}
+        return mixed, self._backward(passed.losses) | {"confident_share": mixed.confident_share}
 
     def _masked_losses(
         self, target: Tensor, mixed: Mixed, boxes: np.random.Generator, masks: np.random.Generator
@@ -185,12 +190,18 @@ class Training:
             # A tensor of inference mode cannot be the target of a loss.
             labels = mixed.pseudo_labels.clone()
             passed = self._pass("masked", images, labels, mixed.pseudo_weights, boxes)
-        return images, _backward(passed.losses)
+        return images, self._backward(passed.losses)
 
     def _pass(
         self, name: str, images: Tensor, labels: Tensor, weights: Tensor | None, boxes: np.random.Generator
     ) -> StudentPass:
         return pass_student(self._student, images, labels, weights, name=name, boxes=boxes)
+
+    def _backward(self, losses: Losses) -> Losses:
+        """Adds the gradients of the sum of the losses to those that are there, and returns the losses."""
+        loss, *others = losses.values()
+        add_gradients(torch.stack([loss, *others]).sum() if others else loss, self._optimizer)
+        return losses
 
     def _autocast(self) -> torch.autocast:
         enabled = self._settings.mixed_precision == "bf16"
@@ -304,13 +315,6 @@ class Training:
             and all(record["iteration"] > 0 and record["seconds"] >= 0 for record in state["records"])
             and all(type(i) is int and type(p) is bytes for i, p in state.get("pictures", {}).items())
         )
-
-
-def _backward(losses: Losses) -> Losses:
-    """Goes back from the sum of the losses, and returns them."""
-    loss, *others = losses.values()
-    (torch.stack([loss, *others]).sum() if others else loss).backward()
-    return losses
 
 
 def _same_shapes(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:

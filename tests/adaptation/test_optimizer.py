@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from datum.adaptation.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
+from datum.adaptation.optimizer import (
+    add_gradients,
+    build_optimizer,
+    learning_rate_factor,
+    set_learning_rate,
+)
 from datum.config import AdaptationSettings
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
 from datum.segmentation.unweighted import unweighted
@@ -60,3 +65,20 @@ def test_every_weight_of_resnet_101_decays() -> None:
         id(p) for p in segmentor.parameters()
     }
     assert [len(g["params"]) for g in groups] == [len(list(segmentor.encoder.parameters())), 0, 4]
+
+
+def test_gradients_of_several_losses_add_up_as_pytorch_adds_them() -> None:
+    """Also of weights that one of the losses does not depend on."""
+    torch.manual_seed(0)
+    weights = [nn.Parameter(torch.randn(3)) for _ in range(4)]
+    optimizer = torch.optim.AdamW([{"params": weights[:2]}, {"params": weights[2:]}])
+    first = (weights[0] * weights[1]).sum()
+    second = (weights[1] * weights[2]).square().sum()
+    expected = torch.autograd.grad(first + second, weights, retain_graph=True, allow_unused=True)
+    for loss in (first, second):
+        add_gradients(loss, optimizer)
+    for weight, gradient in zip(weights, expected):
+        if gradient is None:
+            assert weight.grad is None
+        else:
+            torch.testing.assert_close(weight.grad, gradient)

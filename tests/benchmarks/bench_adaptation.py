@@ -13,7 +13,12 @@ a folder with what it needs beside ours: `pip install --no-deps --target FOLDER 
 addict yapf==0.32.0`, with MMCV_WITH_OPS=0 and, for its build, setuptools below 70.
 
 Then launches and syncs of a step at MiT-B5 are counted, by part, as `tests.adaptation.launches` says, and as
-on a GPU: no sync is allowed, and no more launches than there are now.
+on a GPU: no sync is allowed, and no more launches than there are now. The goal of 4,000 is out of reach for
+one operation after the other: forward passes through 52 blocks of 14, of which a step has four, are 3,000,
+and the way back has twice as many as the way there. To send source and mixed images through the encoder
+together would save a pass, but hold 7.0 GiB of activations at 512 pixels and batch 2, where DAFormer holds
+4.9 and ours 4.2 (what is saved for the way back, in float32, counted on tensors without memory). CUDA graphs
+would leave a few launches for each pass; for want of a GPU nobody has tried.
 """
 
 import os
@@ -37,8 +42,8 @@ from tests.adaptation.small_training import bare_training
 
 LEAST = 1.0
 """How many times as fast as the reference's step ours has to be."""
-MOST_LAUNCHES = 8400
-"""Of MiT-B5: four passes forward and two back through 52 blocks, of about 20 and 40 operations."""
+MOST_LAUNCHES = 6700
+"""Of MiT-B5: four passes forward and two back through 52 blocks, of about 14 and 31 operations."""
 
 
 def made_batch(size: int, crop: int) -> Batch:

@@ -77,7 +77,7 @@ def test_fused_attention_gives_mmsegs_outputs_and_gradients(reduction: int) -> N
     results = []
     for attention in (slow, fused):
         x = tokens.clone().requires_grad_()
-        output = attention(x, (8, 8), identity=x)
+        output = attention(x, (8, 8), x, *([None] if attention is fused else []))
         output.square().sum().backward()
         results.append((output, x.grad, attention.attn.in_proj_weight.grad))
     for expected, found in zip(*results):
@@ -237,3 +237,18 @@ def test_stochastic_depth_grows_to_its_rate_in_the_last_block() -> None:
     segmentor = build_segmentor(SegmentorConfig(encoder="mit-b0", head_channels=8, drop_path_rate=0.7))
     rates = [m.dropout_layer.drop_prob for m in segmentor.encoder.modules() if isinstance(m, FusedAttention)]
     assert rates == pytest.approx([0.1 * i for i in range(8)])
+
+
+def test_stochastic_depth_drops_each_block_at_its_rate_and_keeps_the_mean() -> None:
+    """Attention and feed-forward layers of each image on their own, drawn anew in every pass."""
+    encoder = build_segmentor(SegmentorConfig(encoder="mit-b0", head_channels=8, drop_path_rate=0.7)).encoder
+    images = torch.zeros(2000, 3, 1, 1)
+    drawn = encoder._kept(images)
+    assert drawn[:2] == [None, None] and len(drawn) == 16
+    for place, kept in enumerate(drawn[2:], start=2):
+        rate = 0.1 * (place // 2)
+        assert kept.shape == (2000, 1, 1)
+        torch.testing.assert_close(kept.unique(), torch.tensor([0, 1 / (1 - rate)]), atol=1e-6, rtol=1e-6)
+        assert float((kept == 0).float().mean()) == pytest.approx(rate, abs=0.05)
+    assert not torch.equal(drawn[14], drawn[15]) and not torch.equal(drawn[14], encoder._kept(images)[14])
+    assert encoder.eval()._kept(images) == [None] * 16

@@ -9,10 +9,12 @@ import re
 from collections.abc import Mapping
 
 import torch
-from mmseg.models.backbones.mit import EfficientMultiheadAttention, MixFFN, nchw_to_nlc, nlc_to_nchw
-from mmseg.registry import MODELS
+from mmseg.models.backbones.mit import EfficientMultiheadAttention, MixFFN, MixVisionTransformer
+from mmseg.models.utils import nchw_to_nlc, nlc_to_nchw
 from torch import Tensor, nn
 from torch.nn import functional
+
+from datum.device import constant
 
 MIT_LAYERS: Mapping[str, tuple[int, tuple[int, int, int, int]]] = {
     "mit-b0": (32, (2, 2, 2, 2)),
@@ -38,24 +40,22 @@ SegFormer leaves there; everywhere else it sets 1e-6)."""
 class FusedAttention(EfficientMultiheadAttention):
     """mmseg's attention with the same parameters and names, computed by the fused attention kernel."""
 
-    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor, kept: Tensor | None) -> Tensor:
         """Attention over the tokens float32[batch, height * width, channels] of a map of `hw_shape` =
-        (height, width), added to `identity`."""
-        context = x
+        (height, width), added to `identity` as far as it is `kept`; see `_added`."""
+        width, weight, bias = self.embed_dims, self.attn.in_proj_weight, self.attn.in_proj_bias
         if self.sr_ratio > 1:
             context = self.norm(nchw_to_nlc(self.sr(nlc_to_nchw(x, hw_shape))))
-        batch, length, width = x.shape
-        weight, bias = self.attn.in_proj_weight, self.attn.in_proj_bias
-        (query_weight, weight), (query_bias, bias) = (t.split((width, 2 * width)) for t in (weight, bias))
-        query = functional.linear(x, query_weight, query_bias)
-        key_value = functional.linear(context, weight, bias)
-        query = query.view(batch, length, self.num_heads, -1).transpose(1, 2)
-        key, value = key_value.view(batch, -1, 2, self.num_heads, width // self.num_heads).permute(
-            2, 0, 3, 1, 4
-        )
+            (query_weight, weight), (query_bias, bias) = (t.split((width, 2 * width)) for t in (weight, bias))
+            query = functional.linear(x, query_weight, query_bias)
+            key, value = functional.linear(context, weight, bias).split(width, dim=2)
+        else:
+            query, key, value = functional.linear(x, weight, bias).split(width, dim=2)
+        # Not a view of both with a dimension more: going back it would be put together in two copies.
+        heads = (self.num_heads, -1)
+        query, key, value = (part.unflatten(2, heads).transpose(1, 2) for part in (query, key, value))
         attended = functional.scaled_dot_product_attention(query, key, value)
-        output = self.attn.out_proj(attended.transpose(1, 2).reshape(batch, length, width))
-        return _added(identity, output, self.dropout_layer)
+        return _added(identity, self.attn.out_proj(attended.transpose(1, 2).flatten(2)), kept)
 
 
 class TokenFFN(nn.Module):
@@ -66,23 +66,53 @@ class TokenFFN(nn.Module):
         super().__init__()
         self.layers, self.dropout_layer = layers.layers, layers.dropout_layer
 
-    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor) -> Tensor:
+    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor, kept: Tensor | None) -> Tensor:
         """What the layers make of the tokens float32[batch, height * width, channels] of a map of
-        `hw_shape` = (height, width), added to `identity`."""
+        `hw_shape` = (height, width), added to `identity` as far as it is `kept`; see `_added`."""
         widening, positional, activation, _, narrowing, _ = self.layers
         hidden = functional.linear(x, widening.weight.flatten(1), widening.bias)
         hidden = nchw_to_nlc(positional(nlc_to_nchw(hidden, hw_shape)))
         output = functional.linear(activation(hidden), narrowing.weight.flatten(1), narrowing.bias)
-        return _added(identity, output, self.dropout_layer)
+        return _added(identity, output, kept)
 
 
-def _added(identity: Tensor, output: Tensor, drop_path: nn.Module) -> Tensor:
-    """The sum of the two; in training without the output in some images, by stochastic depth."""
-    dropped = getattr(drop_path, "drop_prob", 0.0) if drop_path.training else 0.0
-    if dropped == 0.0:
-        return identity + output
-    kept = output.new_empty(len(output), 1, 1).bernoulli_(1 - dropped).div_(1 - dropped)
-    return torch.addcmul(identity, output, kept)
+def _added(identity: Tensor, output: Tensor, kept: Tensor | None) -> Tensor:
+    """The sum of the two, the second times `kept` float32[batch, 1, 1] where it is given."""
+    return identity + output if kept is None else torch.addcmul(identity, output, kept)
+
+
+class FusedMit(MixVisionTransformer):
+    """mmseg's encoder with the same parameters and names, whose stochastic depth is drawn once a pass for all
+    of its blocks: on a GPU every draw of its own would be two kernels more, of which a pass has few."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Normalized images float32[batch, 3, height, width] -> four maps."""
+        x, maps, kept = images, [], iter(self._kept(images))
+        for embedding, blocks, norm in self.layers:
+            x, shape = embedding(x)
+            for block in blocks:
+                x = block.attn(block.norm1(x), shape, x, next(kept))
+                x = block.ffn(block.norm2(x), shape, x, next(kept))
+            x = nlc_to_nchw(norm(x), shape)
+            maps.append(x)
+        return maps
+
+    def _kept(self, images: Tensor) -> list[Tensor | None]:
+        """For attention and feed-forward layers of each block, what their output is multiplied with in each
+        image, float32[batch, 1, 1], by stochastic depth: 0 at its rate, else the inverse of the rest; None
+        where nothing is ever dropped."""
+        layers = [
+            part.dropout_layer for _, blocks, _ in self.layers for b in blocks for part in (b.attn, b.ffn)
+        ]
+        shares = tuple(1 - getattr(m, "drop_prob", 0.0) if m.training else 1.0 for m in layers)
+        if min(shares) == 1:
+            return [None] * len(shares)
+        device = images.device.type
+        mixed_precision = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if mixed_precision else images.dtype
+        share = constant(shares, dtype, images.device)[:, None, None, None]
+        kept = torch.bernoulli(share.expand(-1, len(images), -1, -1)).div_(share)
+        return [None if share == 1 else one for share, one in zip(shares, kept.unbind())]
 
 
 CELL = 32
@@ -103,15 +133,12 @@ def build(name: str, drop_path_rate: float) -> nn.Module:
     its full value in the last.
     """
     width, layers = MIT_LAYERS[name]
-    model = MODELS.build(
-        {
-            "type": "MixVisionTransformer",
-            "embed_dims": width,
-            "num_layers": list(layers),
-            "num_heads": list(MIT_HEADS),
-            "norm_cfg": {"type": "LN", "eps": 1e-6},
-            "drop_path_rate": drop_path_rate,
-        }
+    model = FusedMit(
+        embed_dims=width,
+        num_layers=list(layers),
+        num_heads=list(MIT_HEADS),
+        norm_cfg={"type": "LN", "eps": 1e-6},
+        drop_path_rate=drop_path_rate,
     )
     for patch_embedding, blocks, _ in model.layers:
         patch_embedding.norm.eps = PATCH_AND_REDUCTION_EPSILON

@@ -1,5 +1,6 @@
 """The dilated convolution of a pyramid, fast on a processor too, in channels-last format."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -69,12 +70,12 @@ def _apart(images: Tensor, dilation: int) -> Tensor:
     filled up with 0, in channels-last format."""
     batch, channels, height, width = images.shape
     rows, columns = -(-height // dilation), -(-width // dilation)
-    phases = images.new_zeros(dilation, dilation, batch, rows, columns, channels)
-    pixels = images.permute(0, 2, 3, 1)
-    for top in range(dilation):
-        for left in range(dilation):
-            part = pixels[:, top::dilation, left::dilation]
-            phases[top, left, :, : part.shape[1], : part.shape[2]].copy_(part)
+    phases = images.new_empty(dilation, dilation, batch, rows, columns, channels)
+    # Where the last row and the last column of a phase lie beyond the image.
+    phases[(height - 1) % dilation + 1 :, :, :, -1].zero_()
+    phases[:, (width - 1) % dilation + 1 :, :, :, -1].zero_()
+    for pixels, part in _blocks(images.permute(0, 2, 3, 1), phases):
+        part.copy_(pixels)
     return phases.flatten(0, 2).permute(0, 3, 1, 2)
 
 
@@ -82,8 +83,28 @@ def _together(phases: Tensor, dilation: int, height: int, width: int) -> Tensor:
     """The inverse of `_apart`: [batch, channels, `height`, `width`] in channels-last format."""
     parts = phases.permute(0, 2, 3, 1).unflatten(0, (dilation, dilation, -1))
     images = phases.new_empty(parts.shape[2], height, width, phases.shape[1])
-    for top in range(dilation):
-        for left in range(dilation):
-            place = images[:, top::dilation, left::dilation]
-            place.copy_(parts[top, left, :, : place.shape[1], : place.shape[2]])
+    for pixels, part in _blocks(images, parts):
+        pixels.copy_(part)
     return images.permute(0, 3, 1, 2)
+
+
+def _blocks(images: Tensor, phases: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same pixels of images [batch, height, width, channels] and of their phases [dilation, dilation,
+    batch, rows, columns, channels], in the same order: those of the rows and columns that all phases have,
+    the rest at the bottom and that to the right. Four copies at most, not one for each phase."""
+    dilation = phases.shape[0]
+    for top, tall, row in _spans(images.shape[1], dilation):
+        for left, wide, column in _spans(images.shape[2], dilation):
+            pixels = images[:, top : top + tall[0] * tall[1], left : left + wide[0] * wide[1]]
+            pixels = pixels.unflatten(1, tall).unflatten(3, wide).permute(2, 4, 0, 1, 3, 5)
+            yield pixels, phases[: tall[1], : wide[1], :, row : row + tall[0], column : column + wide[0]]
+
+
+def _spans(length: int, dilation: int) -> Iterator[tuple[int, tuple[int, int], int]]:
+    """Of a side of `length` pixels, for its multiples of `dilation` and for the rest: the first pixel, (rows
+    in a phase, phases), and the first of these rows."""
+    whole, rest = divmod(length, dilation)
+    if whole:
+        yield 0, (whole, dilation), 0
+    if rest:
+        yield whole * dilation, (1, rest), whole
