@@ -14,8 +14,9 @@ from tests.real_cluster.live_cluster import LiveCluster
 
 STORE = "seaweedfs"
 """KFP's own store, where the overlays `default` and `seaweedfs` keep everything."""
-IN_TRAINING = r"\b(?:[2-9]\d|1\d\d|2[0-2]\d)/240\b"
-"""A line of the progress of a training that has saved its state, well before its end."""
+IN_TRAINING = r"\b(?:[4-9]\d|1\d\d|2[0-2]\d)/240\b"
+"""A line of the progress of a training well before its end. States are stored beside it: the first one, of
+iteration 20, has had as long again to arrive."""
 PROCESSES = """
 import os, pathlib, signal, time
 def found(word):
@@ -55,6 +56,14 @@ def train(cluster: LiveCluster, name: str) -> str:
     return run
 
 
+def figures_after_a_loss(cluster: LiveCluster, run: str) -> dict[str, Any]:
+    """The figures of a run that has lost a pod. Where Argo looks between its end and its removal, it sees a
+    failed task, which KFP 2.17 does not try again: the run goes on by `--retry`."""
+    if "exit code 143" in cluster.finish(run, status=None):
+        cluster.datum("runs", run, "--retry")
+    return cluster.figures(run)
+
+
 @contextmanager
 def away(cluster: LiveCluster, name: str) -> Iterator[None]:
     """KFP's deployment `name` has no pods."""
@@ -72,7 +81,7 @@ def test_a_pod_that_is_deleted_in_training_goes_on_from_its_state(
     cluster.kubectl(
         "delete", "pod", cluster.running_pod(run, "adaptation")["metadata"]["name"], "--wait=false"
     )
-    assert cluster.figures(run) == undisturbed
+    assert figures_after_a_loss(cluster, run) == undisturbed
     assert "resuming at iteration" in cluster.log(run, "adapt")
 
 
@@ -86,7 +95,7 @@ def test_a_training_goes_on_when_its_node_is_drained(
     evicting = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=5m")
     try:
         cluster.kubectl("drain", node, *evicting)
-        assert cluster.figures(run) == undisturbed
+        assert figures_after_a_loss(cluster, run) == undisturbed
     finally:
         cluster.kubectl("uncordon", node)
     assert "resuming at iteration" in cluster.log(run, "adapt")
