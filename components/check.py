@@ -17,7 +17,8 @@ from components.inside import (
 from components.installation import require_installation, require_plain
 from components.run_room import RoomOfRun, bytes_at, bytes_of_model, bytes_of_scenes, room_of_run
 from datum.config import Settings
-from datum.datasets.one_shot import require_one_a_seed
+from datum.datasets.one_shot import protocol_of, require_one_a_seed
+from datum.datasets.remote import require_protocol
 from datum.diffusion.base_model import base_model_path, check_base_model
 from datum.diffusion.sizes import latent_cell, require_cells_of_crop, require_cells_of_image, require_crop
 from datum.errors import InputError
@@ -64,7 +65,9 @@ def check_parameters(
     if registry and not is_http_url(registry):
         raise InputError(f"run_installation: found model_registry={registry!r}, expected http:// or https://")
     places = [installation[name] for name in PLACES]
-    for uri in filter(None, (source, target, base_model, *named, *inputs, *places)):
+    protocol = protocol_of(named)
+    photographs = () if protocol else named
+    for uri in filter(None, (source, target, base_model, *photographs, *inputs, *places)):
         require_place(uri)
     run_ids("resume_from", resume_from)
     fields = {"method": method, "benchmark": benchmark, "encoder": encoder}
@@ -84,6 +87,9 @@ def check_parameters(
     if named:
         require_one_a_seed(seeds, named)
     require_both(source, target)
+    if protocol:
+        require_target(protocol, target)
+        require_protocol(protocol, target, seeds)
     for uri in filter(None, inputs):
         path, (folder, _, name) = local_path(uri), uri.rpartition("/")
         if not (path.is_file() if path is not None else open_store(folder).exists(name)):
@@ -240,6 +246,15 @@ def check_pretrained_encoder(settings: Settings, *, downloads: bool = False) -> 
         from datum.segmentation.encoders.pretrained import check_pretrained
 
         check_pretrained(encoder, file)
+
+
+def require_target(protocol: str, target: object) -> None:
+    """Raises `InputError` where a one-shot protocol is to be followed on drawn scenes."""
+    if not target:
+        raise InputError(
+            f"one-shot protocol {protocol}: names images of Cityscapes, and no target is given; give both "
+            "data sets, or leave the protocol out"
+        )
 
 
 def require_both(source: object, target: object) -> None:

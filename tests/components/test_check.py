@@ -87,6 +87,22 @@ def test_a_model_in_the_store_is_left_to_the_task_that_fetches_it() -> None:
     check(base_model="s3://models/stable-diffusion-v1-4")
 
 
+def test_published_one_shot_images_are_looked_for_in_the_target(s3_bucket: str, tmp_path: Path) -> None:
+    target = f"s3://{s3_bucket}/cityscapes"
+    given: dict[str, Any] = {"named": ["sm-ppm"], "target": target, "seeds": [1, 2, 3, 4, 5]}
+    (tmp_path / "image.png").write_bytes(b"png")
+    for number in range(5):
+        name = f"aachen/aachen_{number:06d}_000019_leftImg8bit.png"
+        with pytest.raises(InputError, match=rf"sm-ppm: {name} is not in {target}/leftImg8bit/train"):
+            check(**given)
+        open_store(target).put(tmp_path / "image.png", f"leftImg8bit/train/{name}")
+    check(**given)
+    with pytest.raises(InputError, match=r"found 3 seeds, expected a multiple of 5.*SEEDS in settings.env"):
+        check(**given | {"seeds": [1, 2, 3]})
+    with pytest.raises(InputError, match="sm-ppm: names images of Cityscapes, and no target is given"):
+        check(**given | {"source": "", "target": ""})
+
+
 def test_a_wrong_secret_is_found_before_the_first_stage_needs_it(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
