@@ -236,8 +236,9 @@ def _adapt(**options: Any) -> None:
 def _evaluate(**options: Any) -> None:
     from datum.evaluation.evaluate import evaluate
     from datum.formats.metrics import METRICS, read_metrics
+    from datum.segmentation.checkpoints import method_tested_as
 
-    settings = _settings(options)
+    settings = _settings(options, method=method_tested_as(options["checkpoint"], "--checkpoint"))
     evaluate(**options, settings=settings.evaluation)
     scores = read_metrics(options["output"])
     over = [
@@ -248,8 +249,9 @@ def _evaluate(**options: Any) -> None:
 
 def _predict(**options: Any) -> None:
     from datum.prediction.predict import predict
+    from datum.segmentation.checkpoints import method_tested_as
 
-    settings = _settings(options)
+    settings = _settings(options, method=method_tested_as(options["checkpoint"], "CHECKPOINT"))
     print(predict(**options, settings=settings.evaluation))
 
 
