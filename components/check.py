@@ -7,6 +7,7 @@ from typing import Any
 
 from components.inside import (
     PLACES,
+    connect_server,
     disks,
     look,
     rows_of_disk,
@@ -26,7 +27,13 @@ from datum.experiments import run_settings
 from datum.methods import MAIN_METHODS, METHODS
 from datum.prompts import build_prompts, require_prompt
 from datum.room import size_in_words
-from datum.segmentation.pretrained_file import PUBLISHED, pretrained_file, require_named
+from datum.segmentation.pretrained_file import (
+    RANDOM,
+    address_of,
+    is_downloaded,
+    pretrained_file,
+    require_named,
+)
 from datum.store import is_http_url, local_path, open_store, require_place, run_ids
 from datum.weight_sources import is_remote
 
@@ -54,8 +61,8 @@ def check_parameters(
 
     `method` names a method or an experiment; `benchmark` and `encoder` may be empty (`run_settings`). `draws`
     says whether the pipeline personalizes and draws. `variants` are further overrides, each of which is to go
-    with the others; `inputs` are files or URIs that must be there, empty ones aside; `resume_from` the ids of
-    earlier runs, or empty.
+    with the others; `inputs` are files or URIs that must be there, but for empty ones and weights that are
+    downloaded; `resume_from` the ids of earlier runs, or empty.
     """
     require_installation("run_installation", installation)
     texts = (source, target, base_model, pretrained_encoder, title, encoder, list(named), list(overrides))
@@ -67,6 +74,8 @@ def check_parameters(
     places = [installation[name] for name in PLACES]
     protocol = protocol_of(named)
     photographs = () if protocol else named
+    # What is downloaded is looked for where it is used; random weights are nowhere.
+    inputs = [uri for uri in inputs if uri != RANDOM and not is_downloaded(uri)]
     for uri in filter(None, (source, target, base_model, *photographs, *inputs, *places)):
         require_place(uri)
     run_ids("resume_from", resume_from)
@@ -123,6 +132,9 @@ def check_run(*, page: Path, in_cluster: bool, draws: bool, **parameters: Any) -
 
         if not rows[0].error:
             rows.append(look("room", estimate))
+            address, encoder = _weights_to_download(**parameters)
+            if address:
+                rows.append(look("encoder weights", lambda: connect_server(address, encoder)))
         rows += rows_of_store(parameters["installation"], needed)
         rows += rows_of_services(parameters["installation"])
         rows += rows_of_disk(dict.fromkeys(disks(), 0))
@@ -157,6 +169,26 @@ def _room(
         variants=len(variants),
         draws=draws,
     )
+
+
+def _weights_to_download(
+    *,
+    installation: Mapping[str, str],
+    overrides: Sequence[str],
+    benchmark: str,
+    method: str,
+    encoder: str,
+    seeds: Sequence[int],
+    pretrained_encoder: str,
+    **_: Any,
+) -> tuple[str, str]:
+    """(where trainings of these parameters download their weights, of which encoder); where is empty where
+    they do not."""
+    fields = {"method": method, "benchmark": benchmark, "encoder": encoder}
+    settings = run_settings(installation["profile"], **fields, overrides=overrides)
+    named = pretrained_encoder or settings.adaptation.pretrained_encoder
+    trained = settings.run.encoder
+    return (address_of(trained, named) if seeds and is_downloaded(named) else "", trained)
 
 
 def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:
@@ -239,7 +271,7 @@ def check_pretrained_encoder(settings: Settings, *, downloads: bool = False) -> 
     if not named and settings.adaptation.initial_segmentor:
         return
     require_named(encoder, named)
-    if not downloads and (is_remote(named) or named == PUBLISHED):
+    if not downloads and (is_remote(named) or is_downloaded(named)):
         return
     file = pretrained_file(encoder, named)
     if file and find_spec("mmseg"):

@@ -15,6 +15,7 @@ from kfp import dsl
 
 from datum.config import PAPER
 from datum.methods import BENCHMARKS, ENCODERS_IN_WORDS, METHODS, ONE_SHOT_PROTOCOLS
+from datum.segmentation.pretrained_file import FORMS
 from datum.values import docstrings
 from pipelines.form_defaults import (
     COMPILED_IN,
@@ -79,8 +80,8 @@ FIELDS: Mapping[str, Field] = {
         "pretrained_encoder",
         str,
         "",
-        "ImageNet weights of the encoder: an s3:// URI, a path, or `random` for random weights. Empty takes "
-        "adaptation.pretrained_encoder.",
+        f"ImageNet weights of the encoder: {FORMS}. Empty takes adaptation.pretrained_encoder. What is "
+        "downloaded from elsewhere than the store needs tasks that reach it.",
     ),
     INSTALLATION: Field(
         "installation",
