@@ -7,6 +7,7 @@ from typing import Any
 
 from components.inside import (
     PLACES,
+    connect_server,
     disks,
     look,
     rows_of_disk,
@@ -17,7 +18,8 @@ from components.inside import (
 from components.installation import require_installation, require_plain
 from components.run_room import RoomOfRun, bytes_at, bytes_of_model, bytes_of_scenes, room_of_run
 from datum.config import Settings
-from datum.datasets.one_shot import require_one_a_seed
+from datum.datasets.one_shot import protocol_of, require_one_a_seed
+from datum.datasets.remote import require_protocol
 from datum.diffusion.base_model import base_model_path, check_base_model
 from datum.diffusion.sizes import latent_cell, require_cells_of_crop, require_cells_of_image, require_crop
 from datum.errors import InputError
@@ -25,7 +27,13 @@ from datum.experiments import run_settings
 from datum.methods import MAIN_METHODS, METHODS
 from datum.prompts import build_prompts, require_prompt
 from datum.room import size_in_words
-from datum.segmentation.pretrained_file import PUBLISHED, pretrained_file, require_named
+from datum.segmentation.pretrained_file import (
+    RANDOM,
+    address_of,
+    is_downloaded,
+    pretrained_file,
+    require_named,
+)
 from datum.store import is_http_url, local_path, open_store, require_place, run_ids
 from datum.weight_sources import is_remote
 
@@ -53,8 +61,8 @@ def check_parameters(
 
     `method` names a method or an experiment; `benchmark` and `encoder` may be empty (`run_settings`). `draws`
     says whether the pipeline personalizes and draws. `variants` are further overrides, each of which is to go
-    with the others; `inputs` are files or URIs that must be there, empty ones aside; `resume_from` the ids of
-    earlier runs, or empty.
+    with the others; `inputs` are files or URIs that must be there, but for empty ones and weights that are
+    downloaded; `resume_from` the ids of earlier runs, or empty.
     """
     require_installation("run_installation", installation)
     texts = (source, target, base_model, pretrained_encoder, title, encoder, list(named), list(overrides))
@@ -64,7 +72,11 @@ def check_parameters(
     if registry and not is_http_url(registry):
         raise InputError(f"run_installation: found model_registry={registry!r}, expected http:// or https://")
     places = [installation[name] for name in PLACES]
-    for uri in filter(None, (source, target, base_model, *named, *inputs, *places)):
+    protocol = protocol_of(named)
+    photographs = () if protocol else named
+    # What is downloaded is looked for where it is used; random weights are nowhere.
+    inputs = [uri for uri in inputs if uri != RANDOM and not is_downloaded(uri)]
+    for uri in filter(None, (source, target, base_model, *photographs, *inputs, *places)):
         require_place(uri)
     run_ids("resume_from", resume_from)
     fields = {"method": method, "benchmark": benchmark, "encoder": encoder}
@@ -84,6 +96,9 @@ def check_parameters(
     if named:
         require_one_a_seed(seeds, named)
     require_both(source, target)
+    if protocol:
+        require_target(protocol, target)
+        require_protocol(protocol, target, seeds)
     for uri in filter(None, inputs):
         path, (folder, _, name) = local_path(uri), uri.rpartition("/")
         if not (path.is_file() if path is not None else open_store(folder).exists(name)):
@@ -117,6 +132,9 @@ def check_run(*, page: Path, in_cluster: bool, draws: bool, **parameters: Any) -
 
         if not rows[0].error:
             rows.append(look("room", estimate))
+            address, encoder = _weights_to_download(**parameters)
+            if address:
+                rows.append(look("encoder weights", lambda: connect_server(address, encoder)))
         rows += rows_of_store(parameters["installation"], needed)
         rows += rows_of_services(parameters["installation"])
         rows += rows_of_disk(dict.fromkeys(disks(), 0))
@@ -151,6 +169,26 @@ def _room(
         variants=len(variants),
         draws=draws,
     )
+
+
+def _weights_to_download(
+    *,
+    installation: Mapping[str, str],
+    overrides: Sequence[str],
+    benchmark: str,
+    method: str,
+    encoder: str,
+    seeds: Sequence[int],
+    pretrained_encoder: str,
+    **_: Any,
+) -> tuple[str, str]:
+    """(where trainings of these parameters download their weights, of which encoder); where is empty where
+    they do not."""
+    fields = {"method": method, "benchmark": benchmark, "encoder": encoder}
+    settings = run_settings(installation["profile"], **fields, overrides=overrides)
+    named = pretrained_encoder or settings.adaptation.pretrained_encoder
+    trained = settings.run.encoder
+    return (address_of(trained, named) if seeds and is_downloaded(named) else "", trained)
 
 
 def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:
@@ -233,13 +271,22 @@ def check_pretrained_encoder(settings: Settings, *, downloads: bool = False) -> 
     if not named and settings.adaptation.initial_segmentor:
         return
     require_named(encoder, named)
-    if not downloads and (is_remote(named) or named == PUBLISHED):
+    if not downloads and (is_remote(named) or is_downloaded(named)):
         return
     file = pretrained_file(encoder, named)
     if file and find_spec("mmseg"):
         from datum.segmentation.encoders.pretrained import check_pretrained
 
         check_pretrained(encoder, file)
+
+
+def require_target(protocol: str, target: object) -> None:
+    """Raises `InputError` where a one-shot protocol is to be followed on drawn scenes."""
+    if not target:
+        raise InputError(
+            f"one-shot protocol {protocol}: names images of Cityscapes, and no target is given; give both "
+            "data sets, or leave the protocol out"
+        )
 
 
 def require_both(source: object, target: object) -> None:

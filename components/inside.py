@@ -18,6 +18,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from components.run_room import bytes_at, bytes_of_model, bytes_of_scenes
 from components.task import failing_with_status, scratch
@@ -130,6 +131,22 @@ def connect_metadata_store() -> str:
             "metadata-grpc-deployment and at the network policy datum-kfp"
         ) from None
     return f"{host}:{port} accepts connections"
+
+
+def connect_server(url: str, encoder: str) -> str:
+    """Connects to the server of `url`, which weights of `encoder` are downloaded from. Raises `InputError`
+    where a task does not reach it: a training would ask for them until its time-out."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=10).close()
+    except OSError as error:
+        raise InputError(
+            f"{url}: cannot be reached from a task ({error}), and a training downloads its weights there; "
+            f"`datum weights {encoder} --fetch` downloads them, put them into the store, and name their "
+            "s3:// URI as ENCODER_WEIGHTS in settings.env or as method_encoder_weights"
+        ) from None
+    return f"{parts.hostname}:{port} accepts connections"
 
 
 def compare_clock(endpoint: str) -> str:

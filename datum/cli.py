@@ -17,7 +17,14 @@ from datum.command_parser import ANY_CHECKPOINT, CommandParser, add_command
 from datum.config import MOST_SEED, PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
 from datum.errors import InputError, exit_status
 from datum.experiments_table import add_experiment, as_json_text, as_table
-from datum.methods import BENCHMARKS, ENCODERS, METHODS, METHODS_IN_WORDS, DatasetName
+from datum.methods import (
+    BENCHMARKS,
+    ENCODERS,
+    METHODS,
+    METHODS_IN_WORDS,
+    ONE_SHOT_PROTOCOLS,
+    DatasetName,
+)
 from datum.prediction import DEFAULT_KINDS, PREDICTION_KINDS
 from datum.processors import processors
 from datum.store import require_place
@@ -173,6 +180,11 @@ def _add_run(commands: Any) -> None:
         "one-shot image, once a seed (default: drawn from the target's leftImg8bit/train by the seeds)",
         type=Path,
     )
+    meaning = (
+        "published one-shot images, each repeated as published, in place of --one-shot: sm-ppm, five of "
+        "Cityscapes, five times; run.seeds of another multiple of five repeats them otherwise (default: none)"
+    )
+    command.add_argument("--one-shot-protocol", choices=tuple(ONE_SHOT_PROTOCOLS), help=meaning)
     add_experiment(command)
     _base_model(command)
     command.add_argument(
@@ -230,8 +242,9 @@ def _adapt(**options: Any) -> None:
 def _evaluate(**options: Any) -> None:
     from datum.evaluation.evaluate import evaluate
     from datum.formats.metrics import METRICS, read_metrics
+    from datum.segmentation.checkpoints import method_tested_as
 
-    settings = _settings(options)
+    settings = _settings(options, method=method_tested_as(options["checkpoint"], "--checkpoint"))
     evaluate(**options, settings=settings.evaluation)
     scores = read_metrics(options["output"])
     over = [
@@ -242,8 +255,9 @@ def _evaluate(**options: Any) -> None:
 
 def _predict(**options: Any) -> None:
     from datum.prediction.predict import predict
+    from datum.segmentation.checkpoints import method_tested_as
 
-    settings = _settings(options)
+    settings = _settings(options, method=method_tested_as(options["checkpoint"], "CHECKPOINT"))
     print(predict(**options, settings=settings.evaluation))
 
 

@@ -239,14 +239,18 @@ def run_settings(
 
     `method` names a method or an experiment; `benchmark` and `encoder` are empty where the experiment or the
     profile decides; `baseline` names the method that is trained in place of the run's, on the images that are
-    its own. Overrides go before an experiment, the fields before the overrides. Raises `InputError` as
-    `datum.config.load_settings` does.
+    its own. Overrides go before an experiment, the fields before the overrides. An experiment starts from the
+    published weights of its encoder, where neither the profile nor an override names what to start from.
+    Raises `InputError` as `datum.config.load_settings` does.
     """
     experiment = EXPERIMENTS.get(method)
     given = [*(experiment.settings() if experiment else []), *overrides]
     fields = {"benchmark": benchmark, "encoder": encoder, "method": "" if experiment else method}
     given += [f"run.{name}={value}" for name, value in fields.items() if value]
     settings = load_settings(profile, given)
+    if experiment and not (settings.adaptation.pretrained_encoder or settings.adaptation.initial_segmentor):
+        given.append("adaptation.pretrained_encoder=published")
+        settings = load_settings(profile, given)
     if not baseline:
         return settings
     given += [f"run.beside={settings.run.method}", f"run.method={baseline}"]

@@ -8,6 +8,7 @@ The command line, the settings, the pipelines' forms, the checks before a run an
   row in `_HEAD_OF_FAMILY`.
 * To add a decode head: a row in `DECODE_HEADS`, and its file in `datum/segmentation/heads/`.
 * To add a data set: its name in `DatasetName`, a row in `datum.layouts.LAYOUTS`, and one in `BENCHMARKS`.
+* To add published one-shot images: a row in `ONE_SHOT_PROTOCOLS`.
 """
 
 import dataclasses
@@ -155,6 +156,29 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         target="cityscapes",
         source_scale=(1280, 760),
         classes="16",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OneShotProtocol:
+    """One-shot images that are published by name, and how often each is trained on."""
+
+    images: tuple[str, ...]
+    """Below `leftImg8bit/train` of Cityscapes."""
+    repeats: int
+    """Runs of each image that are published."""
+
+    def named(self, seeds: int) -> list[str]:
+        """The image of each of so many seeds: all in turn, then all again."""
+        return [self.images[position % len(self.images)] for position in range(seeds)]
+
+
+ONE_SHOT_PROTOCOLS: Mapping[str, OneShotProtocol] = {
+    # SM-PPM (Wu et al., AAAI 2022).
+    "sm-ppm": OneShotProtocol(
+        images=tuple(f"aachen/aachen_{number:06d}_000019_leftImg8bit.png" for number in range(5)),
+        repeats=5,
     ),
 }
 

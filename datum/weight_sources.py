@@ -52,7 +52,7 @@ def find_weights(named: str, text: str, digest: str = "") -> Path:
         return path
     text, _, pin = text.partition("#sha256=")
     where = f"{named} {text.partition('?')[0]}"
-    url = _url(where, text)
+    url = url_of(where, text)
     if pin and not _PIN.fullmatch(pin):
         raise InputError(f"{where}: found #sha256={pin!a:.80}, expected 8 to 64 hexadecimal digits")
     file, digest = cached(text), pin or digest
@@ -82,7 +82,9 @@ def is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def _url(where: str, text: str) -> str:
+def url_of(where: str, text: str) -> str:
+    """The address that the URL or hub file `text` is downloaded from; raises `InputError`, which begins with
+    `where`, for one that is none."""
     if not text.startswith("hf://"):
         parts = urlsplit(text)
         if not parts.hostname or parts.username:

@@ -16,7 +16,7 @@ from pipelines.resources import Cluster
 
 
 def baselines(*, seeds: Sequence[int] = (1, 2, 3), cluster: Cluster | None = None) -> Any:
-    """The pipeline over `seeds` (1 to 3 of them)."""
+    """The pipeline over `seeds`."""
 
     def body(p: SimpleNamespace) -> None:
         tasks = Tasks(p, seeds=seeds, cluster=cluster)

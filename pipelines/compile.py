@@ -13,6 +13,7 @@ from components.images import IMAGES, STAGES
 from datum.config import Profile
 from datum.errors import InputError, exit_status
 from pipelines.ablation import ablation
+from pipelines.argo_limit import require_fits
 from pipelines.baselines import baselines
 from pipelines.form_defaults import FormDefaults
 from pipelines.ingest import ingest
@@ -21,17 +22,24 @@ from pipelines.resources import Cluster
 from pipelines.without_drawing import without_drawing
 
 SHARDS: Mapping[Profile, int] = {"paper": 4, "demo": 1}
-"""Tasks that share the drawing of one seed's images: four GPUs draw the paper's 2,975 in half an hour instead
-of two; a laptop's one node gains nothing."""
+"""Tasks that share the drawing of one seed's images, at most: four GPUs draw the paper's 2,975 in half an
+hour instead of two; a laptop's one node gains nothing."""
+
+DRAWING = 12
+"""Tasks that draw at once for all seeds together: of more than three, each has fewer shards."""
 
 
 def compile_all(output: Path, cluster: Cluster) -> list[Path]:
-    """Writes one YAML a pipeline into `output`, and returns the files."""
+    """Writes one YAML a pipeline into `output`, and returns the files.
+
+    Raises `InputError` for seeds that no report can be over, and for more than Argo could hold a run of.
+    """
     profile, seeds = cluster.form.profile, cluster.form.seeds
     require_seeds("seeds", seeds)
     shards = SHARDS[profile]
+    each = max(1, min(shards, DRAWING // len(seeds)))
     pipelines = {
-        "reproduction": reproduction(seeds=seeds, shards=shards, cluster=cluster),
+        "reproduction": reproduction(seeds=seeds, shards=each, cluster=cluster),
         "training": without_drawing(seeds=seeds, cluster=cluster),
         "baselines": baselines(seeds=seeds, cluster=cluster),
         "ablation": ablation(seed=seeds[0], shards=shards, profile=profile, cluster=cluster),
@@ -42,6 +50,7 @@ def compile_all(output: Path, cluster: Cluster) -> list[Path]:
     for name, pipeline in pipelines.items():
         files.append(output / f"{name}.yaml")
         compile_pipeline(pipeline, files[-1])
+        require_fits(files[-1], len(seeds))
     return files
 
 

@@ -32,8 +32,8 @@ COMMON: Mapping[str, str] = {
     "come from the secret that is compiled in",
     "method": "training method",
     "overrides": "settings that differ from the profile, such as `generation.count=500`",
-    "pretrained_encoder": "`s3://` URI or path of ImageNet weights, or `random`; empty takes "
-    "`adaptation.pretrained_encoder`",
+    "pretrained_encoder": "ImageNet weights, in any form that `adaptation.pretrained_encoder` takes; empty "
+    "leaves it as it is",
     "resume_from": "ids of earlier runs whose state is taken over, with commas; empty takes none",
     "run_name": "name of the run's folder in the workspace",
     "seed": "seed of all random numbers",

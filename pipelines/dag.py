@@ -9,7 +9,7 @@ from components.datasets.component import check_parameters, ingest_source, inges
 from components.evaluation.component import evaluate
 from components.generation.component import generate, merge_shards
 from components.personalization.component import check_node, personalize
-from components.reporting.component import report
+from components.reporting.component import report_on
 from datum.config import PAPER
 from pipelines.resources import Cluster
 
@@ -132,7 +132,8 @@ class Tasks:
     def report(self, runs: Sequence[tuple[str, Any]]) -> None:
         """Reports on `runs`: the name of the baseline that a run belongs to, or nothing, and its folder."""
         folders = {f"run_{number}": run for number, (_, run) in enumerate(runs, start=1)}
-        self._task(report, "report", "report", baselines=[baseline for baseline, _ in runs], **folders)
+        component = report_on(len(runs))
+        self._task(component, "report", "report", baselines=[baseline for baseline, _ in runs], **folders)
 
     def _task(self, component: Any, kind: str, name: str, **given: Any) -> Any:
         """A task of `component` with the inputs `given`; the others are the fields of the form that are named

@@ -14,7 +14,8 @@ from typing import Any
 from kfp import dsl
 
 from datum.config import PAPER
-from datum.methods import BENCHMARKS, ENCODERS_IN_WORDS, METHODS
+from datum.methods import BENCHMARKS, ENCODERS_IN_WORDS, METHODS, ONE_SHOT_PROTOCOLS
+from datum.segmentation.pretrained_file import FORMS
 from datum.values import docstrings
 from pipelines.form_defaults import (
     COMPILED_IN,
@@ -51,7 +52,9 @@ FIELDS: Mapping[str, Field] = {
         "named_one_shots",
         list,
         [],
-        "One photograph a seed, below leftImg8bit/train of the target. Empty draws them by the seed.",
+        "One photograph a seed, below leftImg8bit/train of the target; or a protocol with published ones, "
+        f"such as {json.dumps(list(ONE_SHOT_PROTOCOLS))}, for a multiple of its images in seeds. Empty draws "
+        "them by the seed.",
     ),
     "data_source": Field("source", str, "", _TEXTS["source"]),
     "data_target": Field("target", str, "", _TEXTS["target"]),
@@ -77,8 +80,8 @@ FIELDS: Mapping[str, Field] = {
         "pretrained_encoder",
         str,
         "",
-        "ImageNet weights of the encoder: an s3:// URI, a path, or `random` for random weights. Empty takes "
-        "adaptation.pretrained_encoder.",
+        f"ImageNet weights of the encoder: {FORMS}. Empty takes adaptation.pretrained_encoder. What is "
+        "downloaded from elsewhere than the store needs tasks that reach it.",
     ),
     INSTALLATION: Field(
         "installation",

@@ -36,8 +36,10 @@ class FormDefaults(Installation):
     """Diffusion model: a hub id, an s3:// URI of a diffusers folder, or streetscenes. Empty takes the
     profile's."""
     encoder_weights: str = ""
-    """ImageNet weights of the encoder: an s3:// URI or a path below /data, or `random` for random weights.
-    Empty leaves it to each run, which the paper profile then refuses to begin without."""
+    """ImageNet weights of the encoder: an s3:// URI or a path below /data, or `random` for random weights;
+    where tasks reach the internet also `published`, an https:// URL or hf://owner/name@revision/file. Empty
+    leaves it to each run: an experiment takes the published ones, and the paper profile else begins with none
+    named only where the network starts from a trained one."""
     seeds: tuple[int, ...] = (1, 2, 3)
     """Seeds of the reproduction, the training and the baselines, each with a photograph of its own; the
     ablation takes the first."""

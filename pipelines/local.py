@@ -19,7 +19,7 @@ from typing import TextIO
 
 import yaml
 
-from components.check import check_settings, check_training, require_both
+from components.check import check_settings, check_training, require_both, require_target
 from components.installation import on_one_machine
 from components.task import RUNNER, STATUS_FILE, STOP
 from datum.config import Settings, to_dict, without_influence
@@ -29,7 +29,7 @@ from datum.errors import InputError, one_line
 from datum.experiments import run_settings
 from datum.formats.report_figures import read_figures
 from datum.layouts import check_dataset
-from datum.methods import BASELINES, BENCHMARKS, METHODS
+from datum.methods import BASELINES, BENCHMARKS, METHODS, ONE_SHOT_PROTOCOLS
 from datum.one_writer import locked
 from datum.outputs import replacing, require_folder, sha256
 from datum.photographs import open_one_shot_image
@@ -53,14 +53,20 @@ def run_locally(
     baselines: bool,
     output: Path,
     experiment: str | None = None,
+    one_shot_protocol: str | None = None,
 ) -> None:
     """Runs the reproduction pipeline into `output`, or the training pipeline where the settings name other
     target images than drawn ones, and prints the summary table and the report's path.
 
     `experiment` is a name of `datum.experiments.EXPERIMENTS`, or None; overrides go before it. `source` and
-    `target` are data set roots; street scenes are drawn where both are None. Raises `InputError` before
-    anything is written where the input is wrong; ends the process with a failing task's own exit status.
+    `target` are data set roots; street scenes are drawn where both are None. `one_shot_protocol`, a name of
+    `datum.methods.ONE_SHOT_PROTOCOLS` in place of `one_shots`, brings images, and seeds where the overrides
+    name none: one for each repeat of each image. Raises `InputError` before anything is written where the
+    input is wrong; ends the process with a failing task's own exit status.
     """
+    if one_shot_protocol:
+        one_shots = _require_protocol_alone(one_shot_protocol, target, one_shots)
+        overrides = [_seeds_of_protocol(one_shot_protocol), *overrides]
     settings = run_settings(profile, method=experiment or "", overrides=overrides)
     output = output.resolve()
     images = _check(settings, source, target, one_shots, output)
@@ -94,6 +100,21 @@ def run_locally(
             log(f"datum: {one_line(_without_colors(str(error)))}")
             sys.exit(status)
     _show_result(output / "report")
+
+
+def _require_protocol_alone(protocol: str, target: Path | None, one_shots: Sequence[Path]) -> list[Path]:
+    """What stands for the images of the `protocol`. Raises `InputError` where others are named too, and where
+    scenes are drawn."""
+    if one_shots:
+        raise InputError("--one-shot: names images, and so does --one-shot-protocol; give one of the two")
+    require_target(protocol, target)
+    return [Path(protocol)]
+
+
+def _seeds_of_protocol(protocol: str) -> str:
+    """The override that names a seed for each repeat of each image of the `protocol`."""
+    published = ONE_SHOT_PROTOCOLS[protocol]
+    return f"run.seeds={list(range(1, len(published.images) * published.repeats + 1))}"
 
 
 @contextlib.contextmanager

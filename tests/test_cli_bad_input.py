@@ -256,7 +256,22 @@ CASES: dict[str, list[tuple[Callable[[Path], None], str, str]]] = {
         (nothing, "--set generation.checkpoint_step=7", r"generation\.checkpoint_step=7: personalization"),
         (nothing, "--set run.encoder=mit-b9", r"run\.encoder: found 'mit-b9', expected one of"),
         (nothing, "--set run.seeds=[1,1]", r"run\.seeds: found \[1, 1\]"),
-        (nothing, "--set run.seeds=[1,2,3,4]", r"run\.seeds: found .*expected 1 to 3"),
+        (
+            nothing,
+            "--one-shot-protocol sm-ppm --set run.seeds=[1,2]",
+            r"one-shot protocol sm-ppm: found 2 seeds, expected a multiple of 5",
+        ),
+        (
+            nothing,
+            "--one-shot-protocol sm-ppm --set run.seeds=[1,2,3,4,5]",
+            r"one-shot protocol sm-ppm: aachen/aachen_\d+_000019_leftImg8bit\.png is not in "
+            r".*/cityscapes/leftImg8bit/train; name Cityscapes",
+        ),
+        (
+            nothing,
+            "--one-shot-protocol sm-ppm --one-shot {world}/one_shot.png",
+            r"--one-shot: names images, and so does --one-shot-protocol",
+        ),
         (nothing, "--set run.shards=9", r"run\.shards: found 9, expected 1 to 8"),
         (nothing, "--output {world}/one_shot.png", r"--output .*one_shot\.png"),
     ],

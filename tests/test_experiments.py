@@ -82,6 +82,26 @@ def test_a_run_is_compared_with_the_published_figure_where_nothing_that_counts_w
     assert experiment_of("daformer", "paper", load_settings("paper")) == ""
 
 
+@pytest.mark.parametrize(
+    "profile, overrides, expected",
+    [
+        ("paper", [], "published"),
+        ("paper", ["run.encoder=mit-b3"], "published"),
+        ("paper", ["adaptation.pretrained_encoder=mine.pth"], "mine.pth"),
+        # Its feature distance is off, as nothing is named that it would be to.
+        ("paper", ["adaptation.initial_segmentor=latest.pth"], ""),
+        ("demo", [], "random"),
+    ],
+)
+def test_an_experiment_starts_from_the_published_weights_of_its_encoder_where_nothing_else_is_named(
+    profile: str, overrides: list[str], expected: str
+) -> None:
+    for baseline in ("", "one-image"):
+        settings = run_settings(profile, method="hrda-gta-mit-b5", overrides=overrides, baseline=baseline)
+        assert settings.adaptation.pretrained_encoder == expected
+    assert run_settings("paper", method="hrda", overrides=[]).adaptation.pretrained_encoder == ""
+
+
 def test_the_table_in_readme_is_the_one_of_now() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     assert with_table(readme) == readme, "run `python -m datum.experiments_table README.md`"

@@ -56,9 +56,9 @@ def adapt(
     place = f"{run_name}/segmentor"
     with task(segmentor.path, workspace, place, installation=installation, image=image) as output:
         if pretrained_encoder:
-            random = pretrained_encoder == "random"
-            pretrained = pretrained_encoder if random else fetch(pretrained_encoder, scratch())
-            overrides = [*overrides, f"adaptation.pretrained_encoder={pretrained}"]
+            if pretrained_encoder.startswith("s3://"):
+                pretrained_encoder = str(fetch(pretrained_encoder, scratch()))
+            overrides = [*overrides, f"adaptation.pretrained_encoder={pretrained_encoder}"]
         fields = {"benchmark": benchmark, "method": method, "encoder": encoder, "baseline": baseline}
         settings = run_settings(installation["profile"], **fields, overrides=overrides)
         run, artifacts = settings.run, {"generated": generated, "one-shot": one_shot}

@@ -90,7 +90,7 @@ def check_parameters(
             target=target,
             base_model=base_model,
             pretrained_encoder=pretrained_encoder,
-            inputs=[] if pretrained_encoder == "random" else [pretrained_encoder],
+            inputs=[pretrained_encoder],
             resume_from=resume_from,
             title=title,
             installation=installation,

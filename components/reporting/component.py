@@ -15,7 +15,11 @@ set, what it found.
   shot image
 """
 
+import copy
+from typing import Any
+
 from kfp import dsl
+from kfp.dsl.python_component import PythonComponent
 
 from components.images import IMAGES
 
@@ -44,13 +48,14 @@ def report(
     run_12: dsl.Input[dsl.Artifact] = None,
 ):
     """Reports on all runs; `baselines` names, run by run, the baseline that each belongs to, or nothing."""
+    # In the order of the signature, to which `report_on` may have added some.
+    given = [run for name, run in locals().items() if name.startswith("run_")]
     from pathlib import Path
 
     from components.task import located, publish_report, remove_state, task, tell_report
     from datum.outputs import place
     from datum.reporting.report import report
 
-    given = [run_1, run_2, run_3, run_4, run_5, run_6, run_7, run_8, run_9, run_10, run_11, run_12]
     groups: dict[str, list[Path]] = {}
     for name, run in zip(baselines, given):
         groups.setdefault(name, []).append(located(run.path))
@@ -66,3 +71,22 @@ def report(
     place(made / "report.html", Path(page.path))
     place(made / "report.json", Path(summary.path))
     place(made / "median_checkpoint", Path(median_checkpoint.path))
+
+
+_LAST = "run_12"
+"""Last input of `report` for a run."""
+
+
+def report_on(count: int) -> Any:
+    """The component `report` with inputs for so many runs: a task takes no list of artifacts by name, and KFP
+    reads the inputs off the source of a function, which has those of a run over three seeds beside their
+    baselines."""
+    specification = copy.deepcopy(report.component_spec)
+    inputs, container = specification.inputs, specification.implementation.container
+    known = sum(name.startswith("run_") for name in inputs)
+    further = [f"run_{number}" for number in range(known + 1, count + 1)]
+    inputs.update({name: copy.deepcopy(inputs[_LAST]) for name in further})
+    declared = f"    {_LAST}: dsl.Input[dsl.Artifact] = None,\n"
+    lines = "".join([declared, *(declared.replace(_LAST, name) for name in further)])
+    container.command = [part.replace(declared, lines) for part in container.command]
+    return PythonComponent(component_spec=specification, python_func=report.python_func)

@@ -6,9 +6,10 @@ from typing import Any
 
 from components.installation import Installation, require_installation, require_plain
 from datum.cluster.settings import ClusterSettings
-from datum.config import load_settings
+from datum.config import PAPER
 from datum.errors import InputError
-from datum.segmentation.pretrained_file import RANDOM
+from datum.experiments import run_settings
+from datum.segmentation.pretrained_file import RANDOM, require_named
 from datum.telemetry import log
 from datum.values import did_you_mean
 from pipelines.form_defaults import COMPILED_IN, INSTALLATION, FormDefaults, compiled_in, form_values
@@ -54,11 +55,21 @@ def run_arguments(settings: ClusterSettings, spec: Mapping[str, Any], given: Ite
 
 def _require_encoder_weights(values: Mapping[str, Any]) -> None:
     """Raises `InputError` for a training that the run's first task would refuse: it is not said what the
-    encoder starts from."""
-    if values.get("method_encoder_weights", RANDOM):
+    network starts from, or by a text that names no weights."""
+    if "method_encoder_weights" not in values:
         return
-    profile = values[INSTALLATION]["profile"]
-    if not load_settings(profile, values.get("run_overrides", [])).adaptation.pretrained_encoder:
+    profile, named = values[INSTALLATION]["profile"], str(values["method_encoder_weights"])
+    settings = run_settings(
+        profile,
+        method=values.get("method", PAPER.run.method),
+        benchmark=values.get("data_benchmark", ""),
+        encoder=values.get("method_encoder", ""),
+        overrides=values.get("run_overrides", []),
+    )
+    named = named or settings.adaptation.pretrained_encoder
+    if named:
+        require_named(settings.run.encoder, named)
+    elif not settings.adaptation.initial_segmentor:
         raise InputError(
             f"method_encoder_weights: not given, and the {profile} profile trains from ImageNet weights; set "
             f"ENCODER_WEIGHTS in settings.env to their s3:// URI, or to {RANDOM} for random weights"

@@ -14,7 +14,14 @@ from typing import Any
 from datum import __version__
 from datum.config import DatasetSettings, to_dict
 from datum.datasets.convert import DEFAULT_WORKERS, check_labels
-from datum.datasets.one_shot import draw_images, named_image, require_one_a_seed
+from datum.datasets.one_shot import (
+    draw_images,
+    images_of_protocol,
+    named_image,
+    protocol_of,
+    require_images,
+    require_one_a_seed,
+)
 from datum.datasets.working_copy import DRAWN_SEED, dataset_digest, ingest_dataset, part_of
 from datum.errors import InputError
 from datum.formats.class_statistics import STATISTICS_FILES, read_statistics
@@ -101,10 +108,14 @@ def one_shot_image(
     """The one-shot image of the seed at `position`: the same that `one_shot_images` chooses.
 
     Of a remote target, the names are listed and this one image is fetched. A named image is a path relative
-    to `leftImg8bit/train`, a URI, or the path of a mounted file. Raises `InputError` where `one_shot_images`
-    does for this image.
+    to `leftImg8bit/train`, a URI, or the path of a mounted file; a protocol's name stands for its images.
+    Raises `InputError` where `one_shot_images` does for this image.
     """
-    if named:
+    if protocol := protocol_of(named):
+        require_protocol(protocol, target, seeds)
+        name = images_of_protocol(protocol, seeds)[position]
+        image = fetch(target, scratch, only=[name]) / name
+    elif named:
         require_one_a_seed(seeds, named)
         image = _fetch_named(target, named[position], scratch)
     else:
@@ -113,6 +124,15 @@ def one_shot_image(
         image = fetch(target, scratch, only=[name]) / name
     open_one_shot_image(image)
     return image
+
+
+def require_protocol(protocol: str, target: str, seeds: Sequence[int]) -> None:
+    """Raises `InputError` where the one-shot `protocol` cannot be followed: with that number of seeds, or
+    since the `target`, a URI or a mounted path, lacks one of its images."""
+    images = images_of_protocol(protocol, seeds)
+    root = local_path(target)
+    listed = {} if root else remote_files(target, only=list(dict.fromkeys(images)))
+    require_images(protocol, root or target, lambda name: (root / name).is_file() if root else name in listed)
 
 
 def _fetch_named(target: str, name: str, scratch: Path) -> Path:

@@ -17,6 +17,7 @@ from datum.labels import CLASSES
 from datum.methods import BENCHMARKS
 from datum.reporting.charts import DotRow, dot_plot, score_bar
 from datum.reporting.median import median_run
+from datum.reporting.one_shot_spread import photograph_of
 from datum.reporting.pictures import Picture, label_map, photograph
 from datum.reporting.reproduced import COLLAPSING
 from datum.reporting.styles import baseline_style, style_of
@@ -28,6 +29,8 @@ GENERATED_EACH = 10
 """One image for each of DATUM's ten prompts."""
 ONE_SHOT_WIDTH, GENERATED_WIDTH, EXAMPLE_WIDTH = 640, 224, 448
 """Widths of pictures, in pixels."""
+FULL_WIDTH = 12
+"""Seeds up to which one-shot images have it; those of more take as much room together."""
 
 LONGEST_DETAIL = 20_000
 """Characters that are shown of a file of settings or provenance."""
@@ -47,6 +50,8 @@ class SeedPictures:
 
     seed: int
     style: str
+    same_as: int | None
+    """The earlier seed that has the same one-shot image; None where there is none."""
     one_shot: Picture
     drawings: Sequence[ShownDrawing]
     drawn_in_all: int
@@ -70,6 +75,7 @@ def render_page(
     Raises `InputError` for a missing or broken picture.
     """
     median, methods = median_run(runs), summary["methods"]
+    photographs = [photograph_of(run) for run in runs]
     benchmark = summary["benchmark"]
     benchmark = BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark
     folder = Path(__file__).parent
@@ -90,7 +96,7 @@ def render_page(
         comparison=_comparison(methods),
         class_rows=_class_rows(methods),
         collapsing=COLLAPSING,
-        seeds=[_seed_pictures(run, position, len(runs)) for position, run in enumerate(runs)],
+        seeds=[_seed_pictures(position, runs, photographs) for position in range(len(runs))],
         examples=_examples(median, {methods[0]["name"]: runs, **baselines}),
         legend=[(c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for c in CLASSES],
         curves=learning_curves(runs, baselines),
@@ -143,14 +149,19 @@ def shown_examples(run: Run) -> dict[str, Path]:
     return dict(list(run.examples().items())[:4])
 
 
-def _seed_pictures(run: Run, position: int, seeds: int) -> SeedPictures:
+def _seed_pictures(position: int, runs: Sequence[Run], photographs: Sequence[str]) -> SeedPictures:
+    """Those of the run at `position`; `photographs` are the digests of all runs' one-shot images."""
+    run, own = runs[position], photographs[position]
+    first = photographs.index(own) if own else position
+    width = round(ONE_SHOT_WIDTH * min(1.0, FULL_WIDTH / len(runs)) ** 0.5)
     return SeedPictures(
         seed=run.seed,
         style=style_of(position),
-        one_shot=photograph(run.folder / "one_shot.png", ONE_SHOT_WIDTH),
+        same_as=runs[first].seed if first < position else None,
+        one_shot=photograph(run.folder / "one_shot.png", width),
         drawings=[
             ShownDrawing(picture=photograph(image.file, GENERATED_WIDTH), prompt=image.prompt)
-            for image in shown_drawings(run, seeds)
+            for image in shown_drawings(run, len(runs))
         ],
         drawn_in_all=len(run.generated),
     )

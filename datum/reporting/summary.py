@@ -9,6 +9,7 @@ from datum.formats.run_folder import CHECKPOINTS, Run
 from datum.labels import CLASS_NAMES
 from datum.methods import title_of
 from datum.reporting.median import headline_classes, headline_miou, median_run
+from datum.reporting.one_shot_spread import one_shot_spread
 from datum.reporting.reproduced import beside_published
 
 
@@ -59,7 +60,22 @@ def summary_table(report_json: Mapping[str, Any]) -> str:
     ]
     classes = report_json["headline"]["classes"]
     heading = f"mIoU over {classes} classes, percent, {report_json['benchmark']}"
-    return "\n".join([heading, *lines, *_published_line(report_json.get("published"))])
+    spreads = _spread_lines(report_json["methods"])
+    return "\n".join([heading, *lines, *spreads, *_published_line(report_json.get("published"))])
+
+
+def _spread_lines(methods: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each method whose photographs are repeated."""
+    lines = []
+    for method in methods:
+        # A report that an earlier release wrote has none.
+        if spread := method.get("one_shot_spread"):
+            between = "-" if spread["between_images"] is None else f"{spread['between_images']:.2f}"
+            lines.append(
+                f"{method['name']}: deviation {between} between {len(spread['images'])} one-shot images, "
+                f"{spread['within_images']:.2f} between repeats of one"
+            )
+    return lines
 
 
 def _published_line(published: Mapping[str, Any] | None) -> list[str]:
@@ -92,6 +108,7 @@ def _method(name: str, runs: Sequence[Run], classes: str) -> dict[str, Any]:
             k: _spread([run.scores[run.reported]["miou"][k] for run in runs]) for k in ("19", "16", "13")
         },
         "iou": {k: _spread([run.scores[run.reported]["iou"][k] for run in runs]) for k in CLASS_NAMES},
+        "one_shot_spread": one_shot_spread(runs, classes),
         "seeds": seeds,
     }
 

@@ -88,6 +88,19 @@ def open_checkpoint(path: Path, named: str = "--checkpoint") -> Checkpoint:
     return Checkpoint(file=file, segmentor=segmentor, origin=f"{whose}{when}")
 
 
+def method_tested_as(path: Path, named: str) -> str:
+    """The method of `datum.methods` whose settings of evaluation the network in the file or folder `path` is
+    tested with: `hrda` for one of two resolutions, else `daformer`. Raises `InputError` as `open_checkpoint`
+    does for a file that cannot be read."""
+    file = checkpoint_file(path, named)
+    if file.suffix == ".safetensors":
+        two = read_header(file)["config"].get("multi_resolution") is True
+    else:
+        state, _ = _evaluated(read_weights(f"{named} {file}", file)[0])
+        two = has_two_resolutions(below("decode_head.", state))
+    return "hrda" if two else "daformer"
+
+
 def _origin_of_ours(file: Path) -> str:
     metadata = read_header(file)["metadata"]
     iteration, miou = metadata.get("iteration"), metadata.get("miou")

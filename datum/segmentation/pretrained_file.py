@@ -5,8 +5,9 @@ from pathlib import Path
 
 from datum.errors import InputError
 from datum.published_weights import PUBLISHED_ENCODERS
+from datum.store import local_path
 from datum.telemetry import log
-from datum.weight_sources import find_weights
+from datum.weight_sources import find_weights, is_remote, url_of
 
 RANDOM = "random"
 """Value of `adaptation.pretrained_encoder` that asks for random weights."""
@@ -15,6 +16,13 @@ SETTING = "adaptation.pretrained_encoder"
 
 PUBLISHED = "published"
 """Value of `adaptation.pretrained_encoder` that asks for the weights that `datum weights` lists."""
+
+FORMS = (
+    "a .pth or .safetensors file, an s3:// URI, an https:// URL or hf://owner/name@revision/file of one, "
+    f"{PUBLISHED} for those that `datum weights` lists, or {RANDOM} for random weights"
+)
+"""What names the weights, wherever they are named: the setting, the form of a run, an installation's
+settings."""
 
 
 def pretrained_file(encoder: str, text: str) -> Path | None:
@@ -40,14 +48,27 @@ def pretrained_file(encoder: str, text: str) -> Path | None:
     return file
 
 
+def is_downloaded(text: str) -> bool:
+    """Whether a training downloads what `text` names from a server of others."""
+    return text == PUBLISHED or (is_remote(text) and not text.startswith("s3://"))
+
+
+def address_of(encoder: str, text: str) -> str:
+    """Where a training of `encoder` downloads what `text` names; empty where it does not, since that is in
+    the store or on its machine. Raises `InputError` as `require_named` does."""
+    require_named(encoder, text)
+    source = PUBLISHED_ENCODERS[encoder].source if text == PUBLISHED else text
+    return url_of(f"{SETTING} {text}", source.partition("#sha256=")[0]) if is_downloaded(text) else ""
+
+
 def require_named(encoder: str, text: str) -> None:
-    """Raises `InputError` where `text` names nothing, or published weights of an encoder that has none."""
+    """Raises `InputError` where `text` names nothing, has a form that weights are not named by, or names
+    published weights of an encoder that has none."""
     published = PUBLISHED_ENCODERS.get(encoder)
     if text == PUBLISHED and published is None:
         raise InputError(f"{SETTING}={PUBLISHED}: there are none of {encoder}, expected a file, or {RANDOM}")
     if not text:
-        where = f"{PUBLISHED} for {published.source}, " if published else ""
-        raise InputError(
-            f"{SETTING}: not given, expected a .pth or .safetensors file with ImageNet weights of {encoder}, "
-            f"a URL, hf://owner/name/file or s3:// URI of one, {where}or {RANDOM} for random weights"
-        )
+        known = f"{PUBLISHED} are {published.source}" if published else f"none are {PUBLISHED}"
+        raise InputError(f"{SETTING}: not given, expected {FORMS}; of {encoder}, {known}")
+    if not is_remote(text) and local_path(text) is None:
+        raise InputError(f"{SETTING} {text}: unknown scheme, expected {FORMS}")

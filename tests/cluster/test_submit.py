@@ -143,6 +143,20 @@ def test_a_wrong_parameter_starts_nothing(uploaded: Cluster, text: str, said: st
     assert uploaded.api.posts() == []
 
 
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("published", ""),
+        ("https://server/mit_b5.pth", ""),
+        ("hf://nvidia/mit-b5", ""),
+        ("ftp://server/mit_b5.pth", "unknown scheme, expected a .pth or .safetensors file, an s3:// URI"),
+    ],
+)
+def test_weights_are_named_on_a_cluster_as_on_one_machine(uploaded: Cluster, text: str, said: str) -> None:
+    ended = uploaded.datum("submit", "--param", f"method_encoder_weights={text}")
+    assert ended.status == (2 if said else 0) and said in ended.err
+
+
 def test_a_training_that_nobody_gives_weights_is_refused_before_it_starts(uploaded: Cluster) -> None:
     unnamed = ("--param", "method_encoder_weights=")
     ended = uploaded.datum("submit", *unnamed)
@@ -153,6 +167,9 @@ def test_a_training_that_nobody_gives_weights_is_refused_before_it_starts(upload
     for without in (
         'run_installation={"profile": "demo"}',
         'run_overrides=["adaptation.pretrained_encoder=a"]',
+        # A training that starts from a trained network needs no others, nor does one that names its own.
+        'run_overrides=["adaptation.initial_segmentor=s3://models/latest.pth"]',
+        "method=daformer-gta-mit-b5",
     ):
         assert uploaded.datum("submit", *unnamed, "--param", without).status == 0
     assert uploaded.datum("submit", "ingest").status == 0

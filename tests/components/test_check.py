@@ -72,7 +72,12 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
         ({"target": "s3://data/x/../y"}, "has . or .."),
         ({"base_model": "s3://models/a?b"}, "has a ? or # in it"),
         ({"state": "s3://bucket/a//b"}, "an empty part"),
-        ({"inputs": ["http://host/mit_b5.pth"]}, "unknown scheme http://"),
+        ({"inputs": ["ftp://host/mit_b5.pth"]}, "unknown scheme ftp://"),
+        ({"pretrained_encoder": "ftp://host/mit_b5.pth"}, "unknown scheme, expected a .pth or .safetensors"),
+        (
+            {"pretrained_encoder": "published", "encoder": "resnet-18-half"},
+            "published: there are none of resnet-18-half",
+        ),
         ({"inputs": ["/nowhere/mit_b5.pth"]}, "/nowhere/mit_b5.pth: not there"),
         ({"reports": "ftp://host/reports"}, "unknown scheme ftp://"),
     ],
@@ -83,8 +88,35 @@ def test_what_cannot_work_is_refused_in_one_line(changes: dict[str, Any], messag
     assert message in str(refused.value) and "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "weights", ["random", "published", "https://server/mit_b5.pth#sha256=0123abcd", "hf://nvidia/mit-b5"]
+)
+def test_weights_are_named_as_on_one_machine(weights: str) -> None:
+    check(pretrained_encoder=weights, inputs=[weights])
+
+
+def test_an_experiment_needs_no_weights_by_name() -> None:
+    check(method="daformer-gta-mit-b5", pretrained_encoder="")
+
+
 def test_a_model_in_the_store_is_left_to_the_task_that_fetches_it() -> None:
     check(base_model="s3://models/stable-diffusion-v1-4")
+
+
+def test_published_one_shot_images_are_looked_for_in_the_target(s3_bucket: str, tmp_path: Path) -> None:
+    target = f"s3://{s3_bucket}/cityscapes"
+    given: dict[str, Any] = {"named": ["sm-ppm"], "target": target, "seeds": [1, 2, 3, 4, 5]}
+    (tmp_path / "image.png").write_bytes(b"png")
+    for number in range(5):
+        name = f"aachen/aachen_{number:06d}_000019_leftImg8bit.png"
+        with pytest.raises(InputError, match=rf"sm-ppm: {name} is not in {target}/leftImg8bit/train"):
+            check(**given)
+        open_store(target).put(tmp_path / "image.png", f"leftImg8bit/train/{name}")
+    check(**given)
+    with pytest.raises(InputError, match=r"found 3 seeds, expected a multiple of 5.*SEEDS in settings.env"):
+        check(**given | {"seeds": [1, 2, 3]})
+    with pytest.raises(InputError, match="sm-ppm: names images of Cityscapes, and no target is given"):
+        check(**given | {"source": "", "target": ""})
 
 
 def test_a_wrong_secret_is_found_before_the_first_stage_needs_it(

@@ -1,5 +1,6 @@
 """The components' bodies, called as kfp's executor calls them: numbers in lists are floats, outputs are artifacts."""  # noqa: E501
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from components.generation.component import generate, merge_shards
 from components.images import IMAGES, STAGES
 from components.installation import on_one_machine
 from components.personalization.component import personalize
-from components.reporting.component import report
+from components.reporting.component import report, report_on
 from components.task import RUN_ID, STATUS_FILE, located
 from components.webhook import WEBHOOK
 from datum.diffusion.base_model import base_model_path
@@ -176,6 +177,25 @@ def reported(folder: Path, runs: dict[str, Any], *, workspace: str, **places: st
         **{f"run_{number}": run for number, run in enumerate(runs.values(), start=1)},
     )
     return located(page.path), located(summary.path), located(median.path)
+
+
+def test_a_report_on_more_runs_than_its_source_has_inputs_for_takes_them_in_order() -> None:
+    assert list(report_on(3).component_spec.inputs) == list(report.component_spec.inputs)
+    component = report_on(14)
+    assert {
+        "run_13",
+        "run_14",
+    } == component.component_spec.inputs.keys() - report.component_spec.inputs.keys()
+    # As kfp's executor does with what a task's container is given.
+    source = component.component_spec.implementation.container.command[-1]
+    names = [name for name in inspect.signature(_function(source)).parameters if name.startswith("run_")]
+    assert names == [f"run_{number}" for number in range(1, 15)]
+
+
+def _function(source: str) -> Any:
+    module: dict[str, Any] = {}
+    exec(source, module)
+    return module["report"]
 
 
 def test_every_stage_has_an_image_with_a_fixed_version() -> None:

@@ -19,6 +19,7 @@ from components.inside import (
     compare_clock,
     compute_on_gpu,
     connect_metadata_store,
+    connect_server,
     find_model,
     look,
     rows_of_disk,
@@ -187,6 +188,14 @@ def test_the_base_model_is_found_where_personalization_takes_it_from(s3_bucket: 
         find_model(model, "demo", [])
     open_store(model).write_bytes("model_index.json", b"{}")
     assert find_model(model, "demo", []) == f"{model}: is there"
+
+
+def test_a_server_of_weights_is_connected_to_before_a_training_waits_for_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/mit_b5.pth"
+        assert connect_server(url, "mit-b5").endswith("accepts connections")
+    with pytest.raises(InputError, match=r"cannot be reached from a task .*`datum weights mit-b5 --fetch`"):
+        connect_server(url, "mit-b5")
 
 
 def test_parameters_that_cannot_work_are_the_first_row(

@@ -51,6 +51,27 @@ def test_named_images_are_taken_in_their_order(tmp_path: Path) -> None:
     assert one_shot_images(root, [1, 2], [outside, inside]) == [outside, root / "leftImg8bit/train" / inside]
 
 
+def test_a_protocol_repeats_its_published_images_in_turn(tmp_path: Path) -> None:
+    root = target(tmp_path)
+    images = one_shot_images(root, range(1, 11), [Path("sm-ppm")])
+    names = [f"aachen/aachen_{number:06d}_000019_leftImg8bit.png" for number in range(5)]
+    assert [str(image.relative_to(root / "leftImg8bit/train")) for image in images] == [*names, *names]
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 4, 6])
+def test_a_protocol_takes_no_seeds_of_which_some_images_had_more(tmp_path: Path, seeds: int) -> None:
+    with pytest.raises(InputError, match=rf"sm-ppm: found {seeds} seeds, expected a multiple of 5"):
+        one_shot_images(target(tmp_path), range(seeds), [Path("sm-ppm")])
+
+
+def test_a_published_image_that_the_target_lacks_is_named(tmp_path: Path) -> None:
+    root = target(tmp_path)
+    (root / "leftImg8bit/train/aachen/aachen_000003_000019_leftImg8bit.png").unlink()
+    message = r"sm-ppm: aachen/aachen_000003_000019_leftImg8bit\.png is not in .*/leftImg8bit/train; name"
+    with pytest.raises(InputError, match=message):
+        one_shot_images(root, [1, 2, 3, 4, 5], [Path("sm-ppm")])
+
+
 def test_an_empty_target_and_one_with_too_few_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "leftImg8bit/train").mkdir(parents=True)
     with pytest.raises(InputError, match=r"leftImg8bit/train: found no file named \*_leftImg8bit\.png"):

@@ -304,6 +304,25 @@ def test_named_images_may_be_of_the_target_of_a_uri_and_of_a_volume(
         assert images[1].read_bytes() == images[2].read_bytes() == (tmp_path / "street.png").read_bytes()
 
 
+def test_a_protocol_takes_its_images_of_a_remote_target_and_of_a_mounted_one(
+    raw: str, tmp_path: Path
+) -> None:
+    root = target_of_user(tmp_path / "user")
+    uploaded(root, raw)
+    with pytest.raises(InputError, match=rf"aachen_000004_000019_leftImg8bit\.png is not in {raw}/leftImg8"):
+        one_shot_image(raw, range(5), 0, ["sm-ppm"], tmp_path / "scratch")
+    last = "leftImg8bit/train/aachen/aachen_000004_000019_leftImg8bit.png"
+    write(root / last, np.full((32, 48, 3), 4, np.uint8))
+    open_store(raw).put(root / last, last)
+    expected = one_shot_images(root, range(10), [Path("sm-ppm")])
+    for position in (0, 4, 6):
+        for target in (raw, str(root)):
+            image = one_shot_image(target, range(10), position, ["sm-ppm"], tmp_path / "scratch")
+            assert image.read_bytes() == expected[position].read_bytes()
+    with pytest.raises(InputError, match="sm-ppm: found 4 seeds, expected a multiple of 5"):
+        one_shot_image(raw, range(4), 0, ["sm-ppm"], tmp_path / "scratch")
+
+
 def test_one_shot_images_that_cannot_be_are_refused(raw: str, tmp_path: Path) -> None:
     root = target_of_user(tmp_path / "user")
     uploaded(root, raw)

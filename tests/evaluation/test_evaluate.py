@@ -21,6 +21,8 @@ from datum.labels import CLASS_NAMES, LABEL_ID, LABEL_ID_TO_TRAIN_ID, TRAIN_ID_T
 from datum.outputs import sha256
 from datum.photographs import read_image
 from datum.provenance import read_provenance
+from datum.segmentation.checkpoints import method_tested_as
+from datum.segmentation.mmcv_export import export_to_mmcv
 from datum.segmentation.preprocess import to_tensor
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor, save_segmentor
 
@@ -91,6 +93,35 @@ def run_cityscapes_scripts(dataset: Path, predictions: Path, export: Path) -> di
     }
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True)
     return json.loads((export / "resultPixelLevelSemanticLabeling.json").read_text())
+
+
+@pytest.mark.parametrize("two", [True, False])
+def test_a_network_of_two_resolutions_is_tested_as_hrda_is_unless_it_is_said_otherwise(
+    two: bool, tmp_path: Path
+) -> None:
+    config = SegmentorConfig(encoder="resnet-18-half", head_channels=8, multi_resolution=two, detail_crop=32)
+    save_segmentor(tmp_path / "best.safetensors", build_segmentor(config), {})
+    dataset = write_validation_set(tmp_path / "data", [(16, 32)])
+    command = ["evaluate", "--profile", "demo", "--checkpoint", str(tmp_path), "--dataset", str(dataset)]
+
+    def tested(name: str, *further: str) -> tuple[object, object]:
+        main([*command, "--output", str(tmp_path / name), *further])
+        settings = read_provenance(tmp_path / name)["settings"]
+        return settings["scale"], settings["slide_crop"]
+
+    assert tested("told") == (([1024, 256], 1024) if two else ([512, 128], None))
+    assert tested("scale", "--set", "evaluation.scale=[64,32]") == ([64, 32], 1024 if two else None)
+    assert tested("method", "--set", "run.method=daformer") == ([512, 128], None)
+
+
+@pytest.mark.parametrize("two, method", [(True, "hrda"), (False, "daformer")])
+def test_a_published_file_says_by_its_weights_how_it_is_tested(
+    two: bool, method: str, tmp_path: Path
+) -> None:
+    config = SegmentorConfig(encoder="mit-b0", head_channels=4, multi_resolution=two)
+    save_segmentor(tmp_path / "last.safetensors", build_segmentor(config), {})
+    export_to_mmcv(checkpoint=tmp_path / "last.safetensors", output=tmp_path / "latest.pth")
+    assert method_tested_as(tmp_path / "latest.pth", "--checkpoint") == method
 
 
 def test_cityscapes_scripts_finds_the_same_ious_on_the_written_predictions(

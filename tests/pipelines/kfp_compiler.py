@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from pipelines.argo_limit import bytes_of_pipeline
+
 GOLDEN = Path(__file__).parent / "golden"
 WORKFLOWS = Path(__file__).parent / "workflows"
 SOURCE = "KFP_SOURCE"
@@ -32,7 +34,7 @@ def pipeline_documents(name: str) -> list[dict[str, Any]]:
 
 def pipeline_bytes(name: str) -> int:
     """Size of the golden pipeline as JSON without blanks."""
-    return sum(len(json.dumps(part, separators=(",", ":"))) for part in pipeline_documents(name))
+    return bytes_of_pipeline(pipeline_documents(name))
 
 
 def compile_workflow(name: str, source: Path) -> str:

@@ -232,8 +232,22 @@ def test_the_seeds_of_the_installation_are_compiled_in(tmp_path: Path) -> None:
     for name, seeds in {"reproduction": {"7", "4"}, "baselines": {"7", "4"}, "ablation": {"7"}}.items():
         found = re.findall(r'name: "?seed (\d+) ', (tmp_path / f"{name}.yaml").read_text(encoding="utf-8"))
         assert set(found) == seeds
-    with pytest.raises(InputError, match=r"seeds: found \[1, 1\], expected 1 to 3 different seeds"):
+    with pytest.raises(InputError, match=r"seeds: found \[1, 1\], expected one or more different"):
         compile_all(tmp_path, Cluster(form=FormDefaults(seeds=(1, 1))))
+
+
+@pytest.mark.parametrize("count, shards", [(2, 4), (7, 1)])
+def test_any_number_of_seeds_is_compiled_and_all_their_runs_are_reported(
+    count: int, shards: int, tmp_path: Path
+) -> None:
+    compile_all(tmp_path, Cluster(form=FormDefaults(seeds=tuple(range(count)))))
+    for name, methods in {"reproduction": 1, "training": 1, "baselines": 2}.items():
+        specification = next(yaml.safe_load_all((tmp_path / f"{name}.yaml").read_text(encoding="utf-8")))
+        tasks = _by_display_name(specification["root"]["dag"]["tasks"])
+        runs = [key for key in tasks["report"]["inputs"]["artifacts"] if key.startswith("run_")]
+        assert len(runs) == len(_constant(tasks["report"], "baselines")) == count * methods
+        drawing = [task for task in tasks if re.match(r"seed 0 .* generate", task)]
+        assert len(drawing) == (shards if name == "reproduction" else 0)
 
 
 def test_for_kfp_2_15_no_task_sets_what_that_refuses(tmp_path: Path) -> None:

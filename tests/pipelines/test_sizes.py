@@ -2,26 +2,26 @@
 nodes are one object of 1 MiB at most."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from datum.errors import InputError
+from pipelines.argo_limit import BUDGET, NODES_OF_A_TASK, SUBMITTED, bytes_of_run, require_fits
+from pipelines.compile import compile_all, compile_pipeline
+from pipelines.form_defaults import FormDefaults
+from pipelines.reproduction import reproduction
+from pipelines.resources import Cluster
+from pipelines.without_drawing import without_drawing
 from tests.pipelines.kfp_compiler import (
+    GOLDEN,
     NAMES,
     WORKFLOWS,
     pipeline_bytes,
     pipeline_documents,
 )
-
-BUDGET = 900_000
-"""Bytes. KFP offloads nothing, and overrides and places of a run may be longer than the defaults."""
-
-SUBMITTED = 10_000
-"""Bytes that KFP's API server adds: labels, annotations, the values of the form."""
-
-# Of a real run of 62 tasks: Argo compresses the state of its nodes to 207 kB.
-NODES_OF_A_TASK = 3_400
 
 SIZES: dict[str, dict[str, int]] = json.loads((WORKFLOWS / "sizes.json").read_text())["bytes"]
 
@@ -34,7 +34,28 @@ def test_the_workflow_of_a_run_and_the_state_of_its_nodes_stay_below_argo_s_limi
     )
     tasks = len(pipeline_documents(name)[0]["root"]["dag"]["tasks"])
     workflow = measured["workflow"] + now - measured["pipeline"]
-    assert workflow + SUBMITTED + NODES_OF_A_TASK * tasks < BUDGET
+    found = workflow + SUBMITTED + NODES_OF_A_TASK * tasks
+    assert found < BUDGET
+    estimated = bytes_of_run(GOLDEN / f"{name}.yaml")
+    assert found <= estimated < 1.1 * found + 5_000, "estimated from above, and closely"
+
+
+@pytest.mark.parametrize(
+    "file, pipeline, seeds",
+    [("reproduction.yaml", reproduction, 15), ("training.yaml", without_drawing, 25)],
+)
+def test_three_repeats_of_a_protocol_s_five_images_fit_and_five_do_where_nothing_is_drawn(
+    file: str, pipeline: Any, seeds: int, tmp_path: Path
+) -> None:
+    compile_pipeline(pipeline(seeds=range(seeds), cluster=Cluster()), tmp_path / file)
+    require_fits(tmp_path / file, seeds)
+
+
+def test_more_seeds_than_a_run_can_hold_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"seeds: a run of reproduction over 20 of them takes \d+ kB of Argo"
+    ):
+        compile_all(tmp_path, Cluster(form=FormDefaults(seeds=tuple(range(20)))))
 
 
 def test_a_training_without_drawing_is_smaller_than_the_baselines_which_train_twice_a_seed() -> None:

@@ -3,7 +3,7 @@
 import html.parser
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +227,69 @@ def test_one_or_two_seeds_give_a_report_too(
     text = Page(tmp_path / "report" / "report.html").text
     assert ("no deviation can be given" in text) == (seeds == 1)
     assert ("the lower of the two in the middle" in text) == (seeds == 2)
+
+
+def repeated(folder: Path, scores: Sequence[float], images: int) -> list[Path]:
+    """Runs with the seeds 1, 2, … and these scores, of so many one-shot images in turn."""
+    runs = [write_run(folder / f"seed-{n}", seed=n, miou=score) for n, score in enumerate(scores, start=1)]
+    for position, run in enumerate(runs[images:], start=images):
+        shutil.copyfile(runs[position % images] / "one_shot.png", run / "one_shot.png")
+    return runs
+
+
+def test_the_spread_between_one_shot_images_and_that_between_repeats_of_one_are_told_apart(
+    tmp_path: Path,
+) -> None:
+    runs = repeated(tmp_path / "runs", [10.0, 20.0, 30.0, 12.0, 21.0, 36.0], images=3)
+    report(runs=runs, output=tmp_path / "report")
+    (ours,) = read_json(tmp_path / "report")["methods"]
+    spread = ours["one_shot_spread"]
+    assert spread["between_images"] == pytest.approx(np.std([11.0, 20.5, 33.0], ddof=1))
+    # (1 + 1 + 0.25 + 0.25 + 9 + 9) over 6 runs less 3 images.
+    assert spread["within_images"] == pytest.approx((20.5 / 3) ** 0.5)
+    assert [image["seeds"] for image in spread["images"]] == [[1, 4], [2, 5], [3, 6]]
+    assert [image["mean"] for image in spread["images"]] == pytest.approx([11.0, 20.5, 33.0])
+    assert spread["images"][0]["deviation"] == pytest.approx(np.std([10.0, 12.0], ddof=1))
+    assert spread["images"][0]["sha256"] == sha256(runs[0] / "one_shot.png")
+    assert ours["mean"] == pytest.approx(21.5), "of all runs"
+    assert ours["median_seed"] == 2, "of all runs: the lower of the two in the middle"
+    line = summary_table(read_json(tmp_path / "report")).splitlines()[-1]
+    assert line == (f"{ours['name']}: deviation 11.03 between 3 one-shot images, 2.61 between repeats of one")
+    page = Page(tmp_path / "report" / "report.html")
+    assert "a deviation of 11.0 between the means of 3 images, of 2.6 between repeats" in page.text
+    assert "Seed 4 · the one-shot image of seed 1" in page.text
+    shown = [a["alt"] for tag, a in page.elements if tag == "img" and "One-shot target" in (a["alt"] or "")]
+    assert shown == [f"One-shot target image of seed {seed}" for seed in (1, 2, 3)]
+
+
+def test_repeats_of_one_image_have_no_spread_between_images(tmp_path: Path) -> None:
+    report(runs=repeated(tmp_path / "runs", [10.0, 20.0], images=1), output=tmp_path / "report")
+    (ours,) = read_json(tmp_path / "report")["methods"]
+    assert ours["one_shot_spread"]["between_images"] is None
+    assert ours["one_shot_spread"]["within_images"] == pytest.approx(50**0.5)
+    text = Page(tmp_path / "report" / "report.html").text
+    assert "one image, of 7.1 between repeats" in text and "Seed 2 · the one-shot image of seed 1" in text
+
+
+def test_seeds_with_an_image_each_and_methods_that_see_none_are_not_split(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    unseeing = [write_run(tmp_path / f"b{n}", seed=n, miou=10.0 + n, method="source-only") for n in (1, 2, 3)]
+    for run in unseeing:
+        shutil.copyfile(runs[0] / "one_shot.png", run / "one_shot.png")
+    report(runs=runs, baselines={"source-only": unseeing}, output=tmp_path / "report")
+    methods = read_json(tmp_path / "report")["methods"]
+    assert [method["one_shot_spread"] for method in methods] == [None, None]
+
+
+def test_five_seeds_have_one_in_the_middle_and_a_row_each(tmp_path: Path) -> None:
+    scores = [30.0, 10.0, 20.0, 45.0, 40.0]
+    runs = [write_run(tmp_path / f"seed-{n}", seed=n, miou=score) for n, score in enumerate(scores)]
+    report(runs=runs, output=tmp_path / "report")
+    summary = read_json(tmp_path / "report")
+    assert (summary["median_checkpoint"]["seed"], summary["median_checkpoint"]["miou"]) == (0, 30.0)
+    assert summary["methods"][0]["deviation"] == pytest.approx(np.std(scores, ddof=1))
+    assert "over 5 seeds" in Page(tmp_path / "report" / "report.html").text
 
 
 def test_the_page_says_plainly_whether_the_method_wins_or_loses(runs: list[Path], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from datum.cluster.store_access import SECRET_KEYS
 from datum.errors import InputError, TemporaryFaultError
 from datum.layouts import LAYOUTS, Listing, check_dataset
 from datum.methods import DatasetName
-from datum.segmentation.pretrained_file import RANDOM
+from datum.segmentation.pretrained_file import RANDOM, is_downloaded
 from datum.store import Access, is_http_url, open_store
 from datum.transfer import INDEX, is_published, remote_files
 
@@ -136,6 +136,8 @@ class StoreChecks:
             )
         if uri == RANDOM:
             return ok("random, as set")
+        if is_downloaded(uri):
+            return self._downloaded(uri)
         if not uri.startswith("s3://"):
             return _on_volume(settings, "encoder_weights", uri)
         if self._keys is None or self._unreachable:
@@ -150,6 +152,17 @@ class StoreChecks:
             if there
             else problem(f"{uri} is not there", "upload it there, or correct encoder_weights")
         )
+
+    def _downloaded(self, uri: str) -> Finding:
+        """Whether a training may download its weights: as a rule it reaches the store alone."""
+        settings = self._settings
+        if settings.network_policies == "on" and not settings.webhook_secret:
+            return problem(
+                f"{uri}: the network policies keep a training from downloading it",
+                "put the weights into the store (`datum weights` lists them, with --fetch it downloads them) "
+                "and set encoder_weights to their s3:// URI",
+            )
+        return ok(f"{uri}: each training downloads it; a run's first task looks whether it is reached")
 
     @cached_property
     def _address(self) -> tuple[str, int]:

@@ -229,6 +229,16 @@ def test_the_weights_that_a_training_starts_from_are_named_and_there(examine: Do
     assert row(encoder_weights=weights, store_endpoint=CLOSED).status == "warning"
 
 
+@pytest.mark.parametrize("weights", ["published", "https://server/mit_b5.pth", "hf://nvidia/mit-b5"])
+def test_weights_that_a_training_would_download_are_a_problem_where_policies_keep_it_from_that(
+    examine: Doctor, weights: str
+) -> None:
+    row = examine(encoder_weights=weights)["encoder weights"]
+    assert row.status == "problem" and "keep a training from downloading it" in row.found
+    assert "set encoder_weights to their s3:// URI" in row.remedy
+    assert examine(encoder_weights=weights, network_policies="off")["encoder weights"].status == "ok"
+
+
 def test_an_ingested_data_set_is_verified_by_its_index(examine: Doctor, place: str, tmp_path: Path) -> None:
     for name in ("images/00001.png", "labels/00001.png"):
         (tmp_path / "gta" / name).parent.mkdir(parents=True)
