@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from datum.errors import InputError
 from datum.methods import BENCHMARKS, ENCODERS, METHODS, TargetImages
-from datum.overrides import changed, overridden, require_windows
+from datum.overrides import changed, overridden, require_consistent
 from datum.prompts import PLURALS
 from datum.values import (
     Least,
@@ -219,6 +219,8 @@ class AdaptationSettings:
     """Iterations between two saves of the resumable state."""
     workers: Annotated[int, Least(0), WayOfWorking()] = 4
     """Processes that load and crop images; 0 loads in the training process."""
+    processes: Annotated[int, WayOfWorking()] = 1
+    """Processes that share each batch evenly, on a GPU each where there are any; each has its `workers`."""
     mixed_precision: Literal["no", "bf16"] = "no"
     """Arithmetic of forward passes (the reference trains in float32)."""
 
@@ -369,7 +371,7 @@ def load_settings(profile: str = "paper", overrides: Iterable[str] = ()) -> Sett
     beside = METHODS[asked.beside].settings if asked.beside else {}
     recipe = changed(changed(PROFILES[profile], beside), method.settings)
     settings = functools.reduce(overridden, given, recipe)
-    require_windows(settings.evaluation)
+    require_consistent(settings)
     return settings
 
 

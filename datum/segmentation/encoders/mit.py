@@ -14,6 +14,8 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
 
+from datum.global_batch import own, whole
+
 MIT_LAYERS: Mapping[str, tuple[int, tuple[int, int, int, int]]] = {
     "mit-b0": (32, (2, 2, 2, 2)),
     "mit-b1": (64, (2, 2, 2, 2)),
@@ -81,8 +83,8 @@ def _added(identity: Tensor, output: Tensor, drop_path: nn.Module) -> Tensor:
     dropped = getattr(drop_path, "drop_prob", 0.0) if drop_path.training else 0.0
     if dropped == 0.0:
         return identity + output
-    kept = output.new_empty(len(output), 1, 1).bernoulli_(1 - dropped).div_(1 - dropped)
-    return torch.addcmul(identity, output, kept)
+    kept = output.new_empty(whole(len(output)), 1, 1).bernoulli_(1 - dropped).div_(1 - dropped)
+    return torch.addcmul(identity, output, own(kept))
 
 
 CELL = 32
