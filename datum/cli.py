@@ -101,7 +101,12 @@ def _add_adapt(commands: Any) -> None:
     command = _add_stage(commands, "adapt", _adapt, summary, "adaptation", "evaluation")
     command.add_choice("--benchmark", BENCHMARKS, PAPER.run.benchmark, "data sets")
     command.add_choice("--method", METHODS, PAPER.run.method, METHODS_IN_WORDS)
-    command.add_choice("--encoder", ENCODERS, PAPER.run.encoder, "encoder of the network")
+    command.add_argument(
+        "--encoder",
+        dest="run.encoder",
+        choices=tuple(ENCODERS),
+        help="encoder of the network (default: run.encoder, the profile's)",
+    )
     command.add_path("--source", "ROOT", "converted GTA or SYNTHIA root", required=True)
     command.add_path(
         "--target",
@@ -214,7 +219,8 @@ def _adapt(**options: Any) -> None:
     from datum.segmentation.segmentor import read_header
 
     settings = _settings(options, method=options["method"])
-    adapt(**options, settings=settings.adaptation, evaluation=settings.evaluation)
+    encoder = settings.run.encoder
+    adapt(**options, encoder=encoder, settings=settings.adaptation, evaluation=settings.evaluation)
     best = options["output"] / "best.safetensors"
     found = read_header(best)["metadata"]
     score = f"mIoU {found['miou']:.2f} on the validation set" if "miou" in found else "no validation set"

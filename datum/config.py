@@ -134,8 +134,7 @@ class AdaptationSettings:
     """Sides of source and target images, times what the scales give; settings that count pixels or rows of
     a 512 crop then mean one of 512 times this."""
     cat_max_ratio: float = 0.75
-    """A source crop in which one class takes this share or more of the labeled pixels is drawn again (up
-    to ten times)."""
+    """A source crop with this share of one class or more in its labels is drawn again, up to ten times."""
     learning_rate: float = 6e-5
     """Peak learning rate of AdamW for the encoder."""
     head_learning_rate_factor: float = 10.0
@@ -186,8 +185,7 @@ class AdaptationSettings:
     """Pixels of the sampled class that an image must exceed, in its full size, to be a candidate; given for
     a 512 crop and scaled to the area of the crop in use (the scaling is ours)."""
     rare_class_min_crop_ratio: float = 0.5
-    """A crop is drawn again, up to ten times, until it exceeds min_pixels x this ratio pixels of the sampled
-    class."""
+    """A crop is drawn again, up to ten times, until more than min_pixels x this are of the sampled class."""
     feature_distance_weight: float = 0.005
     """Weight of the ImageNet feature distance; it is off where the encoder has no pretrained weights."""
     feature_distance_min_ratio: float = 0.75
@@ -215,6 +213,8 @@ class AdaptationSettings:
     """Iterations between two validations (reference: a twentieth of the training)."""
     log_every: Annotated[int, WayOfWorking()] = 50
     """Iterations between two lines of training.jsonl (reference: 50)."""
+    pictures: Annotated[int, Least(0), Most(100), WayOfWorking()] = 40
+    """Pictures of mixed images, spread over the training (reference: one every 1000 of 40,000 iterations)."""
     save_every: Annotated[int, WayOfWorking()] = 500
     """Iterations between two saves of the resumable state."""
     workers: Annotated[int, Least(0), WayOfWorking()] = 4

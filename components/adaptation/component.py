@@ -11,7 +11,8 @@ source alone. Tried again, it goes on from the last saved iteration and ends wit
 - `generated`: the drawn images, where these are trained on
 - `one_shot`: the photograph, where it is
 - `gpu_count`: GPUs that share each batch, where there are several
-- `segmentor`: `best.safetensors`, `last.safetensors`, `config.yaml`, `training.jsonl`, `provenance.json`
+- `segmentor`: `best.safetensors`, `last.safetensors`, `config.yaml`, `training.jsonl`, `provenance.json`,
+  and `pictures/` of what is mixed
 
 ## Notes
 Settings: `adaptation.*`, `evaluation.*` and `run.target_images` of

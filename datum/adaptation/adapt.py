@@ -24,6 +24,7 @@ from datum.adaptation.training import Learner, Training, is_trained
 from datum.config import AdaptationSettings, EvaluationSettings
 from datum.device import choose_device
 from datum.formats.generated import MANIFEST
+from datum.formats.mix_pictures import MixPictures
 from datum.formats.training_log import TrainingLog
 from datum.methods import BENCHMARKS
 from datum.outputs import building, is_complete, sha256
@@ -55,8 +56,8 @@ def adapt(
     device: str = "auto",
 ) -> None:
     """Trains the network and writes `last.safetensors`, `best.safetensors` (the best mIoU on the `val`
-    split of `validation`; without one a copy of the last), `config.yaml`, `training.jsonl` and
-    `provenance.json` to `output`.
+    split of `validation`; without one a copy of the last), `config.yaml`, `training.jsonl`,
+    `provenance.json` and, where images are mixed, `pictures/` of them to `output`.
 
     `method` is a name of `datum.methods.METHODS`, which says what `target` is to hold. Killed and started
     again with the same arguments, it resumes from its last saved state (in the unfinished output, or in a
@@ -114,6 +115,7 @@ def adapt(
                     seed=seed,
                     state=states,
                     training_log=TrainingLog(folder),
+                    pictures=MixPictures(folder),
                     imagenet=start.to(where) if initial and weights else None,
                 )
                 training.run(samples)

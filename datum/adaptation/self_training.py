@@ -90,6 +90,8 @@ class Mixed:
     """Scalar: share of target pixels with a confident pseudo-label."""
     pseudo_labels: Tensor
     """What the teacher says of the whole target images, int64[batch, height, width]."""
+    probability: Tensor
+    """How likely it holds that, float32[batch, height, width]."""
     pseudo_weights: Tensor
     """How much each of these pixels counts."""
 
@@ -115,6 +117,7 @@ def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.ra
         weights=pseudo_weights.masked_fill(masks, 1.0),
         confident_share=largest(pseudo_weights.max()),
         pseudo_labels=pseudo_labels,
+        probability=probability,
         pseudo_weights=pseudo_weights,
     )
 

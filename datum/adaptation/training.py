@@ -17,13 +17,16 @@ from torch import Tensor
 from datum.adaptation.divergence import Watch
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.masking import masked
+from datum.adaptation.mix_panels import is_pictured, mix_panels
 from datum.adaptation.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
+from datum.adaptation.pace import Pace, peak_memory
 from datum.adaptation.processes import begin_alike
 from datum.adaptation.sampling import Batch, TrainingSamples, batches, telling_of_dead_processes
 from datum.adaptation.self_training import Mixed, Teacher, augment, mix
 from datum.adaptation.student_pass import StudentPass, pass_student
 from datum.config import AdaptationSettings, EvaluationSettings
 from datum.errors import InputError
+from datum.formats.mix_pictures import MixPictures
 from datum.formats.training_log import TrainingLog
 from datum.global_batch import average_gradients, mean, process_count
 from datum.outputs import replacing
@@ -114,8 +117,11 @@ class Learner:
             losses = self._source_losses(batch, None, boxes)
             mixed, found = self._mixed_losses(batch, rng, boxes)
             losses |= found
+            hidden = None
             if settings.masked_consistency:
-                losses |= self._masked_losses(batch.target, mixed, boxes, masks)
+                hidden, found = self._masked_losses(batch.target, mixed, boxes, masks)
+                losses |= found
+            self._draw_if_due(batch, mixed, hidden)
         average_gradients(self._student.parameters())
         self._optimizer.step()
         return _averaged(losses)
@@ -142,13 +148,14 @@ class Learner:
 
     def _masked_losses(
         self, target: Tensor, mixed: Mixed, boxes: np.random.Generator, masks: np.random.Generator
-    ) -> Losses:
+    ) -> tuple[Tensor, Losses]:
+        """The images that are seen, and what is lost on them."""
         with self._autocast():
             images = masked(target, self._settings, masks)
             # A tensor of inference mode cannot be the target of a loss.
             labels = mixed.pseudo_labels.clone()
             passed = self._pass("masked", images, labels, mixed.pseudo_weights, boxes)
-        return _backward(passed.losses)
+        return images, _backward(passed.losses)
 
     def _pass(
         self, name: str, images: Tensor, labels: Tensor, weights: Tensor | None, boxes: np.random.Generator
@@ -158,6 +165,9 @@ class Learner:
     def _autocast(self) -> torch.autocast:
         enabled = self._settings.mixed_precision == "bf16"
         return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
+
+    def _draw_if_due(self, batch: Batch, mixed: Mixed, hidden: Tensor | None) -> None:
+        """Draws what the step at hand is shown, in the first process alone."""
 
 
 class Training(Learner):
@@ -173,13 +183,14 @@ class Training(Learner):
         seed: int,
         state: TrainingState,
         training_log: TrainingLog,
+        pictures: MixPictures,
         imagenet: Segmentor | None = None,
     ) -> None:
         """`imagenet` has the pretrained encoder, where the student starts from another one."""
         super().__init__(student=student, settings=settings, seed=seed, imagenet=imagenet)
         self._evaluation, self._validation = evaluation, validation
-        self._state, self._log = state, training_log
-        self._watch = Watch(settings)
+        self._state, self._log, self._pictures = state, training_log, pictures
+        self._watch, self._pace = Watch(settings), Pace()
         self._best: dict[str, Any] = {}
         self._started = time.monotonic()
 
@@ -192,10 +203,12 @@ class Training(Learner):
         self._resume()
         iterations = self._settings.iterations
         progress = Progress("adapt", iterations, unit="iterations", done=self._iteration)
+        self._pace.restart()
         with telling_of_dead_processes():
             for batch in self._batches(samples):
                 losses = self._step(batch)
                 self._iteration += 1
+                self._pace.add(self._settings.batch_size * (1 if batch.target is None else 2))
                 self._watch.add(self._iteration, losses)
                 note = self._log_losses(losses)
                 self._state.check()
@@ -221,6 +234,12 @@ class Training(Learner):
         best = {"iteration": self._best["iteration"], "miou": self._best["miou"]}
         save_segmentor(folder / BEST, self._student, best)
 
+    def _draw_if_due(self, batch: Batch, mixed: Mixed, hidden: Tensor | None) -> None:
+        """Draws what the step at hand is shown; `hidden` are the images that MIC hides parts of."""
+        iteration, settings = self._iteration + 1, self._settings
+        if is_pictured(iteration, settings.iterations, settings.pictures):
+            self._pictures.add(iteration, mix_panels(batch, mixed, hidden, settings.pseudo_threshold))
+
     def _due(self, every: int) -> bool:
         return self._iteration % every == 0 or self._iteration == self._settings.iterations
 
@@ -229,7 +248,14 @@ class Training(Learner):
             return ""
         self._watch.require_finite()
         values = {name: round(float(loss.detach()), 6) for name, loss in losses.items()}
-        self._record({**values, "learning_rate": self._optimizer.param_groups[0]["lr"]})
+        self._record(
+            {
+                **values,
+                "learning_rate": self._optimizer.param_groups[0]["lr"],
+                "images_per_second": round(self._pace.take(), 3),
+                "peak_memory": peak_memory(self._device),
+            }
+        )
         return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
 
     def _save_if_due(self) -> None:
@@ -238,7 +264,8 @@ class Training(Learner):
         if not (self._due(self._settings.save_every) or self._validation_due() or stop_asked()):
             return
         self._watch.require_finite(self._student, self._teacher.segmentor)
-        self._save()
+        with self._pace.paused():
+            self._save()
         if stop_asked():
             self._state.wait()
             raise Stopped(f"stopped after iteration {self._iteration}, whose state is saved")
@@ -250,7 +277,8 @@ class Training(Learner):
         if not self._validation_due():
             return
         self._watch.require_finite(self._student)
-        miou = validate(self._student, self._validation, self._evaluation)
+        with self._pace.paused():
+            miou = validate(self._student, self._validation, self._evaluation)
         self._watch.require_score(miou, self._iteration)
         self._record({"miou": miou})
         log(f"iteration {self._iteration}: mIoU {miou:.2f}")
@@ -272,6 +300,7 @@ class Training(Learner):
                 "teacher": self._teacher.segmentor.state_dict(),
                 "optimizer": self._optimizer.state_dict(),
                 "records": self._log.records,
+                "pictures": self._pictures.drawn,
             },
             seldom={"best": self._best} if self._best else {},
         )
@@ -280,6 +309,7 @@ class Training(Learner):
         found = self._state.load_latest(self._fits)
         if found is None:
             self._log.restore([])
+            self._pictures.restore({})
             return
         self._iteration, state = found
         self._student.load_state_dict(state["student"])
@@ -288,6 +318,7 @@ class Training(Learner):
         self._best, records = state.get("best", {}), state["records"]
         log(f"resuming at iteration {self._iteration}")
         self._log.restore(records)
+        self._pictures.restore(state.get("pictures", {}))
         self._started -= records[-1]["seconds"] if records else 0
         self._validate_if_due()
 
@@ -309,6 +340,7 @@ class Training(Learner):
                 for moment in (moments["exp_avg"], moments["exp_avg_sq"])
             )
             and all(record["iteration"] > 0 and record["seconds"] >= 0 for record in state["records"])
+            and all(type(i) is int and type(p) is bytes for i, p in state.get("pictures", {}).items())
         )
 
 

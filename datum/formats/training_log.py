@@ -1,4 +1,13 @@
-"""`training.jsonl`: a JSON object a line, each with the step or iteration that its figures are of."""
+"""`training.jsonl`: a JSON object a line, each with the step or iteration that its figures are of.
+
+`datum adapt` writes two kinds of lines, both with `iteration` and `seconds` since the training's start. Every
+`adaptation.log_every` iterations, of that iteration alone: the loss terms, whose sum is the loss (`source`,
+`feature_distance`, `mixed`, `masked`; at two resolutions also those of the detail); `confident_share`, the
+share of target pixels whose pseudo-label is confident, which is also what pseudo-labels weigh;
+`learning_rate`, the encoder's; `images_per_second`, source and target images of the steps since the line
+before, without validation and saving; and `peak_memory` in bytes, as `datum.adaptation.pace` has it. After
+every validation: `miou`, in percent.
+"""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -9,6 +9,9 @@ from markupsafe import Markup
 MAX_POINTS = 160
 """A longer line is averaged to this many points, so that noise does not hide its course."""
 
+SMOOTHED = 20
+"""A smoothed line is a running mean over one point in so many."""
+
 WIDTH, HEIGHT = 520, 260
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 40
 """Size and margins of a line chart, in SVG units."""
@@ -22,6 +25,8 @@ class Line:
     """CSS class."""
     points: Sequence[tuple[float, float]]
     """(x, y) in ascending x."""
+    smoothed: bool = False
+    """Whether each point is drawn as the mean of itself and its neighbors."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +42,11 @@ class DotRow:
 
 def line_chart(lines: Sequence[Line], *, title: str, x_label: str, from_zero: bool = False) -> Markup:
     """Lines over a shared grid; empty where no line has a point."""
-    drawn = [(line.style, _thinned(line.points)) for line in lines if line.points]
+    drawn = [
+        (line.style, _thinned(_smoothed(line.points) if line.smoothed else line.points))
+        for line in lines
+        if line.points
+    ]
     if not drawn:
         return Markup("")
     xs, ys = ([point[axis] for _, points in drawn for point in points] for axis in (0, 1))
@@ -156,6 +165,13 @@ def number(value: float) -> str:
     if abs(value) >= 10_000:
         return f"{value / 1000:g}k"
     return f"{value:g}"
+
+
+def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Running mean, over fewer points near the ends; few points stay as they are."""
+    reach = len(points) // SMOOTHED // 2
+    groups = (points[max(0, i - reach) : i + reach + 1] for i in range(len(points)))
+    return [(x, sum(y for _, y in group) / len(group)) for (x, _), group in zip(points, groups)]
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -15,10 +15,12 @@ from datum.formats.json_files import read_text
 from datum.formats.run_folder import Run
 from datum.labels import CLASSES
 from datum.methods import BENCHMARKS
-from datum.reporting.charts import DotRow, Line, dot_plot, line_chart, score_bar
+from datum.reporting.charts import DotRow, dot_plot, score_bar
 from datum.reporting.median import median_run
 from datum.reporting.pictures import Picture, label_map, photograph
 from datum.reporting.reproduced import COLLAPSING
+from datum.reporting.styles import baseline_style, style_of
+from datum.reporting.training_section import learning_curves, shown_mixes, what_it_took
 
 GENERATED_IN_ALL = 36
 """Generated images in the whole report, shared by the seeds, at most `GENERATED_EACH` a seed."""
@@ -27,12 +29,6 @@ GENERATED_EACH = 10
 ONE_SHOT_WIDTH, GENERATED_WIDTH, EXAMPLE_WIDTH = 640, 224, 448
 """Widths of pictures, in pixels."""
 
-LOSSES = (
-    *("source", "source_detail", "feature_distance"),
-    *("mixed", "mixed_detail", "masked", "masked_detail"),
-)
-VALIDATION = ("miou",)
-"""Keys of `training.jsonl`, beside `iteration`."""
 LONGEST_DETAIL = 20_000
 """Characters that are shown of a file of settings or provenance."""
 
@@ -97,24 +93,15 @@ def render_page(
         seeds=[_seed_pictures(run, position, len(runs)) for position, run in enumerate(runs)],
         examples=_examples(median, {methods[0]["name"]: runs, **baselines}),
         legend=[(c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for c in CLASSES],
-        loss_chart=_loss_chart(runs),
-        miou_chart=_miou_chart(runs, baselines),
+        curves=learning_curves(runs, baselines),
+        mixes=shown_mixes(methods[0]["name"], runs, baselines),
+        took=what_it_took(methods[0]["name"], runs, baselines),
         details=_details(median),
         style_of=style_of,
         baseline_style=baseline_style,
         version=__version__,
         written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-
-
-def style_of(position: int) -> str:
-    """CSS class of the seed at `position`."""
-    return f"seed-{position % 6}"
-
-
-def baseline_style(position: int) -> str:
-    """CSS class of the baseline at `position`."""
-    return f"base-{position % 3}"
 
 
 def _comparison(methods: Sequence[Mapping[str, Any]]) -> Markup:
@@ -127,22 +114,6 @@ def _comparison(methods: Sequence[Mapping[str, Any]]) -> Markup:
         for position, method in enumerate(methods)
     ]
     return dot_plot(rows, title="mIoU of each method and seed")
-
-
-def _loss_chart(runs: Sequence[Run]) -> Markup:
-    lines = [Line(style=style_of(i), points=_series(run, LOSSES)) for i, run in enumerate(runs)]
-    title = "Training loss by iteration, a line per seed"
-    return line_chart(lines, title=title, x_label="iteration", from_zero=True)
-
-
-def _miou_chart(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> Markup:
-    lines = [
-        Line(style=f"baseline {baseline_style(i)}", points=_series(median_run(group), VALIDATION))
-        for i, group in enumerate(baselines.values())
-    ]
-    lines += [Line(style=style_of(i), points=_series(run, VALIDATION)) for i, run in enumerate(runs)]
-    title = "mIoU on the validation set by iteration, a line per seed"
-    return line_chart(lines, title=title, x_label="iteration")
 
 
 def _class_rows(methods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -215,16 +186,6 @@ def _examples(median: Run, methods: Mapping[str, Sequence[Run]]) -> list[Example
 
 def _part(start: Path, part: str) -> Path:
     return start.with_name(f"{start.name}_{part}.png")
-
-
-def _series(run: Run, keys: Sequence[str]) -> list[tuple[float, float]]:
-    """(iteration, sum of the values of `keys` that are there) of each line that has the first of them."""
-    points = (
-        (float(line["iteration"]), sum(float(line[key]) for key in keys if key in line))
-        for line in run.training
-        if keys[0] in line
-    )
-    return sorted(points)
 
 
 def _details(run: Run) -> list[tuple[str, str]]:

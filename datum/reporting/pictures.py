@@ -5,6 +5,7 @@ import dataclasses
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from datum.errors import InputError
@@ -36,6 +37,12 @@ def label_map(file: Path, width: int) -> Picture:
     image = _fitted(_open(file), width, Image.Resampling.NEAREST)
     # At most twenty colors: a palette holds them all, in a third of the bytes.
     return _picture(image.quantize(256, dither=Image.Dither.NONE), "png", optimize=True)
+
+
+def pixels(array: np.ndarray, width: int) -> Picture:
+    """uint8[height, width, 3], RGB, as a JPEG at most `width` pixels wide."""
+    image = _fitted(Image.fromarray(array), width, Image.Resampling.BOX)
+    return _picture(image, "jpeg", quality=JPEG_QUALITY, optimize=True)
 
 
 def _open(file: Path) -> Image.Image:

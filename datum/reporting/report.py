@@ -16,6 +16,7 @@ from datum.provenance import Provenance, record_of
 from datum.reporting.median import median_run
 from datum.reporting.page import render_page, shown_drawings, shown_examples
 from datum.reporting.summary import summarize, summary_table
+from datum.reporting.training_section import shown_pictures
 from datum.segmentation.iou import score
 
 __all__ = ["report", "summary_table"]
@@ -122,18 +123,19 @@ def _digests(runs: Sequence[Run]) -> list[dict[str, object]]:
             "metrics_sha256": sha256(run.folder / "evaluation" / METRICS),
             "files": {
                 file.relative_to(run.folder).as_posix(): sha256(file)
-                for file in _files_read(run, len(runs), examples=run is median)
+                for file in _files_read(run, len(runs), median=run is median)
             },
         }
         for run in runs
     ]
 
 
-def _files_read(run: Run, seeds: int, *, examples: bool) -> list[Path]:
+def _files_read(run: Run, seeds: int, *, median: bool) -> list[Path]:
     """The files beside the checkpoints that decide what the report on one of `seeds` runs says and shows."""
     files = [run.folder / name for name in _FILES_READ]
     files += [drawing.file for drawing in shown_drawings(run, seeds)]
-    if examples:
+    files += shown_pictures(run, median=median).values()
+    if median:
         parts = ("image", "label", "prediction")
         files += [Path(f"{start}_{part}.png") for start in shown_examples(run).values() for part in parts]
     return sorted(file for file in files if file.is_file())

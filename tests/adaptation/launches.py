@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -96,6 +97,21 @@ def count_step(training: Training, batch: Batch) -> Launches:
     launches = Launches()
     with _parts(training, launches), launches, _Methods(launches):
         training._step(batch)
+    return launches
+
+
+def count_between_logs(training: Training, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> Launches:
+    """Launches and syncs of two iterations of `training`'s loop, after one that makes what is made once."""
+    launches = Launches()
+
+    def given(*_: Any, **__: Any) -> Iterator[Batch]:
+        yield batch
+        with launches, _Methods(launches):
+            yield batch
+            yield batch
+
+    monkeypatch.setattr(datum.adaptation.training, "batches", given)
+    training.run(None)  # type: ignore[arg-type]
     return launches
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from datum.adaptation.training import Training
 from datum.config import AdaptationSettings, EvaluationSettings
+from datum.formats.mix_pictures import MixPictures
 from datum.formats.training_log import TrainingLog
 from datum.segmentation.segmentor import Segmentor
 from datum.store import FolderStore
@@ -38,4 +39,5 @@ def bare_training(student: Segmentor, settings: AdaptationSettings, folder: Path
         seed=0,
         state=TrainingState(FolderStore(folder / "state")),
         training_log=TrainingLog(folder),
+        pictures=MixPictures(folder),
     )

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+import datum.adaptation.training
 from datum.adaptation.adapt import adapt
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.sampling import Batch
@@ -20,7 +22,8 @@ from datum.adaptation.self_training import pixel_loss
 from datum.cli import main
 from datum.config import AdaptationSettings, to_dict
 from datum.errors import InputError
-from datum.outputs import sha256
+from datum.formats.mix_pictures import find_pictures
+from datum.outputs import digests_below, sha256
 from datum.segmentation.segmentor import (
     SegmentorConfig,
     build_segmentor,
@@ -29,10 +32,13 @@ from datum.segmentation.segmentor import (
 )
 from tests.adaptation.small_training import bare_training, small_training
 
-FILES = {"last.safetensors", "best.safetensors", "config.yaml", "training.jsonl", "provenance.json"}
+FILES = {
+    *("last.safetensors", "best.safetensors", "config.yaml", "training.jsonl", "provenance.json"),
+    "pictures",
+}
 
 
-def test_adapt_writes_its_five_files_and_learns(
+def test_adapt_writes_its_files_and_learns(
     scenes: Path, settings: AdaptationSettings, tmp_path: Path
 ) -> None:
     longer = dataclasses.replace(
@@ -47,6 +53,10 @@ def test_adapt_writes_its_five_files_and_learns(
     assert len(losses) == 40
     assert np.mean(losses[-5:]) < 0.85 * np.mean(losses[:5])
     assert {"mixed", "learning_rate", "seconds", "iteration"} <= records[-2].keys()
+    trained = [r for r in records if "source" in r]
+    assert all(0 <= r["confident_share"] <= 1 and r["images_per_second"] > 0 for r in trained)
+    # PyTorch alone takes more than 100 MB.
+    assert 10**8 < trained[0]["peak_memory"] <= trained[-1]["peak_memory"] < 2**40
     mious = {r["iteration"]: r["miou"] for r in records if "miou" in r}
     assert list(mious) == [20, 40]
     assert read_header(output / "last.safetensors")["metadata"] == {"iteration": 40, "miou": mious[40]}
@@ -111,6 +121,8 @@ def test_a_killed_training_resumes_to_the_same_bits(
     for name in ("last.safetensors", "best.safetensors"):
         assert sha256(killed / name) == sha256(whole / name)
     assert [_untimed(r) for r in _records(killed)] == [_untimed(r) for r in _records(whole)]
+    assert digests_below(killed / "pictures") == digests_below(whole / "pictures")
+    assert len(find_pictures(killed)) == settings.iterations
     assert {file.name for file in killed.iterdir()} == FILES
 
 
@@ -142,6 +154,24 @@ adapt(**arguments)
 """
 
 
+def test_images_per_second_are_those_of_the_steps_without_what_is_done_beside_them(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow_validation(*_: object) -> float:
+        time.sleep(1)
+        return 50.0
+
+    monkeypatch.setattr(datum.adaptation.training, "validate", slow_validation)
+    settings = dataclasses.replace(settings, validate_every=1, save_every=1, log_every=2)
+    adapt(**small_training(scenes, tmp_path / "adapted", settings))
+    lines = [r for r in _records(tmp_path / "adapted") if "source" in r]
+    assert len(lines) == 3
+    for line, following in zip(lines, lines[1:]):
+        # Two steps of two source and two target images each.
+        training = 8 / following["images_per_second"]
+        assert 0 < training < following["seconds"] - line["seconds"] - 1.99
+
+
 def test_state_elsewhere_is_used_by_a_run_that_lost_its_disk(
     scenes: Path, settings: AdaptationSettings, tmp_path: Path
 ) -> None:
@@ -154,6 +184,7 @@ def test_state_elsewhere_is_used_by_a_run_that_lost_its_disk(
     assert sha256(moved / "last.safetensors") == sha256(whole / "last.safetensors")
     assert sha256(moved / "best.safetensors") == sha256(whole / "best.safetensors")
     assert [r["iteration"] for r in _records(moved)] == [r["iteration"] for r in _records(whole)]
+    assert digests_below(moved / "pictures") == digests_below(whole / "pictures")
 
 
 def test_trainings_that_share_a_state_uri_keep_their_states_apart(
@@ -250,7 +281,8 @@ def _records(output: Path) -> list[dict[str, Any]]:
 
 
 def _untimed(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key != "seconds"}
+    measured = ("seconds", "images_per_second", "peak_memory")
+    return {key: value for key, value in record.items() if key not in measured}
 
 
 @pytest.mark.parametrize("validated", [True, False])

@@ -205,7 +205,8 @@ def _options(**changes: Any) -> list[str]:
 
 def _command(scenes: Path, output: Path, **changes: Any) -> list[str]:
     return [
-        *("adapt", "--profile", "demo", "--method", "source-only", "--encoder", "resnet-18-half"),
+        # The encoder is the profile's.
+        *("adapt", "--profile", "demo", "--method", "source-only"),
         *("--source", str(scenes / "gta"), "--validation", str(scenes / "cityscapes")),
         *("--output", str(output)),
         *(part for option in _options(**changes) for part in ("--set", option)),

@@ -11,7 +11,7 @@ from datum.adaptation.sampling import Batch
 from datum.config import AdaptationSettings
 from datum.device import on_device
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
-from tests.adaptation.launches import Launches, count_step
+from tests.adaptation.launches import Launches, count_between_logs, count_step
 from tests.adaptation.small_training import bare_training
 
 MOST = {"mit-b0": 1750, "resnet-18-half": 950}
@@ -27,6 +27,7 @@ def test_a_step_waits_for_nothing_and_launches_little(
         pretrained_encoder="as it is",
         color_jitter_probability=1.0,
         blur_probability=1.0,
+        pictures=0,
     )
     training = bare_training(
         build_segmentor(SegmentorConfig(encoder=encoder, head_channels=16)), settings, tmp_path
@@ -38,6 +39,20 @@ def test_a_step_waits_for_nothing_and_launches_little(
     found = count_step(training, batch)
     assert found.syncs == []
     assert 0 < sum(found.launches.values()) < MOST[encoder], found.launches
+
+
+def test_an_iteration_that_is_not_logged_waits_for_nothing(
+    settings: AdaptationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its losses, the share of pseudo-labels and the pace are collected without being looked at."""
+    settings = dataclasses.replace(settings, iterations=100, log_every=100, save_every=100, pictures=1)
+    student = build_segmentor(SegmentorConfig(encoder="resnet-18-half", head_channels=16))
+    images = torch.rand(2, 3, 64, 64)
+    batch = Batch(
+        source=images, labels=torch.randint(0, 19, (2, 64, 64)), classes=range(19), target=1 - images
+    )
+    found = count_between_logs(bare_training(student, settings, tmp_path), batch, monkeypatch)
+    assert found.launches and found.syncs == []
 
 
 def test_what_would_wait_is_seen() -> None:

@@ -57,6 +57,9 @@ SETTINGS = AdaptationSettings(
 
 CPU = torch.device("cpu")
 
+OF_THE_MACHINE = ("seconds", "images_per_second", "peak_memory")
+"""What a line of the log holds that is not of the result."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trained:
@@ -107,7 +110,7 @@ def _trained(case: str, folder: Path, *, last: int | None = None) -> Trained:
     records = map(json.loads, (folder / "training.jsonl").read_text().splitlines())
     return Trained(
         weights={f"{n} {k}": v for n, network in networks.items() for k, v in network.state_dict().items()},
-        losses=[{name: value for name, value in r.items() if name != "seconds"} for r in records],
+        losses=[{name: value for name, value in r.items() if name not in OF_THE_MACHINE} for r in records],
     )
 
 

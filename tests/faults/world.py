@@ -158,8 +158,8 @@ def snapshot(place: Path) -> dict[str, str]:
     return found
 
 
-_TIMES = ("seconds", "started", "finished", "git_commit")
-"""Keys of JSON that say when, or at which state of the working tree."""
+_TIMES = ("seconds", "started", "finished", "git_commit", "images_per_second", "peak_memory")
+"""Keys of JSON that say when, how fast, or at which state of the working tree."""
 _TIMED = ("provenance.json", "training.jsonl", "report.html", "config.yaml")
 """Files that hold some."""
 _TIME = re.compile(f"({'|'.join(_TIMES)}):".encode())

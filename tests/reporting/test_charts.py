@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,21 @@ def test_a_line_stays_inside_its_chart_and_is_thinned(points: list[tuple[int, fl
     placed = [tuple(map(float, pair.split(","))) for pair in drawn[1].split()]
     assert len(placed) <= MAX_POINTS
     assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in placed)
+
+
+def test_a_smoothed_line_is_the_running_mean_of_its_points() -> None:
+    points = [(i, 1.0 + (-1) ** i) for i in range(100)]
+    heights = {}
+    for smoothed in (False, True):
+        line = Line(style="a", points=points, smoothed=smoothed)
+        chart = str(line_chart([line, Line(style="b", points=[(1, 0), (2, 2)])], title="t", x_label="x"))
+        drawn = re.search(r'polyline class="line a" points="([^"]*)"', chart)
+        assert drawn is not None
+        heights[smoothed] = [float(pair.split(",")[1]) for pair in drawn[1].split()]
+    assert len(heights[True]) == len(heights[False]) == 100
+    # Five points of 0 and 2 in turn have means of 0.8 and 1.2.
+    span = max(heights[False]) - min(heights[False])
+    assert max(heights[True][2:-2]) - min(heights[True][2:-2]) == pytest.approx(0.2 * span, rel=0.02)
 
 
 def test_a_chart_without_points_is_empty_and_titles_are_escaped() -> None:
