@@ -93,16 +93,15 @@ def adapt(
         return
     if state_uri:
         open_store(state_uri).exists("any")  # A wrong endpoint or secret is said before anything is written.
-    best = bool(validation_images)
     _say_start(weights, initial, seed)
-    require_room_to_train(student, activations, settings, device=where, best=best)
+    require_room_to_train(student, activations, settings, device=where, best=bool(validation_images))
     with building(output, provenance) as folder, deferred():
         _write_config(folder, provenance)
         if is_trained(folder, settings.iterations):
             log(f"resuming at iteration {settings.iterations}, the last")
         else:
             state = state_place(state_uri, provenance) if state_uri else str(folder / "state")
-            require_room_to_save(student, folder, state, best=best)
+            require_room_to_save(student, folder, state, best=bool(validation_images))
             with (
                 TrainingState(open_store(state), scratch=folder / "state") as states,
                 helped(settings.processes, where, functools.partial(_help, config, settings, seed, draw)),
