@@ -240,22 +240,24 @@ def rows_of_node(
 
 
 def compute_on_gpu(count: int) -> str:
-    """Computes on a GPU, if one was asked for; raises `InputError` where torch sees none."""
+    """Computes on the GPUs that were asked for; raises `InputError` where torch sees fewer."""
     import torch
 
     if not count:
         return "none is asked for: the tasks run on processors"
-    if not torch.cuda.is_available():
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found < count:
         raise InputError(
-            f"GPU: torch {torch.__version__} sees none in a pod that asked for one; check gpu_type, the "
-            "node's driver and its device plugin"
+            f"GPU: torch {torch.__version__} sees {found or 'none'} in a pod that asked for {count}; check "
+            "gpu_type, the node's driver and its device plugin"
         )
-    device = torch.device("cuda")
-    ones = torch.ones(64, 64, device=device)
-    if float((ones @ ones).sum()) != 64.0**3:
-        raise InputError("GPU: computes a wrong product; take its node out of the cluster")
-    about = torch.cuda.get_device_properties(device)
-    return f"{about.name}, {size_in_words(about.total_memory)}, torch {torch.__version__}"
+    for number in range(count):
+        ones = torch.ones(64, 64, device=f"cuda:{number}")
+        if float((ones @ ones).sum()) != 64.0**3:
+            raise InputError("GPU: computes a wrong product; take its node out of the cluster")
+    about = torch.cuda.get_device_properties(0)
+    times = f"{count} x " if count > 1 else ""
+    return f"{times}{about.name}, {size_in_words(about.total_memory)}, torch {torch.__version__}"
 
 
 def find_model(name: str, profile: str, overrides: Sequence[str]) -> str:

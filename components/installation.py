@@ -47,6 +47,11 @@ def on_one_machine(profile: str) -> dict[str, str]:
     }
 
 
+def on_gpus(gpu_count: int) -> list[str]:
+    """The settings, before those of a run, by which a training uses all GPUs of its pod."""
+    return [f"adaptation.processes={gpu_count}"] if gpu_count > 1 else []
+
+
 def require_installation(where: str, given: Mapping[str, object]) -> None:
     """Raises `InputError` where `given`, of the form's field `where`, is not the JSON of an installation: a
     key is unknown or missing, or its value of another type."""

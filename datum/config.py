@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from datum.errors import InputError
 from datum.methods import BENCHMARKS, ENCODERS, METHODS, TargetImages
-from datum.overrides import changed, overridden, require_windows
+from datum.overrides import changed, overridden, require_consistent
 from datum.prompts import PLURALS
 from datum.values import (
     Least,
@@ -134,8 +134,7 @@ class AdaptationSettings:
     """Sides of source and target images, times what the scales give; settings that count pixels or rows of
     a 512 crop then mean one of 512 times this."""
     cat_max_ratio: float = 0.75
-    """A source crop in which one class takes this share or more of the labeled pixels is drawn again (up
-    to ten times)."""
+    """A source crop with this share of one class or more in its labels is drawn again, up to ten times."""
     learning_rate: float = 6e-5
     """Peak learning rate of AdamW for the encoder."""
     head_learning_rate_factor: float = 10.0
@@ -220,6 +219,8 @@ class AdaptationSettings:
     """Iterations between two saves of the resumable state."""
     workers: Annotated[int, Least(0), WayOfWorking()] = 4
     """Processes that load and crop images; 0 loads in the training process."""
+    processes: Annotated[int, WayOfWorking()] = 1
+    """Processes that share each batch evenly, on a GPU each where there are any; each has its `workers`."""
     mixed_precision: Literal["no", "bf16"] = "no"
     """Arithmetic of forward passes (the reference trains in float32)."""
 
@@ -370,7 +371,7 @@ def load_settings(profile: str = "paper", overrides: Iterable[str] = ()) -> Sett
     beside = METHODS[asked.beside].settings if asked.beside else {}
     recipe = changed(changed(PROFILES[profile], beside), method.settings)
     settings = functools.reduce(overridden, given, recipe)
-    require_windows(settings.evaluation)
+    require_consistent(settings)
     return settings
 
 

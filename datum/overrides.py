@@ -44,6 +44,12 @@ def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
     return settings
 
 
+def require_consistent(settings: Any) -> None:
+    """Raises `InputError` for settings that do not go together."""
+    require_windows(settings.evaluation)
+    require_even_shares(settings.adaptation)
+
+
 def require_windows(settings: Any) -> None:
     """Raises `InputError` for settings of evaluation whose windows leave gaps and ratios out of range."""
     crop, stride = settings.slide_crop, settings.slide_stride
@@ -55,6 +61,16 @@ def require_windows(settings: Any) -> None:
     if not settings.ratios or not all(0.1 <= ratio <= 10 for ratio in settings.ratios):
         found = ", ".join(map(str, settings.ratios))
         raise InputError(f"evaluation.ratios=[{found}]: expected one or more numbers from 0.1 to 10")
+
+
+def require_even_shares(settings: Any) -> None:
+    """Raises `InputError` for settings of adaptation whose processes cannot share a batch evenly."""
+    processes, batch_size = settings.processes, settings.batch_size
+    if batch_size % processes:
+        raise InputError(
+            f"adaptation.processes={processes} (a cluster's gpu_count): cannot share adaptation.batch_size="
+            f"{batch_size} evenly; set a batch size that is a multiple of {processes}, or fewer processes"
+        )
 
 
 def _replaced(settings: Any, stage: str, key: str, value: Any) -> Any:

@@ -42,8 +42,7 @@ class Tasks:
         if self._cluster and self._seeds:
             # The run ends with it: where one task fails, Argo begins no further one.
             named = {} if "base_model" in form else {"base_model": "none"}
-            count = self._cluster.form.gpu_count
-            self._task(check_node, "node", "check node", gpu_count=count, **named).after(checked)
+            self._task(check_node, "node", "check node", **named).after(checked)
         return checked
 
     def ingest(self, checked: Any) -> tuple[Any, Any]:
@@ -145,6 +144,9 @@ class Tasks:
         }
         if "image" in component.component_spec.inputs:
             given["image"] = self._cluster.image_of(kind) if self._cluster else ""
+        if "gpu_count" in component.component_spec.inputs:
+            # Of a pipeline that trains.
+            given["gpu_count"] = self._cluster.gpus_of("adapt") if self._cluster and self._seeds else 0
         task = component(**{**fields, **given})
         task.set_display_name(name)
         if self._cluster:

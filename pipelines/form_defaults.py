@@ -53,7 +53,8 @@ class FormDefaults(Installation):
     gpu_type: str = "nvidia.com/gpu"
     """Resource name of the GPUs."""
     gpu_count: Annotated[int, Least(0)] = 1
-    """GPUs a training, drawing or testing task: 1, or 0 to run on processors."""
+    """GPUs of a training, whose batches they share evenly; a task that draws or tests has one of them. 0 runs
+    all on processors."""
     gpu_memory: str = ""
     """Main memory of such a task, such as 64Gi; empty takes 32Gi, or 3Gi for the demo profile."""
     scratch_class: str = ""

@@ -48,6 +48,10 @@ class Needs:
     """Whether it may reach the model hub."""
     shares_data: bool = False
     """Whether it mounts the installation's data cache, where data sets that it fetches stay for others."""
+    every_gpu: bool = False
+    """Whether it computes on as many GPUs as the installation has for a task: a training shares its batches.
+    Other tasks take one. Drawing has more tasks (shards) for more GPUs, and personalizing and testing take
+    minutes."""
     cached: bool = True
     """Whether KFP may serve the result of an earlier task with the same inputs. Not for a task that looks at
     things outside of its inputs (a data set in a store) or leaves something there (a report)."""
@@ -69,6 +73,7 @@ PAPER: Mapping[str, Needs] = {
         hours=0.5,
         hub=True,
         shares_data=True,
+        every_gpu=True,
         cached=False,
     ),
     # GTA's images and labels take 57 GB.
@@ -81,7 +86,13 @@ PAPER: Mapping[str, Needs] = {
     "generate": Needs(image="generation", cpu="2", disk="20Gi", shared_memory="1Gi", hours=24),
     "merge": Needs(image="generation", cpu="1", memory="4Gi", disk="20Gi", hours=2, store=False),
     "adapt": Needs(
-        image="adaptation", cpu="8", disk="120Gi", shared_memory="8Gi", hours=96, shares_data=True
+        image="adaptation",
+        cpu="8",
+        disk="120Gi",
+        shared_memory="8Gi",
+        hours=96,
+        shares_data=True,
+        every_gpu=True,
     ),
     "evaluate": Needs(
         image="evaluation", cpu="4", disk="40Gi", shared_memory="1Gi", hours=6, shares_data=True
@@ -148,13 +159,6 @@ class Cluster:
     """Whether tasks set runAsNonRoot, which Pod Security *restricted* asks for. KFP 2.15 refuses a pipeline
     that sets it, later ones do not."""
 
-    def __post_init__(self) -> None:
-        if self.form.gpu_count > 1:
-            raise InputError(
-                f"gpu_count={self.form.gpu_count}: a task computes on one GPU, and the others that its pod "
-                "asks for would be idle; set 1, or 0 for processors"
-            )
-
     @property
     def caches(self) -> bool:
         """Whether results may be cached: KFP's key holds the image's name, which a tag does not pin."""
@@ -163,6 +167,11 @@ class Cluster:
     def needs(self, kind: str) -> Needs:
         """What tasks of this kind, in the tables, ask for."""
         return (PAPER if self.form.profile == "paper" else DEMO)[kind]
+
+    def gpus_of(self, kind: str) -> int:
+        """The GPUs of tasks of this kind."""
+        needs, count = self.needs(kind), self.form.gpu_count
+        return 0 if needs.memory else count if needs.every_gpu else min(count, 1)
 
     def image_of(self, kind: str) -> str:
         """The image of tasks of this kind."""
@@ -209,8 +218,8 @@ class Cluster:
             task, "dev-shm", "/dev/shm", medium="Memory", size_limit=needs.shared_memory
         )
         if not needs.memory:
-            if form.gpu_count:
-                task.set_accelerator_type(form.gpu_type).set_accelerator_limit(form.gpu_count)
+            if gpus := self.gpus_of(kind):
+                task.set_accelerator_type(form.gpu_type).set_accelerator_limit(gpus)
             for label, value in form.node_selector.items():
                 kubernetes.add_node_selector(task, label, value)
             for toleration in form.tolerations:

@@ -10,6 +10,7 @@ source alone. Tried again, it goes on from the last saved iteration and ends wit
 - `baseline`: the method that is trained in place of it, for comparison; empty trains the run's own
 - `generated`: the drawn images, where these are trained on
 - `one_shot`: the photograph, where it is
+- `gpu_count`: GPUs that share each batch, where there are several
 - `segmentor`: `best.safetensors`, `last.safetensors`, `config.yaml`, `training.jsonl`, `provenance.json`,
   and `pictures/` of what is mixed
 
@@ -38,6 +39,7 @@ def adapt(
     seed: int,
     run_name: str,
     resume_from: str,
+    gpu_count: int,
     installation: dict,
     image: str,
     workspace: str,
@@ -47,6 +49,7 @@ def adapt(
     one_shot: dsl.Input[dsl.Artifact] = None,
 ):
     """Trains to the images of the new place that the run's settings name, or on the source alone."""
+    from components.installation import on_gpus
     from components.task import located, own_state, scratch, task
     from datum.adaptation.adapt import adapt
     from datum.datasets.remote import fetch_target, fetch_validation
@@ -59,6 +62,7 @@ def adapt(
             if pretrained_encoder.startswith("s3://"):
                 pretrained_encoder = str(fetch(pretrained_encoder, scratch()))
             overrides = [*overrides, f"adaptation.pretrained_encoder={pretrained_encoder}"]
+        overrides = [*on_gpus(gpu_count), *overrides]
         fields = {"benchmark": benchmark, "method": method, "encoder": encoder, "baseline": baseline}
         settings = run_settings(installation["profile"], **fields, overrides=overrides)
         run, artifacts = settings.run, {"generated": generated, "one-shot": one_shot}

@@ -13,6 +13,7 @@ connects to KFP's metadata store, and writes to the disks. One table of it is in
 - `target`: URI of the target data set
 - `base_model`: diffusion model
 - `title`: what the data are, for the report
+- `gpu_count`: GPUs of a training, which share each batch evenly
 - `draws`: whether the run personalizes and draws, for what it needs of the store
 
 ## `ingest_source`
@@ -63,6 +64,7 @@ def check_parameters(
     pretrained_encoder: str,
     resume_from: str,
     title: str,
+    gpu_count: int,
     installation: dict,
     workspace: str,
     findings: dsl.Output[dsl.Markdown],
@@ -71,6 +73,7 @@ def check_parameters(
     from pathlib import Path
 
     from components.check import check_run
+    from components.installation import on_gpus
     from components.task import failing_with_status
 
     with failing_with_status(installation):
@@ -81,7 +84,7 @@ def check_parameters(
             benchmark=benchmark,
             method=method,
             encoder=encoder,
-            overrides=overrides,
+            overrides=[*on_gpus(gpu_count), *overrides],
             variants=variants,
             # Numbers in lists arrive as floats.
             seeds=[int(seed) for seed in seeds],

@@ -1,7 +1,8 @@
 """`datum adapt`: trains the segmentation network for the new place."""
 
+import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ import yaml
 
 from datum.adaptation.initial import Initial, find_initial
 from datum.adaptation.inputs import SourceImage, find_source, find_target, input_digests
+from datum.adaptation.processes import helped, require_gpus
 from datum.adaptation.requirements import (
     network_of,
     require_recipe,
@@ -18,7 +20,7 @@ from datum.adaptation.requirements import (
 )
 from datum.adaptation.sampling import CropRules, TrainingSamples
 from datum.adaptation.self_training import REFERENCE_CROP
-from datum.adaptation.training import Training, is_trained
+from datum.adaptation.training import Learner, Training, is_trained
 from datum.config import AdaptationSettings, EvaluationSettings
 from datum.device import choose_device
 from datum.formats.generated import MANIFEST
@@ -64,6 +66,8 @@ def adapt(
     Raises `InputError` before anything is written (see `datum.adaptation.inputs`), and where it diverges.
     """
     require_recipe(method, settings)
+    where = choose_device(device)
+    require_gpus(settings.processes, where)
     config = network_of(encoder, settings)
     activations = require_trainable(config, settings)
     initial = find_initial(settings.initial_segmentor, config)
@@ -73,18 +77,14 @@ def adapt(
     validation_images = find_validation_images(validation) if validation else []
     digests = input_digests(source, source_images, target_images, validation, validation_images)
     rules = crop_rules(settings, benchmark, street_scale)
-    samples = _samples(source_images, target_images, rules, settings, seed)
+    draw = _drawing(source_images, target_images, rules, settings, seed)
+    samples = draw()
     start, weights = _build_student(config, pretrained, seed)
     student = _started_from(initial.checkpoint, config) if initial else start
     provenance = Provenance(
         stage="adapt",
         settings={"adaptation": settings, "evaluation": evaluation},
-        inputs={
-            **digests,
-            "pretrained_encoder": weights.sha256 if weights else RANDOM,
-            **({"initial_segmentor": initial.sha256} if initial else {}),
-            NAMED: _named(source, target, validation, initial),
-        },
+        inputs=digests | _start(weights, initial) | {NAMED: _named(source, target, validation, initial)},
         seed=seed,
         arguments={"benchmark": benchmark, "method": method, "encoder": encoder, "best": _best(validation)},
         made_from={"target": record_of(target, MANIFEST)} if target else {},
@@ -93,17 +93,19 @@ def adapt(
         return
     if state_uri:
         open_store(state_uri).exists("any")  # A wrong endpoint or secret is said before anything is written.
-    where, best = choose_device(device), bool(validation_images)
     _say_start(weights, initial, seed)
-    require_room_to_train(student, activations, settings, device=where, best=best)
+    require_room_to_train(student, activations, settings, device=where, best=bool(validation_images))
     with building(output, provenance) as folder, deferred():
         _write_config(folder, provenance)
         if is_trained(folder, settings.iterations):
             log(f"resuming at iteration {settings.iterations}, the last")
         else:
             state = state_place(state_uri, provenance) if state_uri else str(folder / "state")
-            require_room_to_save(student, folder, state, best=best)
-            with TrainingState(open_store(state), scratch=folder / "state") as states:
+            require_room_to_save(student, folder, state, best=bool(validation_images))
+            with (
+                TrainingState(open_store(state), scratch=folder / "state") as states,
+                helped(settings.processes, where, functools.partial(_help, config, settings, seed, draw)),
+            ):
                 training = Training(
                     student=student.to(where),
                     settings=settings,
@@ -120,15 +122,35 @@ def adapt(
         shutil.rmtree(folder / "state", ignore_errors=True)
 
 
-def _samples(
+def _start(weights: Pretrained | None, initial: Initial | None) -> dict[str, str]:
+    """SHA-256 of what the training starts from."""
+    pretrained = {"pretrained_encoder": weights.sha256 if weights else RANDOM}
+    return pretrained | ({"initial_segmentor": initial.sha256} if initial else {})
+
+
+def _drawing(
     source: Sequence[SourceImage],
     target: Sequence[Path],
     rules: CropRules,
     settings: AdaptationSettings,
     seed: int,
-) -> TrainingSamples:
+) -> Callable[[], TrainingSamples]:
+    """What makes the samples, in any process."""
     temperature = settings.rare_class_temperature if settings.rare_class_sampling else None
-    return TrainingSamples(source=source, target=target, rules=rules, temperature=temperature, seed=seed)
+    return functools.partial(
+        TrainingSamples, source=source, target=target, rules=rules, temperature=temperature, seed=seed
+    )
+
+
+def _help(
+    config: SegmentorConfig,
+    settings: AdaptationSettings,
+    seed: int,
+    draw: Callable[[], TrainingSamples],
+    device: torch.device,
+) -> None:
+    """The part of one of several processes in the training; it is given the weights by the first."""
+    Learner(student=build_segmentor(config).to(device), settings=settings, seed=seed).help(draw())
 
 
 def _named(

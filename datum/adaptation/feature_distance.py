@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from datum.device import constant
+from datum.global_batch import part_of_mean, total
 from datum.labels import CLASSES, IGNORE
 from datum.segmentation.encoders import seen_size
 from datum.segmentation.segmentor import Segmentor
@@ -20,9 +21,9 @@ class FeatureDistance:
     """Distance to the features of the encoder as it was when this was made."""
 
     def __init__(self, segmentor: Segmentor, min_ratio: float) -> None:
-        self._encoder: nn.Module = copy.deepcopy(segmentor.encoder).requires_grad_(False)
+        self.encoder: nn.Module = copy.deepcopy(segmentor.encoder).requires_grad_(False)
         # Not chained: mmseg's ResNet returns nothing from it.
-        self._encoder.eval()
+        self.encoder.eval()
         self._name, self._min_ratio = segmentor.config.encoder, min_ratio
 
     def __call__(self, images: Tensor, labels: Tensor, features: Tensor) -> Tensor:
@@ -30,14 +31,14 @@ class FeatureDistance:
         student makes of normalized `images` float32[batch, 3, height, width], over the cells that a thing
         class of `labels` int64[batch, height, width] fills. A scalar; 0 where there is no such cell."""
         with torch.no_grad():
-            frozen = self._encoder(images)[-1]
+            frozen = self.encoder(images)[-1]
         seen = seen_size(self._name, (labels.shape[1], labels.shape[2]))
         if seen != tuple(labels.shape[1:]):
             labels = functional.interpolate(labels[:, None].float(), seen, mode="nearest")[:, 0].long()
         mask = thing_cells(labels, labels.shape[-1] // features.shape[-1], self._min_ratio)
         # Not distances[mask]: how many there are is known on the device alone.
         distances = torch.linalg.vector_norm(features - frozen, dim=1) * mask
-        return distances.sum() / mask.sum().clamp(min=1)
+        return part_of_mean(distances.sum() / total(mask.sum()).clamp(min=1))
 
 
 def thing_cells(labels: Tensor, cell: int, min_ratio: float) -> Tensor:

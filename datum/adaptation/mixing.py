@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from datum.device import constant, on_device
+from datum.global_batch import own, whole
 from datum.segmentation.preprocess import denormalize, normalize
 
 BLUR_SIGMA = (0.15, 1.15)
@@ -31,10 +32,10 @@ def class_mix_masks(labels: Tensor, classes: Sequence[int], rng: np.random.Gener
     says the classes of the image; the reference code takes those of the batch, and so does this.
     """
     half = (len(classes) + 1) // 2
-    pasted = np.zeros((len(labels), 256), dtype=np.bool_)
+    pasted = np.zeros((whole(len(labels)), 256), dtype=np.bool_)
     for row in pasted:
         row[np.asarray(classes)[rng.choice(len(classes), half, replace=False)]] = True
-    table = on_device(pasted, torch.bool, labels.device)
+    table = on_device(own(pasted), torch.bool, labels.device)
     return table.gather(1, labels.flatten(1)).view_as(labels)
 
 
@@ -58,8 +59,9 @@ def strong_augmentation(
         colors = (denormalize(images) / 255).clamp(0, 1)
         images = normalize(color_jitter(colors, jitter_strength, rng, alike=alike) * 255)
     if blur:
-        sigmas = [rng.uniform(*BLUR_SIGMA) for _ in (images[:1] if alike else images)]
-        images = gaussian_blur(images, np.resize(sigmas, len(images)))
+        batch = whole(len(images))
+        sigmas = [rng.uniform(*BLUR_SIGMA) for _ in range(1 if alike else batch)]
+        images = gaussian_blur(images, own(np.resize(sigmas, batch)))
     return images
 
 
@@ -71,11 +73,12 @@ def color_jitter(images: Tensor, strength: float, rng: np.random.Generator, *, a
     Each image has its own draws, and all go through the same operations at once: up to two that are linear,
     one in HSV space, and the same again. Those that an image does not draw there change nothing in it.
     """
-    linear = np.tile([1.0, 0.0], (len(images), 3, 2, 1))
-    hsv = np.tile([1.0, 0.0], (len(images), 2, 1))
+    batch = whole(len(images))
+    linear = np.tile([1.0, 0.0], (batch, 3, 2, 1))
+    hsv = np.tile([1.0, 0.0], (batch, 2, 1))
     used = np.zeros((3, 2), dtype=np.bool_)
     order: list[int] = []
-    for image in range(len(images)):
+    for image in range(batch):
         brightness, contrast, saturation, hue = rng.uniform(-strength, strength, size=4)
         group = place = 0
         order = order if alike and order else rng.permutation(4).tolist()
@@ -88,8 +91,8 @@ def color_jitter(images: Tensor, strength: float, rng: np.random.Generator, *, a
                 hsv[image, group] = (1 + saturation, 0.0) if operation == 2 else (1.0, hue)
                 group, place = group + 1, 0
     # One transfer for both.
-    drawn = np.concatenate([part.reshape(len(images), -1) for part in (linear, hsv)], axis=1)
-    values = on_device(drawn, images.dtype, images.device)[:, :, None, None, None]
+    drawn = np.concatenate([part.reshape(batch, -1) for part in (linear, hsv)], axis=1)
+    values = on_device(own(drawn), images.dtype, images.device)[:, :, None, None, None]
     linear_values, hsv_values = values[:, :12].unflatten(1, (3, 2, 2)), values[:, 12:].unflatten(1, (2, 2))
     for group in range(3):
         for place in np.flatnonzero(used[group]).tolist():

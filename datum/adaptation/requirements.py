@@ -13,6 +13,7 @@ from datum.adaptation.sampling import CACHE_BYTES, PREFETCHED
 from datum.config import AdaptationSettings, require_counts
 from datum.errors import InputError
 from datum.methods import METHODS
+from datum.overrides import require_even_shares
 from datum.room import bytes_below, require_disk, require_memory, size_in_words
 from datum.segmentation.encoders import family, seen_size
 from datum.segmentation.multi_resolution import forward_in_box
@@ -44,6 +45,7 @@ def network_of(encoder: str, settings: AdaptationSettings) -> SegmentorConfig:
 def require_recipe(method: str, settings: AdaptationSettings) -> None:
     """Raises `InputError` for settings out of range, and for those that contradict the method."""
     require_counts("adaptation", settings)
+    require_even_shares(settings)
     if settings.masked_consistency and method in METHODS and METHODS[method].target == "none":
         raise InputError(
             f"adaptation.masked_consistency=true: hides parts of target images, of which --method {method} "
@@ -109,18 +111,20 @@ def require_room_to_train(
     `activations` is what `require_trainable` counted; `best`, whether a copy of the best network is kept.
     """
     weights, encoder = _bytes_of(student), _bytes_of(student.encoder)
-    # Student, its gradients, its teacher, and AdamW's two moments.
-    on_device = 5 * weights + activations // (2 if settings.mixed_precision == "bf16" else 1)
+    processes = settings.processes
+    # Student, its gradients, its teacher, and AdamW's two moments; gradients are exchanged in one piece.
+    on_device = (5 + (processes > 1)) * weights
+    on_device += activations // (2 if settings.mixed_precision == "bf16" else 1) // processes
     if settings.feature_distance_weight > 0:
         on_device += encoder
     batch = _batch_bytes(settings)
     # Each process keeps its latest images of the source and of the target.
-    loaders = max(1, settings.workers) * 2 * CACHE_BYTES + settings.workers * _PROCESS
+    loaders = processes * (max(1, settings.workers) * 2 * CACHE_BYTES + settings.workers * _PROCESS)
     on_machine = loaders + (1 + PREFETCHED * settings.workers) * batch
     # A state on its way to the store: student, teacher and moments.
     on_machine += 4 * weights + best * weights
     if device.type != "cuda":
-        require_memory(on_device + on_machine, "adapt")
+        require_memory(processes * on_device + on_machine, "adapt")
     else:
         require_memory(on_machine, "adapt")
         _require_gpu_memory(on_device, device)

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from datum.adaptation.inputs import SourceImage, class_totals
 from datum.adaptation.photometric import photometric_distortion
 from datum.errors import InputError, TemporaryFaultError, explained
+from datum.global_batch import occurring, own
 from datum.label_files import read_label
 from datum.labels import CLASSES, IGNORE
 from datum.photographs import read_image
@@ -66,8 +67,8 @@ class Batch:
     labels: Tensor
     """int64[batch, crop, crop], train ids, 255 for void."""
     classes: Sequence[int]
-    """Train ids that occur in `labels`, void among them, in ascending order; known without asking the
-    device."""
+    """Train ids that occur in `labels`, and in those of the processes that share the batch, void among them,
+    in ascending order; known without asking the device."""
     target: Tensor | None
     """float32[batch, 3, crop, crop], normalized; None for source-only training."""
     ignored: Tensor | None = None
@@ -263,7 +264,8 @@ def _normalized(crops: _Crops, device: torch.device) -> Tensor:
 def batches(
     samples: TrainingSamples, *, first: int, last: int, batch_size: int, workers: int, device: torch.device
 ) -> Iterator[Batch]:
-    """Batches of the iterations `first` (included) to `last` (excluded), on `device`.
+    """Batches of the iterations `first` (included) to `last` (excluded), on `device`; of a batch that several
+    processes share, this one's part.
 
     Raises what went wrong in a loading process as it was raised there. See `telling_of_dead_processes` too.
     """
@@ -271,7 +273,7 @@ def batches(
     loader = DataLoader(
         _Batches(samples),
         batch_size=None,
-        sampler=[numbers[i : i + batch_size] for i in range(0, len(numbers), batch_size)],
+        sampler=[own(numbers[i : i + batch_size]) for i in range(0, len(numbers), batch_size)],
         num_workers=workers,
         prefetch_factor=PREFETCHED if workers else None,
         pin_memory=device.type == "cuda",
@@ -284,7 +286,7 @@ def batches(
         yield Batch(
             source=_normalized(source, device),
             labels=labels.pixels.to(device, non_blocking=True).long(),
-            classes=classes,
+            classes=occurring(classes),
             target=_normalized(target[0], device) if target else None,
             # Padding is neither 0 nor 1, and so ignored too.
             ignored=target[1].pixels.to(device, non_blocking=True) != 0 if len(target) > 1 else None,

@@ -12,6 +12,7 @@ from torch.nn import functional
 from datum.adaptation.mixing import class_mix_masks, strong_augmentation
 from datum.adaptation.sampling import Batch
 from datum.config import AdaptationSettings
+from datum.global_batch import largest, mean
 from datum.labels import IGNORE
 from datum.segmentation.inference import upsample
 from datum.segmentation.segmentor import Segmentor
@@ -57,7 +58,7 @@ def pseudo_label_weights(
     """float32[batch, height, width]: the share of the batch's pixels whose `probability` reaches `threshold`,
     the same at every pixel, but 0 in the first `ignore_top` and the last `ignore_bottom` rows and where
     `ignored` bool[batch, height, width] says so."""
-    confident = (probability >= threshold).float().mean()
+    confident = mean((probability >= threshold).float().mean())
     weights = confident.expand(probability.shape).clone()
     weights[:, :ignore_top].zero_()
     weights[:, weights.shape[1] - ignore_bottom :].zero_()
@@ -114,7 +115,7 @@ def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.ra
         images=augment(images, settings, rng),
         labels=torch.where(masks, batch.labels, pseudo_labels),
         weights=pseudo_weights.masked_fill(masks, 1.0),
-        confident_share=pseudo_weights.max(),
+        confident_share=largest(pseudo_weights.max()),
         pseudo_labels=pseudo_labels,
         probability=probability,
         pseudo_weights=pseudo_weights,

@@ -6,7 +6,7 @@ images mixed from source and target, whose target half is labeled by a mean teac
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from datum.adaptation.optimizer import (
     set_learning_rate,
 )
 from datum.adaptation.pace import Pace, peak_memory
+from datum.adaptation.processes import begin_alike
 from datum.adaptation.sampling import Batch, TrainingSamples, batches, telling_of_dead_processes
 from datum.adaptation.self_training import Mixed, Teacher, augment, mix
 from datum.adaptation.student_pass import StudentPass, pass_student
@@ -32,9 +33,11 @@ from datum.config import AdaptationSettings, EvaluationSettings
 from datum.errors import InputError
 from datum.formats.mix_pictures import MixPictures
 from datum.formats.training_log import TrainingLog
+from datum.global_batch import average_gradients, mean, process_count
 from datum.outputs import replacing
 from datum.segmentation.pretrained_file import RANDOM
 from datum.segmentation.segmentor import Segmentor, read_header, save_segmentor
+from datum.segmentation.shared_layers import share_layers
 from datum.segmentation.validation import ValidationImage, validate
 from datum.stopping import Stopped, stop_asked
 from datum.telemetry import Progress, log
@@ -56,47 +59,44 @@ def is_trained(folder: Path, iterations: int) -> bool:
         return False
 
 
-class Training:
-    """One training: the student, its teacher, and everything that a resumed one needs."""
+class Learner:
+    """The student, its teacher, and the steps of their training. Where several processes share the batches,
+    each has these, and all learn the same."""
 
     def __init__(
         self,
         *,
         student: Segmentor,
         settings: AdaptationSettings,
-        evaluation: EvaluationSettings,
-        validation: Sequence[ValidationImage],
         seed: int,
-        state: TrainingState,
-        training_log: TrainingLog,
-        pictures: MixPictures,
         imagenet: Segmentor | None = None,
     ) -> None:
         """`imagenet` has the pretrained encoder, where the student starts from another one."""
-        self._student, self._settings, self._evaluation = student.train(), settings, evaluation
-        self._validation, self._seed, self._state = validation, seed, state
-        self._log, self._pictures = training_log, pictures
+        if process_count() > 1:
+            share_layers(student)
+        self._student, self._settings, self._seed = student.train(), settings, seed
         self._device = next(student.parameters()).device
         self._optimizer = build_optimizer(student, settings)
         self._teacher = Teacher(student)
-        self._watch, self._pace = Watch(settings), Pace()
         pretrained = settings.pretrained_encoder not in ("", RANDOM) and settings.feature_distance_weight > 0
         self._distance = (
             FeatureDistance(imagenet or student, settings.feature_distance_min_ratio) if pretrained else None
         )
         self._iteration = 0
-        self._best: dict[str, Any] = {}
-        self._started = time.monotonic()
 
-    def run(self, samples: TrainingSamples) -> None:
-        """Trains from the last saved state, or from the start, to the last iteration.
+    def help(self, samples: TrainingSamples) -> None:
+        """Does this process's share of the training that another one runs, to its last iteration."""
+        with telling_of_dead_processes():
+            for batch in self._batches(samples):
+                self._step(batch)
+                self._iteration += 1
 
-        Raises `Stopped` after a save where the process is asked to stop, and `InputError` where the training
-        diverges.
-        """
-        self._resume()
-        settings = self._settings
-        loaded = batches(
+    def _batches(self, samples: TrainingSamples) -> Iterator[Batch]:
+        """Those that are left, from where the training's first process is."""
+        settings, distance = self._settings, self._distance
+        networks = [self._student, self._teacher.segmentor, *([distance.encoder] if distance else [])]
+        self._iteration = begin_alike(networks, self._optimizer, self._iteration)
+        return batches(
             samples,
             first=self._iteration,
             last=settings.iterations,
@@ -104,37 +104,6 @@ class Training:
             workers=settings.workers,
             device=self._device,
         )
-        progress = Progress("adapt", settings.iterations, unit="iterations", done=self._iteration)
-        self._pace.restart()
-        with telling_of_dead_processes():
-            for batch in loaded:
-                losses = self._step(batch)
-                self._iteration += 1
-                self._pace.add(settings.batch_size * (1 if batch.target is None else 2))
-                self._watch.add(self._iteration, losses)
-                note = self._log_losses(losses)
-                self._state.check()
-                if self._iteration < settings.iterations:
-                    self._save_if_due()
-                self._validate_if_due()
-                progress.advance(note=note)
-
-    def write(self, folder: Path) -> None:
-        """Writes the last and the best network to `folder`; see `is_trained`."""
-        self._watch.require_finite(self._student)
-        # Whole on the disk before the networks say that the training is finished.
-        self._log.restore(self._log.records)
-        last = {"iteration": self._iteration}
-        if self._validation:
-            last["miou"] = self._log.records[-1]["miou"]
-        save_segmentor(folder / LAST, self._student, last)
-        if not self._validation:
-            with replacing(folder / BEST) as temporary:
-                shutil.copyfile(folder / LAST, temporary)
-            return
-        self._student.load_state_dict(self._best["weights"])
-        best = {"iteration": self._best["iteration"], "miou": self._best["miou"]}
-        save_segmentor(folder / BEST, self._student, best)
 
     def _step(self, batch: Batch) -> Losses:
         """One optimizer step. The gradients of all losses add up, so that source loss and feature distance,
@@ -158,8 +127,9 @@ class Training:
                 hidden, found = self._masked_losses(batch.target, mixed, boxes, masks)
                 losses |= found
             self._draw_if_due(batch, mixed, hidden)
+        average_gradients(self._student.parameters())
         self._optimizer.step()
-        return losses
+        return _averaged(losses)
 
     def _source_losses(
         self, batch: Batch, rng: np.random.Generator | None, boxes: np.random.Generator
@@ -206,6 +176,74 @@ class Training:
     def _autocast(self) -> torch.autocast:
         enabled = self._settings.mixed_precision == "bf16"
         return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
+
+    def _draw_if_due(self, batch: Batch, mixed: Mixed, hidden: Tensor | None) -> None:
+        """Draws what the step at hand is shown, in the first process alone."""
+
+
+class Training(Learner):
+    """One training, and everything that a resumed one needs."""
+
+    def __init__(
+        self,
+        *,
+        student: Segmentor,
+        settings: AdaptationSettings,
+        evaluation: EvaluationSettings,
+        validation: Sequence[ValidationImage],
+        seed: int,
+        state: TrainingState,
+        training_log: TrainingLog,
+        pictures: MixPictures,
+        imagenet: Segmentor | None = None,
+    ) -> None:
+        """`imagenet` has the pretrained encoder, where the student starts from another one."""
+        super().__init__(student=student, settings=settings, seed=seed, imagenet=imagenet)
+        self._evaluation, self._validation = evaluation, validation
+        self._state, self._log, self._pictures = state, training_log, pictures
+        self._watch, self._pace = Watch(settings), Pace()
+        self._best: dict[str, Any] = {}
+        self._started = time.monotonic()
+
+    def run(self, samples: TrainingSamples) -> None:
+        """Trains from the last saved state, or from the start, to the last iteration.
+
+        Raises `Stopped` after a save where the process is asked to stop, and `InputError` where the training
+        diverges.
+        """
+        self._resume()
+        iterations = self._settings.iterations
+        progress = Progress("adapt", iterations, unit="iterations", done=self._iteration)
+        self._pace.restart()
+        with telling_of_dead_processes():
+            for batch in self._batches(samples):
+                losses = self._step(batch)
+                self._iteration += 1
+                self._pace.add(self._settings.batch_size * (1 if batch.target is None else 2))
+                self._watch.add(self._iteration, losses)
+                note = self._log_losses(losses)
+                self._state.check()
+                if self._iteration < iterations:
+                    self._save_if_due()
+                self._validate_if_due()
+                progress.advance(note=note)
+
+    def write(self, folder: Path) -> None:
+        """Writes the last and the best network to `folder`; see `is_trained`."""
+        self._watch.require_finite(self._student)
+        # Whole on the disk before the networks say that the training is finished.
+        self._log.restore(self._log.records)
+        last = {"iteration": self._iteration}
+        if self._validation:
+            last["miou"] = self._log.records[-1]["miou"]
+        save_segmentor(folder / LAST, self._student, last)
+        if not self._validation:
+            with replacing(folder / BEST) as temporary:
+                shutil.copyfile(folder / LAST, temporary)
+            return
+        self._student.load_state_dict(self._best["weights"])
+        best = {"iteration": self._best["iteration"], "miou": self._best["miou"]}
+        save_segmentor(folder / BEST, self._student, best)
 
     def _draw_if_due(self, batch: Batch, mixed: Mixed, hidden: Tensor | None) -> None:
         """Draws what the step at hand is shown; `hidden` are the images that MIC hides parts of."""
@@ -315,6 +353,13 @@ class Training:
             and all(record["iteration"] > 0 and record["seconds"] >= 0 for record in state["records"])
             and all(type(i) is int and type(p) is bytes for i, p in state.get("pictures", {}).items())
         )
+
+
+def _averaged(losses: Losses) -> Losses:
+    """The losses of the whole batch, in every process that has a part of it."""
+    if process_count() == 1:
+        return losses
+    return dict(zip(losses, mean(torch.stack([loss.detach().double() for loss in losses.values()])).unbind()))
 
 
 def _same_shapes(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:

@@ -53,10 +53,10 @@ def test_a_resnet_starts_from_torchvisions_weights_and_the_log_says_so(
 def test_the_frozen_encoder_of_a_resnet_stays_as_it_is() -> None:
     student = build_segmentor(SegmentorConfig(encoder="resnet-18-half", head_channels=8)).train()
     distance = FeatureDistance(student, min_ratio=0.75)
-    before = {key: value.clone() for key, value in distance._encoder.state_dict().items()}
+    before = {key: value.clone() for key, value in distance.encoder.state_dict().items()}
     images, labels = torch.randn(2, 3, 64, 64), torch.full((2, 64, 64), 13)
     distance(images, labels, student.encode(images)[-1])
-    assert all(torch.equal(value, before[key]) for key, value in distance._encoder.state_dict().items())
+    assert all(torch.equal(value, before[key]) for key, value in distance.encoder.state_dict().items())
 
 
 def test_random_weights_are_said_and_must_be_asked_for(
@@ -264,6 +264,45 @@ def test_a_stopped_training_goes_on_with_other_workers_and_intervals_to_the_same
     assert "resuming at iteration" in capsys.readouterr().err
     _adapt_alike(scenes, whole)
     assert sha256(stopped / "last.safetensors") == sha256(whole / "last.safetensors")
+
+
+@pytest.mark.parametrize("ended", ["all are stopped", "the helper is killed", "the first is killed"])
+def test_processes_that_share_a_training_end_together_and_one_goes_on_from_their_state(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ended: str
+) -> None:
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "datum", *_command(scenes, output, processes=2)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+        start_new_session=True,
+    )
+    state = tmp_path / "out.partial" / "state"
+    deadline = time.monotonic() + 300
+    while not list(state.glob("state-*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (helper,) = (int(c) for c in children if "spawn_main" in Path(f"/proc/{c}/cmdline").read_text())
+    if ended == "all are stopped":
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        os.kill(helper if ended == "the helper is killed" else process.pid, signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    last_line = said.splitlines()[-1]
+    if ended == "the first is killed":
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 75 and "Traceback" not in said, said
+        reason = (
+            "whose state is saved" if ended == "all are stopped" else "adaptation.processes: process 2 of 2"
+        )
+        assert reason in last_line
+    while Path(f"/proc/{helper}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{helper}").exists()
+    _adapt_alike(scenes, output)
+    assert "resuming at iteration" in capsys.readouterr().err
 
 
 def test_a_training_killed_after_its_last_step_has_nothing_to_train_again(

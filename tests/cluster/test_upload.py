@@ -84,12 +84,6 @@ def test_the_ui_shows_what_a_pipeline_is_and_the_table_of_its_fields(
         assert fields == sorted(parameter_types(version.pipeline_spec))
 
 
-def test_a_second_gpu_that_would_be_idle_is_refused(cluster: Cluster) -> None:
-    ended = cluster.datum("upload", "--set", "gpu_count=2")
-    assert ended.status == 2 and "gpu_count=2: a task computes on one GPU" in ended.err
-    assert cluster.api.posts() == []
-
-
 def test_kfp_2_15_gets_pipelines_that_it_takes(cluster: Cluster, first_upload: tuple[KfpApi, str]) -> None:
     assert any("runAsNonRoot" in str(version) for version in first_upload[0].versions.values())
     cluster.api.version = "2.15.2"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from components.check import check_parameters
-from components.installation import on_one_machine
+from components.installation import on_gpus, on_one_machine
 from datum.errors import InputError
 from datum.store import open_store
 
@@ -40,6 +40,12 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
     check(profile="paper", seeds=[], pretrained_encoder="")
 
 
+def test_a_run_may_use_fewer_gpus_than_its_pods_have_or_larger_batches() -> None:
+    check(overrides=[*on_gpus(4), "adaptation.processes=2"])
+    check(overrides=[*on_gpus(4), "adaptation.batch_size=8"])
+    assert on_gpus(0) == on_gpus(1) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -51,6 +57,10 @@ def test_the_defaults_of_both_profiles_are_accepted() -> None:
         ),
         ({"overrides": ["run.target_images=all"]}, "trains on generated; start the pipeline training"),
         ({"overrides": ["run.target_images=none"]}, "daformer trains itself on target images"),
+        (
+            {"overrides": on_gpus(4)},
+            "adaptation.processes=4 (a cluster's gpu_count): cannot share adaptation.batch_size=2 evenly",
+        ),
         ({"draws": False}, "this pipeline trains on one-shot, all or none; start the pipeline reproduction"),
         ({"encoder": "vgg"}, "run.encoder: found 'vgg'"),
         ({"profile": "huge"}, "run_installation: found profile='huge', expected demo or paper"),

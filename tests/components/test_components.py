@@ -78,6 +78,7 @@ class Chain:
             pretrained_encoder="",
             segmentor=segmentor,
             resume_from="",
+            gpu_count=0,
             **shared,
             **images,
         )

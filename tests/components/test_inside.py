@@ -178,7 +178,7 @@ def test_a_gpu_that_torch_does_not_see_is_refused() -> None:
     if torch.cuda.is_available():
         assert row.error is None and "GiB" in row.found
     else:
-        assert isinstance(row.error, InputError) and "in a pod that asked for one" in row.found
+        assert isinstance(row.error, InputError) and "sees none in a pod that asked for 1" in row.found
 
 
 def test_the_base_model_is_found_where_personalization_takes_it_from(s3_bucket: str) -> None:

@@ -189,17 +189,22 @@ def test_on_processors_no_task_asks_for_a_gpu(tmp_path: Path) -> None:
         assert task.container["resources"]["resourceMemoryLimit"] == ("3Gi" if task.uses_gpu else "1Gi")
 
 
-@pytest.mark.parametrize(
-    ("form", "message"),
-    [
-        (FormDefaults(gpu_count=2), "gpu_count=2: a task computes on one GPU"),
-        (FormDefaults(tolerations=({"key": "a", "seconds": 1},)), "tolerations: found the key 'seconds'"),
-    ],
-)
-def test_what_a_pod_would_not_use_or_know_is_refused(
-    form: FormDefaults, message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError, match=message):
+def test_a_training_has_all_gpus_of_the_installation_and_every_other_task_one(tmp_path: Path) -> None:
+    several = set()
+    for task in placed(tmp_path, FormDefaults(gpu_count=4)):
+        count = task.container["resources"].get("accelerator", {}).get("resourceCount", "0")
+        assert count in (("1", "4") if task.uses_gpu else ("0",)), task.name
+        if count == "4":
+            several.add(task.name.rpartition("· ")[2])
+        told = task.about["inputs"]["parameters"].get("gpu_count")
+        assert told in (None, {"runtimeValue": {"constant": 4.0}})
+    # The look at a node asks for what a training asks for.
+    assert several == {"check node", "adapt"}
+
+
+def test_a_toleration_that_kubernetes_does_not_know_is_refused(tmp_path: Path) -> None:
+    form = FormDefaults(tolerations=({"key": "a", "seconds": 1},))
+    with pytest.raises(InputError, match="tolerations: found the key 'seconds'"):
         placed(tmp_path, form)
 
 

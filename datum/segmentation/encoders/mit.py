@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from datum.device import constant
+from datum.global_batch import own, whole
 
 MIT_LAYERS: Mapping[str, tuple[int, tuple[int, int, int, int]]] = {
     "mit-b0": (32, (2, 2, 2, 2)),
@@ -111,8 +112,8 @@ class FusedMit(MixVisionTransformer):
         mixed_precision = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if mixed_precision else images.dtype
         share = constant(shares, dtype, images.device)[:, None, None, None]
-        kept = torch.bernoulli(share.expand(-1, len(images), -1, -1)).div_(share)
-        return [None if share == 1 else one for share, one in zip(shares, kept.unbind())]
+        kept = torch.bernoulli(share.expand(-1, whole(len(images)), -1, -1)).div_(share)
+        return [None if share == 1 else own(one) for share, one in zip(shares, kept.unbind())]
 
 
 CELL = 32

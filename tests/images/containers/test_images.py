@@ -12,14 +12,16 @@ import pytest
 from components.images import STAGES
 
 ROOT = Path(__file__).resolve().parents[3]
-DIFFUSION = {"diffusers", "transformers", "accelerate", "tokenizers"}
+DIFFUSION = {"diffusers", "transformers", "tokenizers"}
 SEGMENTATION = {"onedl-mmsegmentation", "onedl-mmcv", "onedl-mmengine", "timm", "scipy", "matplotlib"}
 FOREIGN = {
     "personalization": SEGMENTATION,
     "generation": SEGMENTATION,
     "adaptation": DIFFUSION,
     "evaluation": DIFFUSION,
-    "reporting": DIFFUSION | SEGMENTATION | {"torch", "torchvision", "triton", "nvidia-cudnn-cu13"},
+    "reporting": DIFFUSION
+    | SEGMENTATION
+    | {"accelerate", "torch", "torchvision", "triton", "nvidia-cudnn-cu13"},
 }
 """Packages that another stage brings and this one has no use for."""
 NOWHERE = {"kubernetes", "google-cloud-storage", "pip", "pytest", "mypy"}
