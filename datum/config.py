@@ -221,8 +221,8 @@ class AdaptationSettings:
     """Processes that load and crop images; 0 loads in the training process."""
     processes: Annotated[int, WayOfWorking()] = 1
     """Processes that share each batch evenly, on a GPU each where there are any; each has its `workers`."""
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """Arithmetic of forward passes (the reference trains in float32)."""
+    mixed_precision: Literal["no", "tf32", "bf16"] = "no"
+    """TF32 for matrix products on a GPU, or bf16 in forward passes (the reference trains in float32)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,8 @@ class Learner:
             share_layers(student)
         self._student, self._settings, self._seed = student.train(), settings, seed
         self._device = next(student.parameters()).device
+        # Convolutions of float32 take TF32 anyway, by PyTorch's default, where a GPU has it (since Ampere).
+        torch.backends.cuda.matmul.allow_tf32 = settings.mixed_precision == "tf32"
         self._optimizer = build_optimizer(student, settings)
         self._teacher = Teacher(student)
         pretrained = settings.pretrained_encoder not in ("", RANDOM) and settings.feature_distance_weight > 0
