@@ -243,8 +243,10 @@ def _end_with_parent() -> None:
 def _joined(processes: int, cpu: bool, meeting: Path, rank: int) -> Iterator[torch.device]:
     """Makes this process, the one of `rank`, part of the group that meets at the file `meeting`; yields its
     device."""
-    from accelerate.state import PartialState
+    from accelerate.state import AcceleratorState, PartialState
 
+    # One state for the whole process: what a personalization has left there would be taken for this group.
+    AcceleratorState._reset_state(reset_partial_state=True)
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
     # Else accelerate chooses the number of threads.
     numbers["OMP_NUM_THREADS"] = torch.get_num_threads()

@@ -88,6 +88,19 @@ def test_a_training_goes_on_in_another_number_of_processes(tmp_path: Path) -> No
     _assert_alike(_trained(case, tmp_path / "two first"), whole)
 
 
+def test_a_personalization_before_in_the_same_process_is_in_nobodys_way() -> None:
+    from accelerate import Accelerator
+
+    Accelerator(cpu=True)
+    with helped(2, CPU, _nothing):
+        assert process_count() == 2
+    assert process_count() == 1
+
+
+def _nothing(device: torch.device) -> None:
+    assert process_count() == 2
+
+
 def _assert_alike(found: Trained, expected: Trained) -> None:
     # The log rounds to six decimals.
     assert found.losses == [pytest.approx(losses, abs=2e-6) for losses in expected.losses]

@@ -203,7 +203,7 @@ def test_random_weights_must_be_asked_for_and_a_missing_file_is_none(tmp_path: P
     assert pretrained_file("mit-b5", "random") is None
     with pytest.raises(
         InputError,
-        match=r"not given, expected .* of mit-b5, .* published for https://.*/mit_b5.*, or random for",
+        match=r"not given, expected .*, or random for random weights; of mit-b5, published are https://.*/mit_b5",
     ):
         pretrained_file("mit-b5", "")
     for name in ("missing.pth", ""):
