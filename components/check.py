@@ -7,6 +7,7 @@ from typing import Any
 
 from components.inside import (
     PLACES,
+    Row,
     connect_server,
     disks,
     look,
@@ -16,7 +17,7 @@ from components.inside import (
     show_rows,
 )
 from components.installation import require_installation, require_plain
-from components.run_room import RoomOfRun, bytes_at, bytes_of_model, bytes_of_scenes, room_of_run
+from components.run_room import bytes_at, bytes_of_model, bytes_of_scenes, room_of_run
 from datum.config import Settings
 from datum.datasets.one_shot import protocol_of, require_one_a_seed
 from datum.datasets.remote import require_protocol
@@ -56,8 +57,8 @@ def check_parameters(
     resume_from: str,
     title: str,
     installation: Mapping[str, str],
-) -> None:
-    """Raises `InputError` for parameters of a pipeline run that cannot work.
+) -> Settings:
+    """The settings that parameters of a pipeline run make; raises `InputError` for those that cannot work.
 
     `method` names a method or an experiment; `benchmark` and `encoder` may be empty (`run_settings`). `draws`
     says whether the pipeline personalizes and draws. `variants` are further overrides, each of which is to go
@@ -103,6 +104,7 @@ def check_parameters(
         path, (folder, _, name) = local_path(uri), uri.rpartition("/")
         if not (path.is_file() if path is not None else open_store(folder).exists(name)):
             raise InputError(f"{uri}: not there; name a file that is")
+    return settings
 
 
 def check_run(*, page: Path, in_cluster: bool, draws: bool, **parameters: Any) -> None:
@@ -113,82 +115,63 @@ def check_run(*, page: Path, in_cluster: bool, draws: bool, **parameters: Any) -
     `draws` says whether the run personalizes and draws. Raises the first error after all was looked at.
     """
 
+    checked: list[Settings] = []
+
     def check() -> str:
-        check_parameters(draws=draws, **parameters)
+        checked.append(check_parameters(draws=draws, **parameters))
         return "go together"
 
     rows = [look("parameters", check)]
     if in_cluster:
         needed: dict[str, int] = {}
-
-        def estimate() -> str:
-            room = _room(draws=draws, **parameters)
-            needed.update(datasets=room.datasets, state=room.state)
-            data, artifacts, state = map(size_in_words, (room.datasets, room.artifacts, room.state))
-            return (
-                f"the run needs up to {data} of data, {artifacts} of artifacts in KFP's own store, and "
-                f"{state} of state until its report is written"
-            )
-
-        if not rows[0].error:
-            rows.append(look("room", estimate))
-            address, encoder = _weights_to_download(**parameters)
-            if address:
-                rows.append(look("encoder weights", lambda: connect_server(address, encoder)))
+        for settings in checked:
+            rows += _rows_of_run(settings, needed, draws=draws, **parameters)
         rows += rows_of_store(parameters["installation"], needed)
         rows += rows_of_services(parameters["installation"])
         rows += rows_of_disk(dict.fromkeys(disks(), 0))
     show_rows(rows, page)
 
 
-def _room(
+def _rows_of_run(
+    settings: Settings,
+    needed: dict[str, int],
     *,
     draws: bool,
     installation: Mapping[str, str],
-    overrides: Sequence[str],
-    benchmark: str,
-    method: str,
-    encoder: str,
     seeds: Sequence[int],
     variants: Sequence[str],
     source: str,
     target: str,
     base_model: str,
     **_: Any,
-) -> RoomOfRun:
-    """What a run of these parameters needs of the store."""
-    fields = {"method": method, "benchmark": benchmark, "encoder": encoder}
-    settings = run_settings(installation["profile"], **fields, overrides=overrides)
+) -> list[Row]:
+    """What a run of these settings takes of the store, in bytes told in `needed` too, and whether the server
+    answers that its trainings download weights from."""
     ingested = f"{installation['datasets'].rstrip('/')}/"
     new = [uri for uri in (source, target) if uri and not uri.startswith(ingested)]
-    return room_of_run(
-        settings,
-        data=sum(map(bytes_at, new)) if source else bytes_of_scenes(settings.datasets),
-        model=bytes_of_model(base_model, settings) if draws and seeds else 0,
-        seeds=len(seeds),
-        variants=len(variants),
-        draws=draws,
-    )
 
+    def estimate() -> str:
+        room = room_of_run(
+            settings,
+            data=sum(map(bytes_at, new)) if source else bytes_of_scenes(settings.datasets),
+            model=bytes_of_model(base_model, settings) if draws and seeds else 0,
+            seeds=len(seeds),
+            variants=len(variants),
+            draws=draws,
+        )
+        needed.update(datasets=room.datasets, state=room.state)
+        data, artifacts, state = map(size_in_words, (room.datasets, room.artifacts, room.state))
+        return (
+            f"the run needs up to {data} of data, {artifacts} of artifacts in KFP's own store, and "
+            f"{state} of state until its report is written"
+        )
 
-def _weights_to_download(
-    *,
-    installation: Mapping[str, str],
-    overrides: Sequence[str],
-    benchmark: str,
-    method: str,
-    encoder: str,
-    seeds: Sequence[int],
-    pretrained_encoder: str,
-    **_: Any,
-) -> tuple[str, str]:
-    """(where trainings of these parameters download their weights, of which encoder); where is empty where
-    they do not."""
-    fields = {"method": method, "benchmark": benchmark, "encoder": encoder}
-    settings = run_settings(installation["profile"], **fields, overrides=overrides)
-    named = pretrained_encoder or settings.adaptation.pretrained_encoder
-    trained = settings.run.encoder
-    return (address_of(trained, named) if seeds and is_downloaded(named) else "", trained)
+    rows = [look("room", estimate)]
+    encoder, weights = settings.run.encoder, settings.adaptation.pretrained_encoder
+    if seeds and is_downloaded(weights):
+        address = address_of(encoder, weights)
+        rows.append(look("encoder weights", lambda: connect_server(address, encoder)))
+    return rows
 
 
 def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:

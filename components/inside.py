@@ -124,13 +124,12 @@ def connect_metadata_store() -> str:
     if not host:
         return f"not looked at: {METADATA_HOST} is not set, which is for KFP's metadata-grpc-configmap"
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
+        return _connect(host, int(port))
     except (OSError, ValueError) as error:
         raise TemporaryFaultError(
             f"{host}:{port}: KFP's metadata store cannot be reached ({error}); look at its pod "
             "metadata-grpc-deployment and at the network policy datum-kfp"
         ) from None
-    return f"{host}:{port} accepts connections"
 
 
 def connect_server(url: str, encoder: str) -> str:
@@ -139,14 +138,18 @@ def connect_server(url: str, encoder: str) -> str:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        socket.create_connection((parts.hostname or "", port), timeout=10).close()
+        return _connect(parts.hostname or "", port)
     except OSError as error:
         raise InputError(
             f"{url}: cannot be reached from a task ({error}), and a training downloads its weights there; "
             f"`datum weights {encoder} --fetch` downloads them, put them into the store, and name their "
             "s3:// URI as ENCODER_WEIGHTS in settings.env or as method_encoder_weights"
         ) from None
-    return f"{parts.hostname}:{port} accepts connections"
+
+
+def _connect(host: str, port: int) -> str:
+    socket.create_connection((host, port), timeout=10).close()
+    return f"{host}:{port} accepts connections"
 
 
 def compare_clock(endpoint: str) -> str:

@@ -62,20 +62,20 @@ class Needs:
         return max(1, int(self.cpu) if self.cpu.isdecimal() else math.ceil(int(self.cpu[:-1]) / 1000))
 
 
+_TRAINING = Needs(
+    image="adaptation",
+    cpu="8",
+    disk="120Gi",
+    shared_memory="8Gi",
+    hours=96,
+    shares_data=True,
+    every_gpu=True,
+)
+
 PAPER: Mapping[str, Needs] = {
     "check": Needs(cpu="250m", memory="1Gi", disk="1Gi", hours=0.25, cached=False),
     # Asks for what training asks for, so that a cluster without room for it is found at once.
-    "node": Needs(
-        image="personalization",
-        cpu="8",
-        disk="120Gi",
-        shared_memory="8Gi",
-        hours=0.5,
-        hub=True,
-        shares_data=True,
-        every_gpu=True,
-        cached=False,
-    ),
+    "node": dataclasses.replace(_TRAINING, image="personalization", hours=0.5, hub=True, cached=False),
     # GTA's images and labels take 57 GB.
     "ingest": Needs(cpu="4", memory="8Gi", disk="150Gi", hours=12, cached=False),
     "select": Needs(cpu="250m", memory="1Gi", disk="2Gi", hours=0.5),
@@ -85,15 +85,7 @@ PAPER: Mapping[str, Needs] = {
     ),
     "generate": Needs(image="generation", cpu="2", disk="20Gi", shared_memory="1Gi", hours=24),
     "merge": Needs(image="generation", cpu="1", memory="4Gi", disk="20Gi", hours=2, store=False),
-    "adapt": Needs(
-        image="adaptation",
-        cpu="8",
-        disk="120Gi",
-        shared_memory="8Gi",
-        hours=96,
-        shares_data=True,
-        every_gpu=True,
-    ),
+    "adapt": _TRAINING,
     "evaluate": Needs(
         image="evaluation", cpu="4", disk="40Gi", shared_memory="1Gi", hours=6, shares_data=True
     ),
