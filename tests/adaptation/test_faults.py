@@ -224,6 +224,21 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+def _started(scenes: Path, output: Path, *, within: float, **changes: Any) -> subprocess.Popen[str]:
+    """The command in a session of its own, once it has saved a state, or has not in so many seconds."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "datum", *_command(scenes, output, **changes)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+        start_new_session=True,
+    )
+    state, deadline = output.with_name(f"{output.name}.partial") / "state", time.monotonic() + within
+    while not list(state.glob("state-*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return process
+
+
 def test_a_loading_process_that_dies_ends_the_training_in_one_line_and_another_start_goes_on(
     scenes: Path, tmp_path: Path
 ) -> None:
@@ -244,17 +259,7 @@ def test_a_stopped_training_goes_on_with_other_workers_and_intervals_to_the_same
 ) -> None:
     """The stop is sent to the whole group of processes, as a terminal and some clusters do."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "datum", *_command(scenes, stopped, workers=1)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=_environment(),
-        start_new_session=True,
-    )
-    state = tmp_path / "stopped.partial" / "state"
-    deadline = time.monotonic() + 120
-    while not list(state.glob("state-*.json")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    process = _started(scenes, stopped, within=120, workers=1)
     os.killpg(process.pid, signal.SIGTERM)
     started = time.monotonic()
     _, said = process.communicate(timeout=60)
@@ -270,18 +275,8 @@ def test_a_stopped_training_goes_on_with_other_workers_and_intervals_to_the_same
 def test_processes_that_share_a_training_end_together_and_one_goes_on_from_their_state(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ended: str
 ) -> None:
-    output = tmp_path / "out"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "datum", *_command(scenes, output, processes=2)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=_environment(),
-        start_new_session=True,
-    )
-    state = tmp_path / "out.partial" / "state"
-    deadline = time.monotonic() + 300
-    while not list(state.glob("state-*.json")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    output, deadline = tmp_path / "out", time.monotonic() + 300
+    process = _started(scenes, output, within=300, processes=2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (helper,) = (int(c) for c in children if "spawn_main" in Path(f"/proc/{c}/cmdline").read_text())
     if ended == "all are stopped":

@@ -23,8 +23,10 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from datum.adaptation import sampling
+from datum.adaptation.adapt import crop_rules
 from datum.adaptation.inputs import STREET_SCALE, find_source
-from datum.adaptation.sampling import CropRules, TrainingSamples
+from datum.adaptation.sampling import TrainingSamples
+from datum.config import AdaptationSettings
 from datum.datasets.convert import convert
 from datum.photographs import open_image
 from datum.streetscenes.drawing import TARGET_DOMAIN, draw_scene, write_gta
@@ -40,14 +42,7 @@ def by_pillow(file: Path) -> np.ndarray:
 
 
 def made_samples(root: Path, target: Path, target_scale: tuple[int, int] | None) -> TrainingSamples:
-    rules = CropRules(
-        size=512,
-        class_max_ratio=0.75,
-        rare_min_pixels=3000,
-        rare_min_crop_pixels=1500,
-        source_scale=(1280, 720),
-        target_scale=target_scale,
-    )
+    rules = crop_rules(AdaptationSettings(), "gta-to-cityscapes", target_scale)
     # Of thousands of images hardly one is still kept when it is drawn again.
     source, target_images = find_source("gta-to-cityscapes", root) * 1000, [target] * 1000
     return TrainingSamples(source=source, target=target_images, rules=rules, temperature=0.01, seed=0)
