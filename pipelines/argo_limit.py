@@ -40,5 +40,6 @@ def require_fits(file: Path, seeds: int) -> None:
     if found > BUDGET:
         raise InputError(
             f"seeds: a run of {file.stem} over {seeds} of them takes {found / 1000:.0f} kB of Argo's limit, "
-            f"expected at most {BUDGET / 1000:.0f}; name fewer, and the others in another upload and run"
+            f"expected at most {BUDGET / 1000:.0f}; name fewer, and the others in another upload and run, "
+            "or upload only a pipeline that holds so many: `datum upload PIPELINE`"
         )

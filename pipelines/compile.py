@@ -3,7 +3,7 @@
 import argparse
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ DRAWING = 12
 """Tasks that draw at once for all seeds together: of more than three, each has fewer shards."""
 
 
-def compile_all(output: Path, cluster: Cluster) -> list[Path]:
-    """Writes one YAML a pipeline into `output`, and returns the files.
+def compile_all(output: Path, cluster: Cluster, names: Collection[str] | None = None) -> list[Path]:
+    """Writes one YAML for each pipeline, or for each of `names`, into `output`, and returns the files.
 
     Raises `InputError` for seeds that no report can be over, and for more than Argo could hold a run of.
     """
@@ -47,9 +47,9 @@ def compile_all(output: Path, cluster: Cluster) -> list[Path]:
     }
     output.mkdir(parents=True, exist_ok=True)
     files = []
-    for name, pipeline in pipelines.items():
+    for name in [name for name in pipelines if names is None or name in names]:
         files.append(output / f"{name}.yaml")
-        compile_pipeline(pipeline, files[-1])
+        compile_pipeline(pipelines[name], files[-1])
         require_fits(files[-1], len(seeds))
     return files
 

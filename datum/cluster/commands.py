@@ -95,6 +95,10 @@ def _manifests(settings: Path | None, overrides: list[str], output: Path) -> Non
 def _add_upload(commands: Any) -> None:
     summary = "compile the pipelines and upload those that changed as new versions"
     command = _command(commands, "upload", _upload, summary)
+    # With choices, argparse of Python 3.11 refuses that none is named.
+    command.add_argument(
+        "pipelines", nargs="*", metavar="PIPELINE", help=f"{', '.join(PIPELINES)} (default: all)"
+    )
     command.add_path(
         "--images",
         "FILE",
@@ -105,13 +109,17 @@ def _add_upload(commands: Any) -> None:
     )
 
 
-def _upload(settings: ClusterSettings, images: Path | None, remove: bool) -> None:
+def _upload(settings: ClusterSettings, pipelines: list[str], images: Path | None, remove: bool) -> None:
     from datum.cluster.upload import remove_pipelines, upload
 
+    if unknown := [name for name in pipelines if name not in PIPELINES]:
+        raise InputError(f"{unknown[0]}: no pipeline of ours, expected {', '.join(PIPELINES)}")
+    if remove and pipelines:
+        raise InputError(f"{' '.join(pipelines)}: --remove deletes all pipelines; name none")
     if remove:
         remove_pipelines(settings)
     else:
-        upload(settings, images)
+        upload(settings, images, pipelines or PIPELINES)
 
 
 def _add_submit(commands: Any) -> None:

@@ -1,6 +1,7 @@
 """Uploading the pipelines to KFP, each as a new version, and removing them."""
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ SUFFIX = ".upload"
 """Stands between the name of a version and how often that content was uploaded."""
 
 
-def upload(settings: ClusterSettings, images: Path | None) -> None:
-    """Compiles the pipelines and uploads each that differs from its latest version; prints them all.
+def upload(settings: ClusterSettings, images: Path | None, pipelines: Collection[str] = PIPELINES) -> None:
+    """Compiles `pipelines` and uploads each that differs from its latest version; prints them all.
 
     Their forms are filled with the settings, so that the next run can be started from KFP's web interface.
     `images` is a JSON object of image names by stage. Without it, the file that `make images` left is taken,
@@ -36,7 +37,7 @@ def upload(settings: ClusterSettings, images: Path | None) -> None:
         sets_run_as_non_root=kfp.version is None or kfp.version >= NON_ROOT_VERSION,
     )
     with tempfile.TemporaryDirectory(prefix="datum-") as folder:
-        rows = [_upload_pipeline(kfp, file) for file in compile_all(Path(folder), cluster)]
+        rows = [_upload_pipeline(kfp, file) for file in compile_all(Path(folder), cluster, pipelines)]
     print_table(("PIPELINE", "VERSION", "", "URL"), rows)
     kfp.show_hint()
 

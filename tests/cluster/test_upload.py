@@ -48,6 +48,21 @@ def test_the_same_content_is_not_uploaded_again(uploaded: Cluster, images_file: 
     assert ended.out.count("unchanged") == len(NAMES) and "uploaded" not in ended.out
 
 
+def test_pipelines_that_hold_more_seeds_are_uploaded_alone(cluster: Cluster, images_file: Path) -> None:
+    many = ("--images", str(images_file), "--set", f"seeds={json.dumps(list(range(1, 26)))}")
+    refused = cluster.datum("upload", *many)
+    assert refused.status == 2 and "datum upload PIPELINE" in refused.err
+    assert cluster.datum("upload", "training", *many).status == 0
+    assert {pipeline.name for pipeline in cluster.api.pipelines.values()} == {"datum-training"}
+
+
+@pytest.mark.parametrize("words", [["trainings"], ["training", "--remove"]])
+def test_a_name_that_means_nothing_is_refused(cluster: Cluster, words: list[str]) -> None:
+    ended = cluster.datum("upload", *words)
+    assert ended.status == 2 and words[0] in ended.err
+    assert cluster.api.posts() == []
+
+
 def test_going_back_to_earlier_content_makes_it_the_latest_again(
     uploaded: Cluster, images_file: Path, tmp_path: Path
 ) -> None:
