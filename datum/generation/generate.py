@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from datum.config import GenerationSettings, require_counts
+from datum.config import require_counts
 from datum.diffusion.base_model import model_digest
 from datum.diffusion.checkpoint import find_checkpoint
 from datum.diffusion.fitness import require_fitting
@@ -33,6 +33,7 @@ from datum.formats.generated import (
 from datum.generation.kept_images import KeptImages
 from datum.generation.painter import Painter
 from datum.generation.room_to_draw import require_room_to_draw
+from datum.generation_settings import GenerationSettings
 from datum.outputs import building, is_complete, replacing, sha256
 from datum.prompts import build_prompts
 from datum.provenance import NAMED, Provenance, read_provenance, record_of

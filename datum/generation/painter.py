@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from PIL import Image
 
-from datum.config import GenerationSettings
 from datum.device import choose_device
 from datum.diffusion.load import load_checkpoint, prompt_length
 from datum.errors import InputError
+from datum.generation_settings import GenerationSettings
 from datum.stopping import Stopped, stop_asked
 from datum.telemetry import log
 

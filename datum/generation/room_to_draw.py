@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from datum.config import GenerationSettings
 from datum.device import choose_device
 from datum.diffusion.fitness import require_fitting, weight_files
 from datum.diffusion.parameters import BYTES, count_parameters
 from datum.formats.json_files import read_json
+from datum.generation_settings import GenerationSettings
 from datum.outputs import unfinished
 from datum.room import bytes_below, require_disk, require_memory
 

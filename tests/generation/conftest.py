@@ -7,7 +7,7 @@ from diffusers import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from transformers import CLIPConfig, CLIPImageProcessor
 
-from datum.config import GenerationSettings
+from datum.generation_settings import GenerationSettings
 from tests.base_models import untrained_pipeline
 
 

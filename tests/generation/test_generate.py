@@ -14,18 +14,18 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from datum.config import GenerationSettings
 from datum.errors import InputError
 from datum.formats.generated import read_manifest, read_rejected
 from datum.generation import generate as stage
 from datum.generation.generate import generate
 from datum.generation.shards import merge_shards
+from datum.generation_settings import GenerationSettings
 from datum.outputs import sha256
 
 KILLED_RUN = """
 import json, os, signal, sys
 from pathlib import Path
-from datum.config import GenerationSettings
+from datum.generation_settings import GenerationSettings
 from datum.generation import generate
 
 arguments = json.loads(sys.argv[1])

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from datum.config import GenerationSettings
 from datum.errors import InputError
 from datum.formats.generated import read_manifest
 from datum.generation.generate import generate
 from datum.generation.painter import Painter
+from datum.generation_settings import GenerationSettings
 
 
 @pytest.mark.parametrize(
