@@ -156,7 +156,9 @@ class _Shard:
     def _take_up(self) -> None:
         """Finds the images and rejections that are there, and removes all else: the unfinished work may be of
         another batch size, and so of other images, or have been killed while it wrote one."""
-        self._images = [image for image in surviving_images(self._folder) if self._is_ours(image)]
+        self._images = [
+            image for image in surviving_images(self._folder, GeneratedImage) if self._is_ours(image)
+        ]
         self._rejected = [
             image
             for image in surviving_rejected(self._folder)

@@ -30,7 +30,7 @@ class KeptImages:
 
         What is damaged, incomplete or of another kind is left out, with a line in the log, and drawn again.
         """
-        present = {image.file for image in surviving_images(folder)}
+        present = {image.file for image in surviving_images(folder, GeneratedImage)}
         records = {entry.key: entry.size for entry in self._store.entries(_RECORDS)}
         restored: dict[str, GeneratedImage] = {}
 
