@@ -280,7 +280,8 @@ def find_model(name: str, profile: str, overrides: Sequence[str]) -> str:
     from datum.diffusion.hub import find_commit  # needs the hub's client
 
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    commit, files = find_commit(asked.base_model, asked.revision, lambda folder: None)
+    named = f"--base-model {asked.base_model}"
+    commit, files = find_commit(asked.base_model, asked.revision, lambda folder: None, named=named)
     return f"{asked.base_model}: {len(files)} files at {host}, commit {commit[:12]}"
 
 
