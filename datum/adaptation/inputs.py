@@ -7,16 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from datum.contents import Checked, digest_of_set, read_digests
 from datum.errors import InputError
 from datum.folders import images_below
-from datum.formats.class_statistics import read_statistics
+from datum.formats.class_statistics import read_statistics, require_counts_of
 from datum.formats.generated import IMAGES, MANIFEST
 from datum.formats.json_files import read_json_lines
 from datum.label_files import decode_label, sizes_differ
-from datum.labels import CLASSES, IGNORE
+from datum.labels import CLASSES
 from datum.layouts import TRAIN_IMAGES, find_frames, layout_of
 from datum.methods import BENCHMARKS, METHODS, STREET_SCALE
 from datum.photographs import PHOTOGRAPH_MODES, image_header, require_photograph
@@ -194,18 +192,7 @@ def _check_source_image(entry: SourceImage, contents: Sequence[bytes]) -> None:
     ids = decode_label(entry.label, contents[1])
     if size != ids.shape[::-1]:
         raise sizes_differ(entry.image, size, entry.label, ids.shape[::-1])
-    counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)
-    if unknown := [i for i in np.flatnonzero(counts).tolist() if i >= len(CLASSES) and i != IGNORE]:
-        raise InputError(
-            f"{entry.label}: found id {unknown[0]}, expected train ids 0 to {len(CLASSES) - 1} and {IGNORE}; "
-            "convert the data set again"
-        )
-    found = {c.train_id: int(counts[c.train_id]) for c in CLASSES if counts[c.train_id]}
-    if found != {train_id: pixels for train_id, pixels in entry.class_pixels.items() if pixels}:
-        raise InputError(
-            f"{entry.label}: holds other classes than the statistics of its data set say; convert the data "
-            "set again"
-        )
+    require_counts_of(entry.label, ids, entry.class_pixels)
 
 
 def _check_target_image(file: Path, contents: Sequence[bytes]) -> None:
