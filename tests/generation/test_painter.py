@@ -59,10 +59,10 @@ def test_a_block_too_large_for_the_gpu_is_drawn_in_halves(
     generate(model=model, output=tmp_path / "at once", settings=settings, seed=1)
     draw = Painter._draw
 
-    def with_little_memory(painter: Painter, prompts: list[str], seeds: list[int]) -> Any:
+    def with_little_memory(painter: Painter, prompts: list[str], *further: Any) -> Any:
         if len(prompts) > 1:
             raise torch.OutOfMemoryError
-        return draw(painter, prompts, seeds)
+        return draw(painter, prompts, *further)
 
     monkeypatch.setattr(Painter, "_draw", with_little_memory)
     generate(model=model, output=tmp_path / "output", settings=settings, seed=1)
