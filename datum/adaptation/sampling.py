@@ -23,7 +23,8 @@ from datum.label_files import read_label
 from datum.labels import CLASSES, IGNORE
 from datum.photographs import read_image
 from datum.rare_classes import class_probabilities
-from datum.segmentation.preprocess import fitted_size, normalize, resize_image, resize_label
+from datum.resizing import fitted_size, resize_image, resize_label
+from datum.segmentation.preprocess import normalize
 from datum.telemetry import log
 
 REDRAWS = 10

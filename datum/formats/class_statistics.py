@@ -65,9 +65,12 @@ def read_statistics(root: Path, labels: str, remedy: str) -> dict[str, dict[int,
     return counts
 
 
-def require_counts_of(label: Path, ids: np.ndarray, pixels: Mapping[int, int]) -> None:
+def require_counts_of(
+    label: Path, ids: np.ndarray, pixels: Mapping[int, int], *, smaller: bool = False
+) -> None:
     """Raises `InputError` where `ids`, uint8[height, width] in the file `label`, are no train ids, or are not
-    those that the statistics tell of it: `pixels` of each class."""
+    those that the statistics tell of it: `pixels` of each class. One that is stored `smaller` than it was
+    counted (`datum.formats.source_scale`) holds no other classes."""
     counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)
     if unknown := [i for i in np.flatnonzero(counts).tolist() if i >= len(CLASSES) and i != IGNORE]:
         raise InputError(
@@ -75,7 +78,8 @@ def require_counts_of(label: Path, ids: np.ndarray, pixels: Mapping[int, int]) -
             "convert the data set again"
         )
     found = {c.train_id: int(counts[c.train_id]) for c in CLASSES if counts[c.train_id]}
-    if found != {train_id: count for train_id, count in pixels.items() if count}:
+    counted = {train_id: count for train_id, count in pixels.items() if count}
+    if not found.keys() <= counted.keys() if smaller else found != counted:
         raise InputError(
             f"{label}: holds other classes than the statistics of its data set say; convert the data set "
             "again"

@@ -15,6 +15,7 @@ from datum.contents import Checked, digest_of_set, read_digests
 from datum.errors import InputError
 from datum.formats.class_statistics import read_statistics, require_counts_of
 from datum.formats.labeled import Condition
+from datum.formats.source_scale import require_scale_of
 from datum.generation_settings import GenerationSettings
 from datum.label_files import decode_label, read_label, sizes_differ
 from datum.labels import CLASS_NAMES
@@ -129,6 +130,7 @@ class LabelMaps:
 
 
 def _find_sources(root: Path) -> list[_Source]:
+    require_scale_of(root, None)
     dataset = _dataset_of(root)
     layout, remedy = LAYOUTS[dataset], f"run `datum convert {dataset} {root}`"
     statistics = read_statistics(root, layout.labels, remedy)

@@ -10,7 +10,8 @@ from torch.nn import functional
 from datum.config import EvaluationSettings
 from datum.errors import InputError
 from datum.labels import CLASSES
-from datum.segmentation.preprocess import fitted_size, resize_image, to_tensor
+from datum.resizing import fitted_size, resize_image
+from datum.segmentation.preprocess import to_tensor
 from datum.segmentation.segmentor import Segmentor
 from datum.segmentation.windows import windows
 from datum.telemetry import log
