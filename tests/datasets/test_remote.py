@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from datum.adaptation.inputs import find_source, input_digests
-from datum.adaptation.sampling import CropRules, TrainingSamples
+from datum.adaptation.sampling import TrainingSamples
 from datum.config import DatasetSettings
 from datum.datasets.convert import convert
 from datum.datasets.one_shot import one_shot_images
@@ -24,16 +24,9 @@ from datum.label_files import read_label
 from datum.segmentation.validation import find_validation_images
 from datum.store import open_store
 from datum.transfer import fetch, publish, remote_files
+from tests.adaptation.small_training import RULES
 
 SETTINGS = DatasetSettings(height=64, width=64, source_scenes=6, target_train_scenes=5, target_val_scenes=3)
-RULES = CropRules(
-    size=32,
-    class_max_ratio=1.0,
-    rare_min_pixels=10,
-    rare_min_crop_pixels=5,
-    source_scale=(64, 64),
-    target_scale=None,
-)
 
 
 def write(file: Path, pixels: np.ndarray) -> None:
