@@ -130,6 +130,9 @@ class AdaptationSettings:
     pseudo_threshold: float = 0.968
     """Confidence from which a pseudo-label pixel counts; their share in the batch weighs the loss of all
     target pixels."""
+    mirrored_pseudo_labels: bool = False
+    """Pseudo-labels by the mean of the probabilities for a target image and for its mirror image (VFM-UDA;
+    DAFormer takes the image's)."""
     pseudo_ignore_top: Annotated[int, Least(0)] = 15
     """Rows at the top of a target crop whose pseudo-labels weigh 0, in rows of a 512 crop (scaled to the
     crop in use; the scaling is ours)."""
