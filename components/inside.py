@@ -7,6 +7,7 @@ without a run: a Job calls `python -m components.inside JSON`.
 
 import dataclasses
 import email.utils
+import http.client
 import json
 import os
 import shutil
@@ -39,6 +40,9 @@ PLACES = ("datasets", "state", "reports")
 """What a run writes to, of an installation."""
 
 SHARED_MEMORY = Path("/dev/shm")
+
+_OF_PROXIES = (407, 502, 503, 504)
+"""Statuses by which a proxy says that it passes nothing on, or reaches nobody."""
 
 METADATA_HOST, METADATA_PORT = "METADATA_GRPC_SERVICE_HOST", "METADATA_GRPC_SERVICE_PORT"
 """Environment variables with the address of KFP's metadata store, which KFP (2.15 to 2.17) gives every task
@@ -133,18 +137,26 @@ def connect_metadata_store() -> str:
 
 
 def connect_server(url: str, encoder: str) -> str:
-    """Connects to the server of `url`, which weights of `encoder` are downloaded from. Raises `InputError`
-    where a task does not reach it: a training would ask for them until its time-out."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    """Asks the server of `url`, which weights of `encoder` are downloaded from, as the download will: through
+    the proxies of the environment, and where it leads to. Raises `InputError` where a task does not reach it:
+    a training would ask until its time-out."""
+    fault: object = None
     try:
-        return _connect(parts.hostname or "", port)
-    except OSError as error:
+        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "datum"})
+        # Made anew, since it keeps the proxies that it finds.
+        urllib.request.build_opener().open(request, timeout=10).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        fault = error if error.code in _OF_PROXIES else None
+    except (OSError, http.client.HTTPException) as error:
+        fault = getattr(error, "reason", error)
+    if fault:
         raise InputError(
-            f"{url}: cannot be reached from a task ({error}), and a training downloads its weights there; "
+            f"{url}: cannot be reached from a task ({fault}), and a training downloads its weights there; "
             f"`datum weights {encoder} --fetch` downloads them, put them into the store, and name their "
             "s3:// URI as ENCODER_WEIGHTS in settings.env or as method_encoder_weights"
-        ) from None
+        )
+    return f"{urlsplit(url).hostname} answers"
 
 
 def _connect(host: str, port: int) -> str:
@@ -280,7 +292,8 @@ def find_model(name: str, profile: str, overrides: Sequence[str]) -> str:
     from datum.diffusion.hub import find_commit  # needs the hub's client
 
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    commit, files = find_commit(asked.base_model, asked.revision, lambda folder: None)
+    named = f"--base-model {asked.base_model}"
+    commit, files = find_commit(asked.base_model, asked.revision, lambda folder: None, named=named)
     return f"{asked.base_model}: {len(files)} files at {host}, commit {commit[:12]}"
 
 

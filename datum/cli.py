@@ -89,7 +89,7 @@ def _add_generate(commands: Any) -> None:
         "output of personalize (generation.checkpoint_step chooses) or one checkpoint folder",
         required=True,
     )
-    _output(command, "folder for images/ and manifest.jsonl")
+    _output(command, "folder for images/ and manifest.jsonl, and with generation.labels=source labeled/")
     command.add_argument(
         "--count",
         type=int,
@@ -100,6 +100,16 @@ def _add_generate(commands: Any) -> None:
     command.add_argument(
         "--shard", type=_shard, default=(1, 1), metavar="I/K", help="draw part I of K (default: 1/1, all)"
     )
+    meaning = "converted GTA or SYNTHIA root that labeled images are drawn from (default: none)"
+    command.add_path("--source", "ROOT", meaning)
+    _setting(
+        command,
+        "--controlnet",
+        "FOLDER_OR_HUB_ID",
+        "generation.controlnet",
+        "the ControlNet of labeled images",
+    )
+    _setting(command, "--judge", "CHECKPOINT", "generation.judge", "judges labeled images")
     _seed_and_state(command)
 
 
@@ -329,26 +339,18 @@ def _output(command: CommandParser, content: str) -> None:
     command.add_path("--output", "DIR", content, required=True)
 
 
+def _setting(command: CommandParser, option: str, metavar: str, setting: str, meaning: str) -> None:
+    """An option that is short for `--set` of the `setting`."""
+    command.add_argument(option, dest=setting, metavar=metavar, help=f"{meaning} (default: {setting})")
+
+
 def _base_model(command: CommandParser) -> None:
-    command.add_argument(
-        "--base-model",
-        dest="personalization.base_model",
-        metavar="ID_OR_DIR",
-        help="hub id or folder of a StableDiffusionPipeline, or streetscenes, the small one shipped with "
-        "datum (default: personalization.base_model)",
-    )
-    command.add_argument(
-        "--revision",
-        dest="personalization.revision",
-        metavar="REVISION",
-        help="branch, tag or commit of a base model from the hub (default: personalization.revision)",
-    )
-    command.add_argument(
-        "--variant",
-        dest="personalization.variant",
-        metavar="NAME",
-        help="variant of the base model's weights, such as fp16 (default: personalization.variant)",
-    )
+    meaning = "hub id or folder of a StableDiffusionPipeline, or streetscenes, the small one of the package"
+    _setting(command, "--base-model", "ID_OR_DIR", "personalization.base_model", meaning)
+    meaning = "branch, tag or commit of a base model from the hub"
+    _setting(command, "--revision", "REVISION", "personalization.revision", meaning)
+    meaning = "variant of the base model's weights, such as fp16"
+    _setting(command, "--variant", "NAME", "personalization.variant", meaning)
 
 
 def _seed_and_state(command: CommandParser) -> None:

@@ -1,4 +1,4 @@
-"""Typed settings of every stage, in one place.
+"""Typed settings of every stage, in one place (those of generation stand in `datum.generation_settings`).
 
 A profile is a whole set of settings: `paper` holds the values of DATUM's and DAFormer's released code,
 `demo` the same method at a size that two processor cores finish in minutes. A single setting is changed
@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from datum.errors import InputError
+from datum.generation_settings import GenerationSettings
 from datum.methods import BENCHMARKS, ENCODERS, METHODS, TargetImages
 from datum.overrides import changed, overridden, require_consistent
-from datum.prompts import PLURALS
 from datum.values import (
     Least,
     Most,
@@ -91,30 +91,6 @@ class PersonalizationSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GenerationSettings:
-    """Drawing the data set of the new place. Defaults: DATUM's `dreambooth/generate_dreambooth.py`."""
-
-    checkpoint_step: int = 200
-    """Personalization step whose checkpoint draws the images (DATUM's default)."""
-    count: int = 2975
-    """Images in all shards together (the size of Cityscapes' training set)."""
-    prompt_template: str = "a photo of sks {c}"
-    """Prompt; `{c}` stands for the class. A template without `{c}` is one generic prompt."""
-    prompt_classes: tuple[str, ...] = tuple(PLURALS.values())
-    """Classes that the prompts cycle through."""
-    inference_steps: int = 50
-    """Denoising steps per image."""
-    guidance_scale: float = 7.5
-    """Weight of classifier-free guidance."""
-    size: int = 512
-    """Side of the drawn square image, in pixels."""
-    batch_size: Annotated[int, Switchable()] = 4
-    """Images denoised together; a drawn image depends on its own seed alone, up to rounding."""
-    precision: Literal["fp16", "bf16", "fp32"] = "fp16"
-    """Arithmetic of the model. Half precision falls back to fp32 on a CPU, which has no fast half."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class AdaptationSettings:
     """Self-training of the segmentation network. Defaults: DAFormer's released configuration."""
 
@@ -154,6 +130,9 @@ class AdaptationSettings:
     pseudo_threshold: float = 0.968
     """Confidence from which a pseudo-label pixel counts; their share in the batch weighs the loss of all
     target pixels."""
+    mirrored_pseudo_labels: bool = False
+    """Pseudo-labels by the mean of the probabilities for a target image and for its mirror image (VFM-UDA;
+    DAFormer takes the image's)."""
     pseudo_ignore_top: Annotated[int, Least(0)] = 15
     """Rows at the top of a target crop whose pseudo-labels weigh 0, in rows of a 512 crop (scaled to the
     crop in use; the scaling is ours)."""

@@ -43,14 +43,26 @@ def build_prompts(template: str, classes: Sequence[str]) -> list[str]:
         if asks_for_classes and word not in known:
             hint = did_you_mean(word, known, otherwise="expected some of")
             raise InputError(f"generation.prompt_classes: unknown class {word!r}; {hint}")
-    require_prompt("generation.prompt_template", template)
-    prompts = [template.replace("{c}", word) for word in words]
-    if odd := re.search(r"[{}]", template.replace("{c}", "")):
+    _require_template("generation.prompt_template", template, "{c}")
+    return [template.replace("{c}", word) for word in words]
+
+
+def prompt_of_classes(template: str, classes: Sequence[str]) -> str:
+    """The setting `generation.labeled_prompt` with DATUM's words for all `classes` in place of `{names}`.
+
+    Raises `InputError` for a template with another placeholder.
+    """
+    _require_template("generation.labeled_prompt", template, "{names}")
+    return template.replace("{names}", " ".join(PLURALS.get(name, name) for name in classes))
+
+
+def _require_template(setting: str, template: str, placeholder: str) -> None:
+    require_prompt(setting, template)
+    if odd := re.search(r"[{}]", template.replace(placeholder, "")):
         raise InputError(
-            f"generation.prompt_template={template!r}: found {odd[0]}, expected a text in which {{c}} alone "
-            "is replaced; write the other braces out, or leave them away"
+            f"{setting}={template!r}: found {odd[0]}, expected a text in which {placeholder} alone is "
+            "replaced; write the other braces out, or leave them away"
         )
-    return prompts
 
 
 def require_prompt(setting: str, prompt: str) -> None:

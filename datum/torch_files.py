@@ -12,18 +12,19 @@ import numpy as np
 import torch
 
 
-def read_torch_file(file: Path) -> Any:
-    """What `torch.save` wrote to `file`, with tensors on the CPU.
+def read_torch_file(file: Path, *, mapped: bool = False) -> Any:
+    """What `torch.save` wrote to `file`, with tensors on the CPU; `mapped` ones are read when they are looked
+    at (but for files of before PyTorch 1.6, which are no archives).
 
     Raises `ValueError`, in one line, for code, for a file that is truncated or nothing of PyTorch's, and for
     one whose tensors are larger than itself.
     """
     size = file.stat().st_size
     try:
-        if zipfile.is_zipfile(file):
+        if archive := zipfile.is_zipfile(file):
             _require_stored(file, size)
         with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings(action="ignore"):
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped and archive)
         for tensor in tensors_in(content):
             if tensor.numel() * tensor.element_size() > size:
                 raise ValueError(f"a tensor of {tuple(tensor.shape)} is larger than the whole file")

@@ -106,7 +106,8 @@ FIELDS: Mapping[str, Field] = {
 WORKSPACE = Field("workspace", str, "", "Folder of a run on one machine.")
 """Of a pipeline that runs on one machine; on a cluster there is none."""
 
-DATA_FIELDS = ("data_benchmark", "data_source", "data_target", INSTALLATION, "run_overrides")
+DATA_FIELDS = ("data_benchmark", "data_source", "data_target", "method", INSTALLATION, "run_overrides")
+"""Of the ingestion alone; the method decides the size that the source is stored at."""
 DIFFUSION_FIELDS = ("method", "method_base_model")
 
 

@@ -19,6 +19,9 @@ connects to KFP's metadata store, and writes to the disks. One table of it is in
 ## `ingest_source`
 The labeled source data set, checked and converted (train ids and class statistics, byte for byte
 DAFormer's), or street scenes drawn. Published once below `datasets`; the same input is not converted again.
+Images that trainings of the method read smaller are stored as these resize them, losslessly, and so are their
+labels: GTA's 1914x1052 pixels as the 1280x704 that DAFormer's make of them. HRDA's read them larger, and
+labeled drawings are made from them in full size.
 
 - `root`: `s3://…`, a path of the mounted volume, or empty for drawn scenes
 - `Output`: URI of the ingested data set, which ends in a digest of its content
@@ -116,6 +119,7 @@ def ingest_source(
     from datum.datasets.remote import ingest_uri
     from datum.datasets.working_copy import ingest_dataset
     from datum.experiments import run_settings
+    from datum.formats.source_scale import ingestion_scale
     from datum.methods import BENCHMARKS
 
     with failing_with_status(installation):
@@ -123,7 +127,8 @@ def ingest_source(
         run = run_settings(profile, **fields, overrides=overrides)
         settings, dataset = run.datasets, BENCHMARKS[run.run.benchmark].source
         if not workspace:
-            return ingest_uri(dataset, root, installation["datasets"], scratch(), settings=settings)
+            place, scale = installation["datasets"], ingestion_scale(run)
+            return ingest_uri(dataset, root, place, scratch(), settings=settings, scale=scale)
         output = Path(workspace) / "datasets" / "source"
         ingest_dataset(dataset, Path(root) if root else None, output, settings=settings)
         return str(output)

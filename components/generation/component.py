@@ -17,7 +17,8 @@ Verifies the shards of one seed and brings them together.
 - `generated`: all images, with one manifest
 
 ## Notes
-Settings: `generation.*` of [datum/config.py](../../datum/config.py): `datum generate --help` lists them.
+Settings: `generation.*` of [datum/generation_settings.py](../../datum/generation_settings.py): `datum
+generate --help` lists them.
 """
 
 from kfp import dsl

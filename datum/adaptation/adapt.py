@@ -25,8 +25,8 @@ from datum.config import AdaptationSettings, EvaluationSettings
 from datum.device import choose_device
 from datum.formats.generated import MANIFEST
 from datum.formats.mix_pictures import MixPictures
+from datum.formats.source_scale import training_scale
 from datum.formats.training_log import TrainingLog
-from datum.methods import BENCHMARKS
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import MANIFEST_DIGEST, NAMED, Provenance, record_of
 from datum.segmentation.checkpoints import Checkpoint
@@ -72,7 +72,7 @@ def adapt(
     activations = require_trainable(config, settings)
     initial = find_initial(settings.initial_segmentor, config)
     pretrained = pretrained_file(encoder, settings.pretrained_encoder or (RANDOM if initial else ""))
-    source_images = find_source(benchmark, source)
+    source_images = find_source(benchmark, source, training_scale(benchmark, settings))
     target_images, street_scale = find_target(method, target)
     validation_images = find_validation_images(validation) if validation else []
     digests = input_digests(source, source_images, target_images, validation, validation_images)
@@ -193,7 +193,7 @@ def crop_rules(
         class_max_ratio=settings.cat_max_ratio,
         rare_min_pixels=candidate,
         rare_min_crop_pixels=candidate * settings.rare_class_min_crop_ratio,
-        source_scale=_times(settings.source_scale or BENCHMARKS[benchmark].source_scale, factor),
+        source_scale=training_scale(benchmark, settings),
         target_scale=_times(target, factor) if target else None,
         target_factor=factor,
         distorted=settings.photometric_distortion,

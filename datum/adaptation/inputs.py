@@ -7,16 +7,15 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from datum.contents import Checked, digest_of_set, read_digests
 from datum.errors import InputError
 from datum.folders import images_below
-from datum.formats.class_statistics import read_statistics
+from datum.formats.class_statistics import read_statistics, require_counts_of
 from datum.formats.generated import IMAGES, MANIFEST
 from datum.formats.json_files import read_json_lines
+from datum.formats.source_scale import is_stored_smaller, require_scale_of
 from datum.label_files import decode_label, sizes_differ
-from datum.labels import CLASSES, IGNORE
+from datum.labels import CLASSES
 from datum.layouts import TRAIN_IMAGES, find_frames, layout_of
 from datum.methods import BENCHMARKS, METHODS, STREET_SCALE
 from datum.photographs import PHOTOGRAPH_MODES, image_header, require_photograph
@@ -35,14 +34,17 @@ class SourceImage:
     """Pixels of each class in the label, by train id, in the label's full size."""
 
 
-def find_source(benchmark: str, root: Path) -> list[SourceImage]:
-    """All labeled images of a converted source data set.
+def find_source(benchmark: str, root: Path, scale: tuple[int, int] | None = None) -> list[SourceImage]:
+    """All labeled images of a converted source data set, for a training at `scale`.
 
-    Raises `InputError` for an unknown benchmark, a missing folder, a data set that was not converted and an
-    image without its label. What the files hold is looked at by `input_digests`.
+    Raises `InputError` for an unknown benchmark, a missing folder, a data set that was not converted or is
+    stored for another scale, and an image without its label. What the files hold is looked at by
+    `input_digests`.
     """
     if benchmark not in BENCHMARKS:
         raise InputError(f"--benchmark {benchmark}: unknown, expected one of {', '.join(BENCHMARKS)}")
+    if scale:
+        require_scale_of(root, scale)
     dataset = BENCHMARKS[benchmark].source
     labels, remedy = layout_of(dataset).labels, f"run `datum convert {dataset} {root}`"
     frames = find_frames(dataset, root)
@@ -111,6 +113,7 @@ def input_digests(
     of the wrong kind, for labels with other ids or sizes than they should have, and where the statistics are
     not those of the labels: drawn hours into the training, each would end it.
     """
+    smaller = is_stored_smaller(root)
     counted = {str(entry.label.relative_to(root)): json.dumps(entry.class_pixels) for entry in source}
     digests = {
         "source": digest_of_set(
@@ -120,7 +123,7 @@ def input_digests(
                 [
                     Checked(
                         names=tuple(file.relative_to(root).as_posix() for file in (entry.image, entry.label)),
-                        check=functools.partial(_check_source_image, entry),
+                        check=functools.partial(_check_source_image, entry, smaller),
                     )
                     for entry in source
                 ],
@@ -189,23 +192,13 @@ def _drawn(folder: Path) -> dict[str, str | None]:
     return drawn
 
 
-def _check_source_image(entry: SourceImage, contents: Sequence[bytes]) -> None:
+def _check_source_image(entry: SourceImage, smaller: bool, contents: Sequence[bytes]) -> None:
+    """`smaller` says whether the label is stored smaller than it was counted."""
     size = require_photograph(entry.image, contents[0], PHOTOGRAPH_MODES)
     ids = decode_label(entry.label, contents[1])
     if size != ids.shape[::-1]:
         raise sizes_differ(entry.image, size, entry.label, ids.shape[::-1])
-    counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)
-    if unknown := [i for i in np.flatnonzero(counts).tolist() if i >= len(CLASSES) and i != IGNORE]:
-        raise InputError(
-            f"{entry.label}: found id {unknown[0]}, expected train ids 0 to {len(CLASSES) - 1} and {IGNORE}; "
-            "convert the data set again"
-        )
-    found = {c.train_id: int(counts[c.train_id]) for c in CLASSES if counts[c.train_id]}
-    if found != {train_id: pixels for train_id, pixels in entry.class_pixels.items() if pixels}:
-        raise InputError(
-            f"{entry.label}: holds other classes than the statistics of its data set say; convert the data "
-            "set again"
-        )
+    require_counts_of(entry.label, ids, entry.class_pixels, smaller=smaller)
 
 
 def _check_target_image(file: Path, contents: Sequence[bytes]) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,9 @@ from datum.global_batch import occurring, own
 from datum.label_files import read_label
 from datum.labels import CLASSES, IGNORE
 from datum.photographs import read_image
-from datum.segmentation.preprocess import fitted_size, normalize, resize_image, resize_label
+from datum.rare_classes import class_probabilities
+from datum.resizing import fitted_size, resize_image, resize_label
+from datum.segmentation.preprocess import normalize
 from datum.telemetry import log
 
 REDRAWS = 10
@@ -74,15 +76,6 @@ class Batch:
     ignored: Tensor | None = None
     """bool[batch, crop, crop]: margins and padding of the target images; None where margins are not those of
     the image."""
-
-
-def class_probabilities(totals: Mapping[int, int], temperature: float) -> dict[int, float]:
-    """Probability of sampling each class: softmax((1 - frequency) / temperature) over the classes in
-    `totals`, pixels of each class in the whole data set (DAFormer, equations 7 and 8)."""
-    pixels = np.array(list(totals.values()), dtype=np.float64)
-    logits = (1 - pixels / pixels.sum()) / temperature
-    weights = np.exp(logits - logits.max())
-    return dict(zip(totals, weights / weights.sum()))
 
 
 Sample = tuple[np.ndarray, ...]

@@ -39,12 +39,18 @@ class Teacher:
         torch._foreach_lerp_(self._weights, list(student.parameters()), weight=1 - decay)
 
     @torch.inference_mode()
-    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, images: Tensor, *, mirrored: bool = False) -> tuple[Tensor, Tensor]:
         """(probability float32[batch, height, width], train id int64[batch, height, width]) of the likeliest
-        class at each pixel of normalized images float32[batch, 3, height, width]."""
-        logits = upsample(self.segmentor(images), images.shape[2:])
-        probability, label = torch.softmax(logits.float(), dim=1).max(dim=1)
+        class at each pixel of normalized images float32[batch, 3, height, width]; by the mean over the images
+        and their mirror images where `mirrored` says so."""
+        probabilities = self._probabilities(images)
+        if mirrored:
+            probabilities = (probabilities + self._probabilities(images.flip(-1)).flip(-1)) / 2
+        probability, label = probabilities.max(dim=1)
         return probability, label
+
+    def _probabilities(self, images: Tensor) -> Tensor:
+        return torch.softmax(upsample(self.segmentor(images), images.shape[2:]).float(), dim=1)
 
 
 def pseudo_label_weights(
@@ -99,7 +105,7 @@ class Mixed:
 def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.random.Generator) -> Mixed:
     """The mixed images of one step: pseudo-labels by the teacher, ClassMix, strong augmentation."""
     assert batch.target is not None
-    probability, pseudo_labels = teacher.predict(batch.target)
+    probability, pseudo_labels = teacher.predict(batch.target, mirrored=settings.mirrored_pseudo_labels)
     scale = settings.crop / (REFERENCE_CROP * settings.resolution_factor)
     of_image = settings.pseudo_margins_of == "image"
     pseudo_weights = pseudo_label_weights(

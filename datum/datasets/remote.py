@@ -25,6 +25,7 @@ from datum.datasets.one_shot import (
 from datum.datasets.working_copy import DRAWN_SEED, dataset_digest, ingest_dataset, part_of
 from datum.errors import InputError
 from datum.formats.class_statistics import STATISTICS_FILES, read_statistics
+from datum.formats.source_scale import SCALE_FILE, require_scale
 from datum.layouts import CITYSCAPES, TRAIN_IMAGES, Listing, Pair, check_dataset, find_train_images, layout_of
 from datum.methods import DatasetName
 from datum.photographs import open_one_shot_image
@@ -39,16 +40,24 @@ _TARGET = (f"{TRAIN_IMAGES}/", *_VALIDATION)
 
 
 def ingest_uri(
-    dataset: DatasetName, uri: str, datasets: str, scratch: Path, *, settings: DatasetSettings
+    dataset: DatasetName,
+    uri: str,
+    datasets: str,
+    scratch: Path,
+    *,
+    settings: DatasetSettings,
+    scale: tuple[int, int] | None = None,
 ) -> str:
     """The URI of the data set, checked and converted: a labeled source, or a target in Cityscapes' layout.
 
     `uri` is a URI or a mounted path of the data set in the layout of `dataset`; empty draws street scenes by
     `settings`. What is published below `datasets` from the same input is not made again. A URI that this
     function returned is used in place, and so is a mounted data set: a target, of which no converted label is
-    needed, and a source that `datum convert` has converted.
+    needed, and a source that `datum convert` has converted. `scale` is that of the trainings that a source is
+    ingested for: what is copied is stored at it where it is larger; without one as it came.
 
-    Raises `InputError` for what `datum.datasets.working_copy.ingest_dataset` does not accept.
+    Raises `InputError` for what `datum.datasets.working_copy.ingest_dataset` does not accept, and for an
+    ingested source that is stored at another scale.
     """
     layout, part = layout_of(dataset), part_of(dataset)
     folders = _TARGET if part == "target" else (f"{layout.images}/", f"{layout.labels}/")
@@ -67,11 +76,15 @@ def ingest_uri(
         log(f"{root}: is copied to {datasets}, unless `datum convert {dataset} {root}` was run")
         identity |= {"files_sha256": dataset_digest(dataset, root, files)}
     elif _is_ingested(uri, folders):
+        if SCALE_FILE in remote_files(uri, only=[SCALE_FILE]):
+            require_scale(uri, open_store(uri).read_bytes(SCALE_FILE), scale)
         return uri
     else:
         listed = remote_files(uri, only=folders)
         check_dataset(dataset, Listing(uri, listed))
         identity |= {"uri": uri, "files": content_digest(listed)}
+    if uri and scale:
+        identity["scale"] = scale
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     pointer, output = f"by-input/{key}.json", scratch / f"{name}-{key}"
     if known := _pointed_to(datasets, pointer):
@@ -80,7 +93,13 @@ def ingest_uri(
     copy = fetch(uri, scratch, only=folders) if uri else None
     try:
         ingest_dataset(
-            dataset, copy, output, settings=settings, workers=DEFAULT_WORKERS, recorded_root=Path()
+            dataset,
+            copy,
+            output,
+            settings=settings,
+            workers=DEFAULT_WORKERS,
+            recorded_root=Path(),
+            scale=scale,
         )
     except InputError as error:
         # Files are named by where the user keeps them.

@@ -14,11 +14,13 @@ from datum.config import DatasetSettings
 from datum.contents import Checked, digest_of_set, read_digests
 from datum.datasets.convert import DEFAULT_WORKERS, convert_pairs
 from datum.errors import InputError
+from datum.formats.source_scale import write_scale
 from datum.layouts import check_dataset, describe_passed_over, layout_of
 from datum.methods import DatasetName
 from datum.outputs import building, is_complete, replacing
-from datum.photographs import PHOTOGRAPH_MODES, require_photograph
+from datum.photographs import PHOTOGRAPH_MODES, image_header, require_photograph
 from datum.provenance import NAMED, PROVENANCE, Provenance
+from datum.resizing import fits_within
 from datum.room import require_disk
 from datum.telemetry import log
 
@@ -45,6 +47,7 @@ def ingest_dataset(
     settings: DatasetSettings,
     workers: int = DEFAULT_WORKERS,
     recorded_root: Path | None = None,
+    scale: tuple[int, int] | None = None,
 ) -> None:
     """Makes `output` a root of the data set, with train ids of its labels and the JSON files of a conversion.
 
@@ -52,7 +55,9 @@ def ingest_dataset(
     name are drawn in that layout. Of a target, `output` holds the images of
     `leftImg8bit/train`, from which the one-shot images are chosen, and the images and labels of the val
     split. Labels of the training split are left behind: the method never sees them. The JSON files name the
-    labels below `recorded_root`, or below the absolute path of `output`.
+    labels below `recorded_root`, or below the absolute path of `output`. A source of the user's that is
+    larger than `scale` = (width, height) is stored as a training at this scale resizes it, without the labels
+    that it came with (`datum.formats.source_scale`).
 
     Raises `InputError` for a target without training images, a damaged image and for what
     `datum.datasets.convert.convert` does not accept; `output` is absent then. Started again after a kill, it
@@ -64,8 +69,11 @@ def ingest_dataset(
         if notice := describe_passed_over(dataset, root, pairs):
             log(notice)
         inputs = {"files_sha256": dataset_digest(dataset, root, files), NAMED: {"root": str(root.resolve())}}
-        provenance = Provenance(stage=stage, inputs=inputs)
+        if scale and all(fits_within(image_header(root / pair.image)[0], scale) for pair in pairs):
+            scale = None
+        provenance = Provenance(stage=stage, inputs=inputs, arguments={"scale": list(scale)} if scale else {})
     else:
+        scale = None  # Scenes are drawn as large as the settings say.
         # GTA's is what scenes of a source always had.
         other = {"layout": dataset} if dataset == "synthia" else {}
         provenance = Provenance(stage=stage, settings=settings, seed=DRAWN_SEED, arguments=other)
@@ -73,7 +81,9 @@ def ingest_dataset(
         return
     try:
         with building(output, provenance) as partial:
-            if root:
+            if root and scale:
+                _make_folders(files, partial)
+            elif root:
                 _link(root, files, partial)
             else:
                 _remove_all_but_provenance(partial)
@@ -86,7 +96,10 @@ def ingest_dataset(
                 partial,
                 recorded_root=recorded_root or output.absolute(),
                 workers=workers,
+                scale=scale,
             )
+            if scale:
+                write_scale(partial, scale)
     except InputError:
         shutil.rmtree(partial)
         raise
@@ -139,12 +152,16 @@ def _draw(dataset: DatasetName, folder: Path, settings: DatasetSettings, workers
     write(folder, seeds=seeds(_SOURCE, count), workers=processes, **size)
 
 
+def _make_folders(files: Sequence[str], destination: Path) -> None:
+    for folder in sorted({(destination / file).parent for file in files}):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def _link(root: Path, files: Sequence[str], destination: Path) -> None:
     """Links every file of `root` to the same place below `destination`, where an earlier start has not, or
     copies them where the disk has no links."""
     resolved = root.resolve()
-    for folder in sorted({(destination / file).parent for file in files}):
-        folder.mkdir(parents=True, exist_ok=True)
+    _make_folders(files, destination)
     missing = [file for file in files if not (destination / file).exists()]
     try:
         for file in missing:

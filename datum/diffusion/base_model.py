@@ -106,11 +106,15 @@ def find_base_model(name: str, revision: str = "", variant: str = "") -> BaseMod
     from datum.diffusion.hub import download, find_commit
 
     named = f"--base-model {name}"
-    commit, names = find_commit(name, revision, lambda folder: _files(folder, _names(folder), variant, named))
+
+    def complete(folder: Path) -> object:
+        return _files(folder, _names(folder), variant, named)
+
+    commit, names = find_commit(name, revision, complete, named=named)
     parts = [file.partition("/")[0] for file in names]
-    folder = download(name, commit, configuration_files(names, parts))
+    folder = download(name, commit, configuration_files(names, parts), named=named)
     files = _files(folder, names, variant, named)
-    download(name, commit, files)
+    download(name, commit, files, named=named)
     return BaseModel(name=name, folder=folder, commit=commit, files=files)
 
 

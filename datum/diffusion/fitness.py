@@ -114,7 +114,7 @@ def weight_files(
     """
     chosen = {}
     for part in (model for model in MODELS if model in parts):
-        there = _by_variant(names, part)
+        there = weights_by_variant(names, part)
         plain_or_only = "" if "" in there or len(there) != 1 else next(iter(there))
         wanted = variant if variant in there else plain_or_only
         if wanted not in there:
@@ -124,7 +124,7 @@ def weight_files(
                 f"are there: {variants}); name one with --variant, or another model"
             )
         chosen[part] = there[wanted]
-    if variant and not any(variant in _by_variant(names, part) for part in chosen):
+    if variant and not any(variant in weights_by_variant(names, part) for part in chosen):
         raise InputError(
             f"{named}: has no weights of variant {variant}; leave --variant out, or name another"
         )
@@ -148,8 +148,9 @@ def configuration_files(names: Collection[str], parts: Collection[str]) -> list[
     ]
 
 
-def _by_variant(names: Collection[str], part: str) -> dict[str, list[str]]:
-    """Variant -> files with that part's weights, in the better format of those that there are."""
+def weights_by_variant(names: Collection[str], part: str) -> dict[str, list[str]]:
+    """Variant -> files with the weights in the folder `part`, in the better format of those that there
+    are."""
     found: dict[str, dict[str, list[str]]] = {}
     for name in sorted(names):
         folder, _, file = name.rpartition("/")

@@ -27,9 +27,17 @@ PINNED = {"CompVis/stable-diffusion-v1-4": "133a221b8aa7292a167afc5127cb63fb5005
 one that published code and published caches of the hub name."""
 
 
-def find_commit(name: str, revision: str, complete: Callable[[Path], object]) -> tuple[str, list[str]]:
+def find_commit(
+    name: str,
+    revision: str,
+    complete: Callable[[Path], object],
+    *,
+    named: str,
+    configuration: str = MODEL_INDEX,
+) -> tuple[str, list[str]]:
     """(commit that `revision` of the repository `name` stands for now, its files). Empty is the commit in
-    `PINNED`, or the newest of the main branch.
+    `PINNED`, or the newest of the main branch. Messages begin with `named` (`--base-model X`), and the
+    repository has a file `configuration`.
 
     Where the hub is out of reach, the commit that the cache knows for it is taken, if what lies there is
     `complete`: that raises `InputError` otherwise. Raises `InputError` for a final answer of the hub and
@@ -42,12 +50,12 @@ def find_commit(name: str, revision: str, complete: Callable[[Path], object]) ->
         try:
             found = huggingface_hub.HfApi().model_info(name, revision=revision or None, timeout=30)
             # This notes in the cache what the revision stands for, for when the hub is out of reach.
-            huggingface_hub.hf_hub_download(name, MODEL_INDEX, revision=revision or None)
+            huggingface_hub.hf_hub_download(name, configuration, revision=revision or None)
         except Exception as error:
-            fault = _fault(name, revision, error)
+            fault = _fault(named, name, revision, error)
             away = isinstance(fault, TemporaryFaultError) or constants.HF_HUB_OFFLINE
             if away and (cached := _cached(name, revision, complete)):
-                log(f"--base-model {name}: the hub is out of reach; taking commit {cached[0]} of the cache")
+                log(f"{named}: the hub is out of reach; taking commit {cached[0]} of the cache")
                 return cached
             raise fault from None
         return str(found.sha), [file.rfilename for file in found.siblings or ()]
@@ -55,7 +63,7 @@ def find_commit(name: str, revision: str, complete: Callable[[Path], object]) ->
     return persevere(f"look up {name}", attempt)
 
 
-def download(name: str, commit: str, files: Sequence[str]) -> Path:
+def download(name: str, commit: str, files: Sequence[str], *, named: str) -> Path:
     """The folder with `files` of that `commit`, downloaded where the cache lacks them; raises as
     `find_commit`."""
 
@@ -63,7 +71,7 @@ def download(name: str, commit: str, files: Sequence[str]) -> Path:
         try:
             return Path(huggingface_hub.hf_hub_download(name, file, revision=commit))
         except Exception as error:
-            raise _fault(name, commit, error) from None
+            raise _fault(named, name, commit, error) from None
 
     disable_progress_bars()
     for file in files:
@@ -85,11 +93,10 @@ def _cached(name: str, revision: str, complete: Callable[[Path], object]) -> tup
     return folder.name, [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
 
 
-def _fault(name: str, revision: str, error: BaseException) -> BaseException:
+def _fault(where: str, name: str, revision: str, error: BaseException) -> BaseException:
     """What an error of the hub's client means; itself where it is none of the hub."""
     causes = list(_causes(error))
     advice = f"or download it where the hub is in reach (hf download {name}) and pass the folder"
-    where = f"--base-model {name}"
     for cause in causes:
         if isinstance(cause, OfflineModeIsEnabled):
             return InputError(
@@ -100,7 +107,7 @@ def _fault(name: str, revision: str, error: BaseException) -> BaseException:
                 f"{where}: has no revision {revision!r}; name a branch, a tag or a commit of it"
             )
         if isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError):
-            return InputError(f"{where}: is no diffusers pipeline, or lacks a file ({_first_line(cause)})")
+            return InputError(f"{where}: is no model of diffusers, or lacks a file ({_first_line(cause)})")
         if isinstance(cause, GatedRepoError):
             return InputError(
                 f"{where}: is open only to those who accepted its terms; accept them on its page, set "

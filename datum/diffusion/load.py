@@ -7,12 +7,13 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from safetensors import safe_open
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from datum.diffusion.base_model import BaseModel, find_base_model
+from datum.diffusion.controlnet import ControlNet
 from datum.diffusion.fitness import require_fitting, variant_of, weight_files
 from datum.errors import InputError
 
@@ -47,6 +48,18 @@ def load_checkpoint(folder: Path, dtype: torch.dtype) -> StableDiffusionPipeline
     weights = weight_files(names, parts, "", named)
     variants = {part: variant_of(files[0]) for part, files in weights.items()}
     return _load(folder, variants, dtype, named, "personalize again")
+
+
+def load_controlnet(controlnet: ControlNet, dtype: torch.dtype) -> ControlNetModel:
+    """The model of a ControlNet, on the CPU; raises `InputError` as above."""
+    named, remedy = controlnet.named, "download or copy it again"
+    _quiet()
+    try:
+        return _load_model(ControlNetModel, controlnet.weights, controlnet.variant, dtype, named, remedy)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(f"{named}: cannot be loaded: {_first_line(error)}; {remedy}") from error
 
 
 def prompt_length(pipeline: StableDiffusionPipeline, prompt: str, setting: str) -> int:
@@ -90,24 +103,14 @@ def not_finite(model: torch.nn.Module) -> str:
 def _load(
     folder: Path, variants: Mapping[str, str], dtype: torch.dtype, named: str, remedy: str
 ) -> StableDiffusionPipeline:
-    # Only our own progress is shown; what goes wrong arrives as an exception.
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
+    _quiet()
     models = {}
     # The loaders raise a dozen unrelated classes for a damaged or missing file.
     part = ""
     try:
         for part, variant in variants.items():
-            _require_floats(folder / part, variant, f"{named}: {part}", remedy)
-            models[part], report = CLASSES[part].from_pretrained(
-                folder / part,
-                variant=variant or None,
-                dtype=dtype,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-            _require_all_weights(report, f"{named}: {part}", remedy)
+            whose = f"{named}: {part}"
+            models[part] = _load_model(CLASSES[part], folder / part, variant, dtype, whose, remedy)
         part = "tokenizer or scheduler"
         pipeline = StableDiffusionPipeline.from_pretrained(
             folder, dtype=dtype, local_files_only=True, **models
@@ -115,20 +118,40 @@ def _load(
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise InputError(
-            f"{named}: cannot be loaded as a StableDiffusionPipeline: {part}: {reason}; {remedy}"
+            f"{named}: cannot be loaded as a StableDiffusionPipeline: {part}: {_first_line(error)}; {remedy}"
         ) from error
-    for part, model in models.items():
-        if name := not_finite(model):
-            raise InputError(
-                f"{named}: {part} has values that are not finite in {str(dtype).removeprefix('torch.')} "
-                f"({name}), so nothing can be drawn with it; {remedy}"
-            )
     words, rows = len(pipeline.tokenizer), pipeline.text_encoder.config.vocab_size
     if words > rows:
         raise InputError(f"{named}: tokenizer has {words} tokens, the text encoder {rows}; {remedy}")
     return pipeline
+
+
+def _load_model(kind: Any, folder: Path, variant: str, dtype: torch.dtype, whose: str, remedy: str) -> Any:
+    """The model of class `kind` in `folder`; raises `InputError`, which begins with `whose`, for weights that
+    are missing, of another shape, no floats or not finite, and what the loaders raise for all else."""
+    _require_floats(folder, variant, whose, remedy)
+    model, report = kind.from_pretrained(
+        folder, variant=variant or None, dtype=dtype, local_files_only=True, output_loading_info=True
+    )
+    _require_all_weights(report, whose, remedy)
+    if name := not_finite(model):
+        raise InputError(
+            f"{whose} has values that are not finite in {str(dtype).removeprefix('torch.')} ({name}), so "
+            f"nothing can be drawn with it; {remedy}"
+        )
+    return model
+
+
+def _quiet() -> None:
+    # Only our own progress is shown; what goes wrong arrives as an exception.
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
 
 
 def _require_floats(folder: Path, variant: str, named: str, remedy: str) -> None:

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from datum.errors import InputError
-from datum.labels import CLASSES
+from datum.labels import CLASSES, IGNORE
 from datum.photographs import LARGEST_PIXELS
 
 STATISTICS = "sample_class_stats.json"
@@ -61,6 +63,27 @@ def read_statistics(root: Path, labels: str, remedy: str) -> dict[str, dict[int,
             f"({' '.join(str(error).split())[:200]}); {remedy} again"
         ) from None
     return counts
+
+
+def require_counts_of(
+    label: Path, ids: np.ndarray, pixels: Mapping[int, int], *, smaller: bool = False
+) -> None:
+    """Raises `InputError` where `ids`, uint8[height, width] in the file `label`, are no train ids, or are not
+    those that the statistics tell of it: `pixels` of each class. One that is stored `smaller` than it was
+    counted (`datum.formats.source_scale`) holds no other classes."""
+    counts = np.bincount(ids.ravel(), minlength=IGNORE + 1)
+    if unknown := [i for i in np.flatnonzero(counts).tolist() if i >= len(CLASSES) and i != IGNORE]:
+        raise InputError(
+            f"{label}: found id {unknown[0]}, expected train ids 0 to {len(CLASSES) - 1} and {IGNORE}; "
+            "convert the data set again"
+        )
+    found = {c.train_id: int(counts[c.train_id]) for c in CLASSES if counts[c.train_id]}
+    counted = {train_id: count for train_id, count in pixels.items() if count}
+    if not found.keys() <= counted.keys() if smaller else found != counted:
+        raise InputError(
+            f"{label}: holds other classes than the statistics of its data set say; convert the data set "
+            "again"
+        )
 
 
 def _counts(entry: Any, labels: str) -> tuple[str, dict[int, int]]:

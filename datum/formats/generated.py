@@ -62,13 +62,15 @@ class GeneratedImage:
 
     def __post_init__(self) -> None:
         for name, most in (("index", MOST_IMAGES), ("seed", 2**32), ("redrawn", MOST_IMAGES)):
-            _require_number(name, getattr(self, name), most)
-        _require_text("prompt", self.prompt)
+            require_number(name, getattr(self, name), most)
+        require_text("prompt", self.prompt)
         require_image_name(self.file, self.index)
         for name in ("sha256", "model"):
-            digest = getattr(self, name)
-            if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-                raise ValueError(f"{name} is {digest!a:.80}, expected a SHA-256 in hexadecimal")
+            require_digest(name, getattr(self, name))
+
+    def files(self) -> dict[str, str]:
+        """SHA-256 of what was drawn, by its path in the output."""
+        return {self.file: self.sha256}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,11 +83,14 @@ class RejectedImage:
     """Prompt that drew it."""
 
     def __post_init__(self) -> None:
-        _require_number("index", self.index, MOST_IMAGES)
-        _require_text("prompt", self.prompt)
+        require_number("index", self.index, MOST_IMAGES)
+        require_text("prompt", self.prompt)
 
 
-Record = TypeVar("Record", GeneratedImage, RejectedImage)
+Drawn = TypeVar("Drawn", bound=GeneratedImage)
+"""Drawn images, with labels (`datum.formats.labeled`) or without."""
+
+Record = TypeVar("Record", bound=GeneratedImage | RejectedImage)
 
 
 def append_image(folder: Path, image: GeneratedImage) -> None:
@@ -101,20 +106,20 @@ def append_rejected(folder: Path, image: RejectedImage) -> None:
 def write_manifest(folder: Path, images: Sequence[GeneratedImage], rejected: Sequence[RejectedImage]) -> None:
     """Replaces the manifest of `folder`, and the list of images left out where there are any, each whole or
     not at all; in the order of the indices."""
-    _write(folder / MANIFEST, images)
+    write_records(folder / MANIFEST, images)
     if rejected:
-        _write(folder / REJECTED, rejected)
+        write_records(folder / REJECTED, rejected)
     else:
         (folder / REJECTED).unlink(missing_ok=True)
 
 
-def surviving_images(folder: Path) -> list[GeneratedImage]:
+def surviving_images(folder: Path, kind: type[Drawn], manifest: str = MANIFEST) -> list[Drawn]:
     """The images of an unfinished output that are on disk as its manifest says; others are passed over."""
     images = {}
-    for record in _surviving(folder / MANIFEST, GeneratedImage):
-        file = folder / record.file
+    for record in _surviving(folder / manifest, kind):
         with contextlib.suppress(OSError):
-            if not file.is_symlink() and sha256(file) == record.sha256:
+            files = {folder / name: digest for name, digest in record.files().items()}
+            if all(not file.is_symlink() and sha256(file) == digest for file, digest in files.items()):
                 images[record.index] = record
     return list(images.values())
 
@@ -124,17 +129,19 @@ def surviving_rejected(folder: Path) -> list[RejectedImage]:
     return list({record.index: record for record in _surviving(folder / REJECTED, RejectedImage)}.values())
 
 
-def remove_other_files(folder: Path, images: Collection[GeneratedImage]) -> None:
-    """Removes from the images of an unfinished output what is none of `images`: what a killed process was
-    writing, and what was drawn for another share of the images. Makes the folder where it is missing."""
-    place = folder / IMAGES
-    if place.is_symlink() or (place.exists() and not place.is_dir()):
-        place.unlink()
-    place.mkdir(exist_ok=True)
-    named = {folder / image.file for image in images}
-    for file in place.iterdir():
-        if file not in named:
-            file.unlink()
+def remove_other_files(
+    folder: Path, images: Collection[GeneratedImage], places: Iterable[str] = (IMAGES,)
+) -> None:
+    """Removes from the folders `places` of an unfinished output what is none of `images`: what a killed
+    process was writing, and what was drawn for another share of the images. Makes those that are missing."""
+    named = {folder / name for image in images for name in image.files()}
+    for place in (folder / name for name in places):
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            place.unlink()
+        place.mkdir(exist_ok=True)
+        for file in place.iterdir():
+            if file not in named:
+                file.unlink()
 
 
 def read_manifest(folder: Path) -> list[GeneratedImage]:
@@ -142,12 +149,12 @@ def read_manifest(folder: Path) -> list[GeneratedImage]:
 
     Raises `InputError` for a folder without a manifest, for a damaged line and for an index named twice.
     """
-    return _read(folder / MANIFEST, GeneratedImage)
+    return read_records(folder / MANIFEST, GeneratedImage)
 
 
 def read_rejected(folder: Path) -> list[RejectedImage]:
     """The images that a finished output leaves out; raises `InputError` as above."""
-    return _read(folder / REJECTED, RejectedImage) if (folder / REJECTED).exists() else []
+    return read_records(folder / REJECTED, RejectedImage) if (folder / REJECTED).exists() else []
 
 
 def read_drawings(folder: Path) -> list[Drawing]:
@@ -157,7 +164,7 @@ def read_drawings(folder: Path) -> list[Drawing]:
     for number, line in enumerate(_lines(manifest), start=1):
         try:
             fields = _fields(line)
-            _require_text("prompt", fields.get("prompt"))
+            require_text("prompt", fields.get("prompt"))
             require_image_name(fields.get("file"))
         except ValueError as error:
             raise _damaged(manifest, number, error) from None
@@ -169,13 +176,13 @@ def read_drawings(folder: Path) -> list[Drawing]:
 
 def verify_images(folder: Path, images: Iterable[GeneratedImage]) -> None:
     """Raises `InputError` for an image of `folder` that is missing or is not the one that its line names."""
-    for image in images:
-        file = folder / image.file
+    files = {name: digest for image in images for name, digest in image.files().items()}
+    for file, digest in ((folder / name, digest) for name, digest in files.items()):
         if file.is_symlink():
             raise InputError(f"{file}: is a link, expected the image itself; copy it here or generate again")
         if not file.is_file():
             raise InputError(f"{file}: is missing, but the manifest names it; generate again")
-        if sha256(file) != image.sha256:
+        if sha256(file) != digest:
             raise InputError(f"{file}: is not the image of the manifest; generate it again")
 
 
@@ -187,12 +194,20 @@ def require_image_name(file: Any, index: int | None = None) -> None:
         raise ValueError(f"file is {file!a:.80}, expected {IMAGES}/im_{number}_p<prompt>.png")
 
 
-def _require_number(name: str, value: Any, most: int) -> None:
+def require_digest(name: str, value: Any) -> None:
+    """Raises ValueError, which begins with `name`, where `value` is no SHA-256."""
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError(f"{name} is {value!a:.80}, expected a SHA-256 in hexadecimal")
+
+
+def require_number(name: str, value: Any, most: int) -> None:
+    """The same for a whole number from 0 to below `most`."""
     if type(value) is not int or not 0 <= value < most:
         raise ValueError(f"{name} is {value!a:.80}, expected a whole number from 0")
 
 
-def _require_text(name: str, value: Any) -> None:
+def require_text(name: str, value: Any) -> None:
+    """The same for a text."""
     if not isinstance(value, str):
         raise ValueError(f"{name} is {value!a:.80}, expected a text")
 
@@ -204,7 +219,8 @@ def _append(file: Path, record: GeneratedImage | RejectedImage) -> None:
         os.fsync(stream.fileno())
 
 
-def _write(file: Path, records: Sequence[Record]) -> None:
+def write_records(file: Path, records: Sequence[GeneratedImage | RejectedImage]) -> None:
+    """Replaces `file` by a line for each record, in the order of the indices, whole or not at all."""
     ordered = sorted(records, key=lambda record: record.index)
     with replacing(file) as temporary:
         temporary.write_text("".join(_line(record) for record in ordered), encoding="utf-8")
@@ -249,7 +265,8 @@ def _surviving(file: Path, kind: type[Record]) -> Iterator[Record]:
                 yield _record(kind, line)
 
 
-def _read(file: Path, kind: type[Record]) -> list[Record]:
+def read_records(file: Path, kind: type[Record]) -> list[Record]:
+    """The records in `file`, in the order of their indices; raises `InputError` as `read_manifest` does."""
     records: dict[int, Record] = {}
     for number, line in enumerate(_lines(require_file(file)), start=1):
         try:

@@ -15,6 +15,7 @@ drawn image needs no `generated/`.
 """
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,6 +78,12 @@ class Run:
     def checkpoint(self) -> Path:
         """File of the reported checkpoint."""
         return self.folder / "segmentor" / f"{self.reported}.safetensors"
+
+    @functools.cached_property
+    def photograph(self) -> str:
+        """SHA-256 of the one-shot image; empty where the run trains without one, or its folder has none."""
+        file = self.folder / "one_shot.png"
+        return sha256(file) if self.target_images in ("generated", "one-shot") and file.is_file() else ""
 
     def examples(self) -> dict[str, Path]:
         """Name of each example image -> the path all its three files start with."""

@@ -6,42 +6,61 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from datum.config import GenerationSettings
 from datum.device import choose_device
 from datum.diffusion.load import load_checkpoint, prompt_length
 from datum.errors import InputError
+from datum.generation_settings import GenerationSettings
 from datum.stopping import Stopped, stop_asked
 from datum.telemetry import log
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
+def dtype_on(device: torch.device, settings: GenerationSettings) -> torch.dtype:
+    """Arithmetic of the models on `device`."""
+    return DTYPES[settings.precision] if device.type == "cuda" else torch.float32
+
+
+def load_pipeline(folder: Path, settings: GenerationSettings) -> StableDiffusionPipeline:
+    """The pipeline in `folder`, on the device that draws. Raises `InputError` for one that cannot be
+    loaded."""
+    device = choose_device()
+    pipeline = load_checkpoint(folder, dtype_on(device, settings))
+    pipeline.to(device)
+    if device.type == "cuda":
+        # Tensor cores work on channels-last; a processor core gains nothing from it.
+        pipeline.unet.to(memory_format=torch.channels_last)
+        pipeline.vae.to(memory_format=torch.channels_last)
+    return pipeline
+
+
 class Painter:
     """A pipeline on its device, ready to draw.
 
-    A prompt is encoded once, not once an image, and an image's noise comes from a CPU generator of its own,
-    so it is the same on every device. Raises `InputError` for a pipeline that cannot be loaded, a prompt
-    longer than the text encoder takes and a size that the pipeline cannot draw.
+    A prompt of `prompts` is encoded once, not once an image, and an image's noise comes from a CPU generator
+    of its own, so it is the same on every device. Raises `InputError` for a prompt longer than the text
+    encoder takes.
     """
 
-    def __init__(self, folder: Path, settings: GenerationSettings, prompts: Sequence[str]) -> None:
-        self._settings = settings
-        device = choose_device()
-        dtype = DTYPES[settings.precision] if device.type == "cuda" else torch.float32
-        self._pipeline = load_checkpoint(folder, dtype)
+    prompt_setting = "generation.prompt_template"
+    """Where its prompts come from."""
+
+    def __init__(
+        self, pipeline: StableDiffusionPipeline, settings: GenerationSettings, prompts: Sequence[str]
+    ) -> None:
+        self._settings, self._pipeline = settings, pipeline
         self._pipeline.set_progress_bar_config(disable=True)
-        self._pipeline.to(device)
-        if device.type == "cuda":
-            # Tensor cores work on channels-last; a processor core gains nothing from it.
-            self._pipeline.unet.to(memory_format=torch.channels_last)
-            self._pipeline.vae.to(memory_format=torch.channels_last)
         self._embeddings = {prompt: self._encode(prompt) for prompt in prompts}
         self._at_once = sys.maxsize
 
-    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[Image.Image, bool]]:
-        """One (RGB image, whether the safety checker painted it black) for each prompt and seed.
+    def draw(
+        self, prompts: Sequence[str], seeds: Sequence[int], conditions: Sequence[Any] = ()
+    ) -> list[tuple[Image.Image, bool]]:
+        """One (RGB image, whether the safety checker painted it black) for each prompt, seed and, where the
+        pipeline takes one, condition.
 
         Where the GPU's memory does not suffice they are drawn in halves, which differ by rounding alone.
 
@@ -52,8 +71,9 @@ class Painter:
         drawn: list[tuple[Image.Image, bool]] = []
         while len(drawn) < len(prompts):
             end = min(len(prompts), len(drawn) + self._at_once)
+            part = slice(len(drawn), end)
             try:
-                drawn += self._draw(prompts[len(drawn) : end], seeds[len(drawn) : end])
+                drawn += self._draw(prompts[part], seeds[part], conditions[part])
             except torch.OutOfMemoryError:
                 out_of_memory = True
             else:
@@ -64,18 +84,20 @@ class Painter:
         return drawn
 
     @torch.inference_mode()
-    def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[Image.Image, bool]]:
-        wanted, unwanted = zip(*(self._embeddings[prompt] for prompt in prompts))
+    def _draw(
+        self, prompts: Sequence[str], seeds: Sequence[int], conditions: Sequence[Any]
+    ) -> list[tuple[Image.Image, bool]]:
+        states = [self._embeddings.get(prompt) or self._encode(prompt) for prompt in prompts]
+        wanted, unwanted = zip(*states)
         drawn = self._pipeline(
             prompt_embeds=torch.cat(wanted),
             negative_prompt_embeds=torch.cat(unwanted),
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             height=self._settings.size,
             width=self._settings.size,
-            num_inference_steps=self._settings.inference_steps,
-            guidance_scale=self._settings.guidance_scale,
             output_type="pt",
             callback_on_step_end=self._watch,
+            **self._arguments(conditions),
         )
         blackened = drawn.nsfw_content_detected or [False] * len(prompts)
         for prompt, pixels, black in zip(prompts, drawn.images, blackened):
@@ -86,6 +108,13 @@ class Painter:
             self._pipeline.image_processor.pt_to_numpy(drawn.images)
         )
         return list(zip(pictures, blackened))
+
+    def _arguments(self, conditions: Sequence[Any]) -> dict[str, Any]:
+        """What else the pipeline is called with."""
+        return {
+            "num_inference_steps": self._settings.inference_steps,
+            "guidance_scale": self._settings.guidance_scale,
+        }
 
     def _watch(self, _: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         """Called after every denoising step."""
@@ -123,7 +152,7 @@ class Painter:
     def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
         """States of the text encoder for the prompt and for the empty prompt, each float[1, tokens,
         width]."""
-        prompt_length(self._pipeline, prompt, "generation.prompt_template")
+        prompt_length(self._pipeline, prompt, self.prompt_setting)
         wanted, unwanted = self._pipeline.encode_prompt(
             prompt,
             self._pipeline.device,

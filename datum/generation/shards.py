@@ -1,19 +1,26 @@
 """How the shards of one generation become one data set."""
 
+import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from datum.errors import InputError
 from datum.formats.generated import (
     IMAGES,
+    MANIFEST,
     MOST_IMAGES,
-    read_manifest,
+    Drawn,
+    GeneratedImage,
+    RejectedImage,
+    read_records,
     read_rejected,
     verify_images,
     write_manifest,
 )
+from datum.formats.labeled import LABELED, LABELS, LabeledImage
+from datum.generation.gate import drop_worst
 from datum.outputs import building, is_complete, link_or_copy
 from datum.provenance import NAMED, PROVENANCE, Provenance, read_provenance
 
@@ -31,26 +38,59 @@ def merge_shards(shards: Sequence[Path], output: Path) -> None:
     whole = _of_one_shard(records[0])
     if is_complete(output, whole):
         return
-    images = {shard: read_manifest(shard) for shard in shards}
-    for shard in shards:
-        verify_images(shard, images[shard])
-    merged = [image for shard in shards for image in images[shard]]
-    rejected = [image for shard in shards for image in read_rejected(shard)]
-    count = whole.settings["count"]
-    found = sorted([image.index for image in merged] + [image.index for image in rejected])
+    settings = whole.settings
+    parts: list[_Part] = [_read_part(shards, "", GeneratedImage, settings["count"], output)]
+    if settings.get("labels") == "source":
+        parts.append(_read_part(shards, LABELED, LabeledImage, settings["labeled_count"], output))
+    with building(output, whole) as partial:
+        for part in parts:
+            part.join(partial)
+        if "judge_sha256" in whole.inputs:
+            drawings = [image for images in parts[1].images.values() for image in images]
+            drop_worst(partial / LABELED, drawings, settings["labeled_dropped"])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Part(Generic[Drawn]):
+    """The images of all shards, drawn in one way."""
+
+    place: str
+    """Their folder in an output; empty for the output itself."""
+    images: Mapping[Path, Sequence[Drawn]]
+    """By the shard's folder of them."""
+    rejected: Sequence[RejectedImage]
+
+    def join(self, output: Path) -> None:
+        """Puts them all in `output`."""
+        folder = output / self.place
+        for inner in (IMAGES, LABELS):
+            shutil.rmtree(folder / inner, ignore_errors=True)
+        (folder / IMAGES).mkdir(parents=True)
+        for shard, images in self.images.items():
+            for name in (name for image in images for name in image.files()):
+                (folder / name).parent.mkdir(exist_ok=True)
+                link_or_copy(shard / name, folder / name)
+        write_manifest(folder, [i for images in self.images.values() for i in images], self.rejected)
+
+
+def _read_part(
+    shards: Sequence[Path], place: str, kind: type[Drawn], count: int, output: Path
+) -> _Part[Drawn]:
+    """What the shards hold in `place`, verified; raises `InputError` where an image is missing, double or
+    damaged."""
+    folders = [shard / place for shard in shards]
+    images = {folder: read_records(folder / MANIFEST, kind) for folder in folders}
+    for folder in folders:
+        verify_images(folder, images[folder])
+    rejected = [image for folder in folders for image in read_rejected(folder)]
+    found = sorted([i.index for drawn in images.values() for i in drawn] + [i.index for i in rejected])
     if found != list(range(count)):
         odd = sorted(set(range(count)) ^ set(found)) or sorted({i for i in found if found.count(i) > 1})
         raise InputError(
-            f"merging shards into {output}: image {odd[0]} does not occur exactly once in the {len(shards)} "
-            f"shards, expected images 0 to {count - 1}; generate the shards again"
+            f"merging shards into {output / place}: image {odd[0]} does not occur exactly once in the "
+            f"{len(shards)} shards, expected images 0 to {count - 1}; generate the shards again"
         )
-    with building(output, whole) as partial:
-        shutil.rmtree(partial / IMAGES, ignore_errors=True)
-        (partial / IMAGES).mkdir()
-        for shard in shards:
-            for image in images[shard]:
-                link_or_copy(shard / image.file, partial / image.file)
-        write_manifest(partial, merged, rejected)
+    return _Part(place=place, images=images, rejected=rejected)
 
 
 def _require_one_generation(shards: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> None:
@@ -88,8 +128,18 @@ def _record(shard: Path) -> dict[str, Any]:
     settings, number = record.get("settings"), record.get("shard")
     if record.get("stage") != "generate" or not isinstance(record.get("inputs"), dict):
         raise InputError(f"{shard}: is no finished output of `datum generate`; generate this shard first")
-    count = settings.get("count") if isinstance(settings, dict) else None
     whole_numbers = isinstance(number, list) and len(number) == 2 and all(type(n) is int for n in number)
-    if type(count) is not int or not 0 < count <= MOST_IMAGES or not whole_numbers:
+    if not isinstance(settings, dict) or not _names_counts(settings) or not whole_numbers:
         raise InputError(f"{shard / PROVENANCE}: names no count or no shard; generate this shard again")
     return {"seed": None, **record}
+
+
+def _names_counts(settings: Mapping[str, Any]) -> bool:
+    """Whether the settings of a record tell how many images there are, and what the gate drops of them."""
+    keys = ["count"]
+    if settings.get("labels") == "source":
+        keys.append("labeled_count")
+        dropped = settings.get("labeled_dropped")
+        if type(dropped) is not float or not 0 <= dropped <= 1:
+            return False
+    return all(type(settings.get(key)) is int and 0 < settings[key] <= MOST_IMAGES for key in keys)

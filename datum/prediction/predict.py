@@ -4,11 +4,10 @@ import contextlib
 import itertools
 import shutil
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -31,7 +30,7 @@ from datum.prediction.painting import LABEL_IDS, encoded, painted, picture_suffi
 from datum.prediction.videos import WRITTEN_SUFFIX, Frame, Video, VideoWriter, video_frames
 from datum.provenance import NAMED, Provenance, record_of
 from datum.segmentation.checkpoints import checkpoint_file, open_checkpoint
-from datum.segmentation.inference import NotFiniteError, predict_with
+from datum.segmentation.inference import NotFiniteError, batches_of_one_size, predict_with
 from datum.segmentation.segmentor import Segmentor
 from datum.telemetry import Progress, log
 from datum.threads import ahead, in_order
@@ -42,8 +41,6 @@ WORKERS = 4
 _FRAMES = 8
 """Pictures of a video that are decoded before they are asked for, and that wait to be written."""
 _INPUTS = "inputs_sha256"
-
-Item = TypeVar("Item")
 
 
 def predict(
@@ -176,10 +173,11 @@ class _Work:
         }
 
     def _photographs(self, photographs: Sequence[Footage]) -> None:
+        by_size = sorted(photographs, key=lambda one: (one.size, one.name))
         # Which photographs share a pass does not depend on what is done: the result is the same to the bit.
         batches = [
             batch
-            for batch in _batches(photographs, self._settings.batch_size)
+            for batch in batches_of_one_size(by_size, lambda one: one.size, self._settings.batch_size)
             if any(str(one.file) not in self._done for one in batch)
         ]
         total = sum(map(len, batches))
@@ -226,7 +224,8 @@ class _Work:
         count = 0
         try:
             with painting:
-                for batch in _in_batches(ahead(video_frames(one.file), _FRAMES), self._settings.batch_size):
+                frames, most = ahead(video_frames(one.file), _FRAMES), self._settings.batch_size
+                for batch in batches_of_one_size(frames, lambda frame: frame.image.shape, most):
                     predictions = self._predict([frame.image for frame in batch])
                     for frame, prediction in zip(batch, predictions):
                         painting.add(count, frame, prediction)
@@ -308,19 +307,6 @@ def _load(one: Footage) -> np.ndarray | InputError:
     if image.shape[1::-1] != one.size:
         return InputError(f"{one.file}: was changed since the command began; run it again")
     return image
-
-
-def _batches(photographs: Sequence[Footage], most: int) -> Iterator[list[Footage]]:
-    """Photographs of one size together, at most `most` of them."""
-    by_size = sorted(photographs, key=lambda one: (one.size, one.name))
-    for _, same_size in itertools.groupby(by_size, key=lambda one: one.size):
-        yield from _in_batches(same_size, most)
-
-
-def _in_batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
-    remaining = iter(items)
-    while batch := list(itertools.islice(remaining, most)):
-        yield batch
 
 
 def _remove_others(folder: Path, places: Collection[str]) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from datum.formats.run_folder import Run
-from datum.outputs import sha256
 from datum.reporting.median import headline_miou
 
 
@@ -47,16 +46,10 @@ def one_shot_spread(runs: Sequence[Run], classes: str) -> dict[str, Any] | None:
     }
 
 
-def photograph_of(run: Run) -> str:
-    """SHA-256 of the run's one-shot image; empty where it trains without one, or its folder has none."""
-    file = run.folder / "one_shot.png"
-    return sha256(file) if run.target_images in ("generated", "one-shot") and file.is_file() else ""
-
-
 def _by_photograph(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Digest of each photograph -> its runs, in the order of seeds; every run for itself where one of them
     has none."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(photograph_of(run), []).append(run)
+        groups.setdefault(run.photograph, []).append(run)
     return groups if "" not in groups else {str(run.seed): [run] for run in runs}

@@ -17,7 +17,6 @@ from datum.labels import CLASSES
 from datum.methods import BENCHMARKS
 from datum.reporting.charts import DotRow, dot_plot, score_bar
 from datum.reporting.median import median_run
-from datum.reporting.one_shot_spread import photograph_of
 from datum.reporting.pictures import Picture, label_map, photograph
 from datum.reporting.reproduced import COLLAPSING
 from datum.reporting.styles import baseline_style, style_of
@@ -75,7 +74,7 @@ def render_page(
     Raises `InputError` for a missing or broken picture.
     """
     median, methods = median_run(runs), summary["methods"]
-    photographs = [photograph_of(run) for run in runs]
+    photographs = [run.photograph for run in runs]
     benchmark = summary["benchmark"]
     benchmark = BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark
     folder = Path(__file__).parent

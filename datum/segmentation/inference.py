@@ -1,6 +1,8 @@
 """Inference: of the whole image or by a sliding window, at one scale or at several, mirrored or not."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,13 +12,17 @@ from torch.nn import functional
 from datum.config import EvaluationSettings
 from datum.errors import InputError
 from datum.labels import CLASSES
-from datum.segmentation.preprocess import fitted_size, resize_image, to_tensor
+from datum.resizing import fitted_size, resize_image
+from datum.segmentation.preprocess import to_tensor
 from datum.segmentation.segmentor import Segmentor
 from datum.segmentation.windows import windows
 from datum.telemetry import log
 
 WINDOWS = 4
 """Windows of one image that share a forward pass (HRDA's test has three)."""
+
+
+Item = TypeVar("Item")
 
 
 class NotFiniteError(InputError):
@@ -161,3 +167,12 @@ def upsample(logits: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(logits.shape[2:]) == tuple(size):
         return logits
     return functional.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def batches_of_one_size(
+    items: Iterable[Item], size: Callable[[Item], tuple[int, ...]], most: int
+) -> Iterator[list[Item]]:
+    """Runs of neighbors of one `size`, which can share a pass, at most `most` long."""
+    for _, neighbors in itertools.groupby(items, key=size):
+        while batch := list(itertools.islice(neighbors, most)):
+            yield batch

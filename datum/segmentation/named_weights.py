@@ -24,8 +24,9 @@ def read_weights(named: str, file: Path) -> tuple[dict[str, Tensor], Mapping[str
     """(tensors by name, what the file says of itself under `meta`) of a .pth or .safetensors file, out of
     `state_dict` or `model` where the file wraps them so.
 
-    `named` is how messages call the file. Raises `InputError` where it is missing, unreadable, or holds
-    anything else than dense tensors by name; code in it never runs.
+    `named` is how messages call the file, which must stay as it is while the tensors are in use: they are
+    read when they are looked at. Raises `InputError` where it is missing, unreadable, or holds anything else
+    than dense tensors by name; code in it never runs.
     """
     content = _content(named, file)
     meta = content.get("meta") if isinstance(content, Mapping) else None
@@ -49,7 +50,10 @@ def _content(named: str, file: Path) -> Any:
     if what := mistaken_file(file):
         raise InputError(f"{named}: is {what}")
     try:
-        return safetensors.torch.load_file(file) if file.suffix == ".safetensors" else read_torch_file(file)
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        # Of a training's file most is the optimizer's, the teacher's and the ImageNet network's.
+        return read_torch_file(file, mapped=True)
     except (ValueError, safetensors.SafetensorError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise InputError(

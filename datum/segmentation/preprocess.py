@@ -1,8 +1,7 @@
-"""Street images on their way into the network: resizing, normalizing."""
+"""Street images on their way into the network: normalizing."""
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,30 +13,6 @@ MEAN = (123.675, 116.28, 103.53)
 
 STD = (58.395, 57.12, 57.375)
 """ImageNet's standard deviation of the same."""
-
-
-def fitted_size(size: tuple[int, int], scale: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) that an image of `size` = (height, width) gets to fit within `scale`, ratio kept.
-
-    The longer side of `scale` bounds the image's longer side, whichever way they lie (mmcv's rule, which
-    the reference uses), and sides are rounded half up.
-    """
-    factor = min(max(scale) / max(size), min(scale) / min(size))
-    return int(size[0] * factor + 0.5), int(size[1] * factor + 0.5)
-
-
-def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8[height, width, 3] resized to `size` = (height, width), bilinear."""
-    if image.shape[:2] == size:
-        return image
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8[height, width] resized to `size` = (height, width), nearest neighbor."""
-    if label.shape == size:
-        return label
-    return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def to_tensor(images: Sequence[np.ndarray]) -> Tensor:

@@ -5,12 +5,8 @@ Training validates on them and evaluation scores them: both read ahead while the
 
 import dataclasses
 import functools
-import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +16,13 @@ from datum.contents import Checked, digest_of_set, read_digests
 from datum.label_files import decode_label, require_same_size, sizes_differ
 from datum.layouts import CITYSCAPES, EVALUATED, Pair, find_pairs
 from datum.photographs import PHOTOGRAPH_MODES, read_image, require_photograph
-from datum.segmentation.inference import predict_with
+from datum.segmentation.inference import batches_of_one_size, predict_with
 from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, miou
 from datum.segmentation.segmentor import Segmentor
+from datum.threads import in_order
 
 WORKERS = 4
-"""Threads that read images and labels while the network runs."""
-
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
+"""Images that are read with their labels, beside those of the next pass, while the network runs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,14 +86,11 @@ def predict_all(
 
     Neighbors of one size share a forward pass, at most `settings.batch_size` of them.
     """
-    with ThreadPoolExecutor(WORKERS) as pool:
-        loading = _ahead(_load, images, pool, WORKERS + settings.batch_size)
-        for batch in _batches(loading, settings.batch_size):
-            width, height = batch[0].entry.size
-            predictions = predict_with(
-                settings, segmentor, [loaded.image for loaded in batch], (height, width)
-            )
-            yield from zip(batch, predictions)
+    loading = in_order(_load, images, WORKERS + settings.batch_size)
+    for batch in batches_of_one_size(loading, lambda loaded: loaded.entry.size, settings.batch_size):
+        width, height = batch[0].entry.size
+        predictions = predict_with(settings, segmentor, [loaded.image for loaded in batch], (height, width))
+        yield from zip(batch, predictions)
 
 
 def validate(segmentor: Segmentor, images: Sequence[ValidationImage], settings: EvaluationSettings) -> float:
@@ -126,25 +117,3 @@ def _check(entry: ValidationImage, contents: Sequence[bytes]) -> None:
 
 def _load(entry: ValidationImage) -> Loaded:
     return Loaded(entry=entry, image=read_image(entry.image), label=load_label(entry.label))
-
-
-def _batches(loading: Iterable[Loaded], batch_size: int) -> Iterator[list[Loaded]]:
-    """Runs of neighbors of one size, at most `batch_size` long."""
-    for _, same_size in itertools.groupby(loading, key=lambda loaded: loaded.entry.size):
-        while batch := list(itertools.islice(same_size, batch_size)):
-            yield batch
-
-
-def _ahead(
-    function: Callable[[Argument], Result],
-    arguments: Iterable[Argument],
-    pool: ThreadPoolExecutor,
-    ahead: int,
-) -> Iterator[Result]:
-    """`pool.map`, with at most `ahead` results computed before they are asked for."""
-    remaining = iter(arguments)
-    pending = deque(pool.submit(function, argument) for argument in itertools.islice(remaining, ahead))
-    while pending:
-        result = pending.popleft().result()
-        pending.extend(pool.submit(function, argument) for argument in itertools.islice(remaining, 1))
-        yield result

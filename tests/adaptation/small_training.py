@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from datum.adaptation.sampling import CropRules
 from datum.adaptation.training import Training
 from datum.config import AdaptationSettings, EvaluationSettings
 from datum.formats.mix_pictures import MixPictures
@@ -10,6 +11,16 @@ from datum.formats.training_log import TrainingLog
 from datum.segmentation.segmentor import Segmentor
 from datum.store import FolderStore
 from datum.training_state import TrainingState
+
+RULES = CropRules(
+    size=32,
+    class_max_ratio=1.0,
+    rare_min_pixels=10,
+    rare_min_crop_pixels=5,
+    source_scale=(64, 64),
+    target_scale=None,
+)
+"""Crops of small images, of which any will do."""
 
 
 def small_training(scenes: Path, output: Path, settings: AdaptationSettings) -> dict[str, Any]:

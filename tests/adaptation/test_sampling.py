@@ -15,15 +15,8 @@ from PIL import Image
 from datum.adaptation.inputs import find_source
 from datum.adaptation.sampling import CropRules, TrainingSamples, batches, class_probabilities, draw_crop
 from datum.errors import InputError
+from tests.adaptation.small_training import RULES
 
-RULES = CropRules(
-    size=32,
-    class_max_ratio=1.0,
-    rare_min_pixels=10,
-    rare_min_crop_pixels=5,
-    source_scale=(64, 64),
-    target_scale=None,
-)
 MakeSource = Callable[[list[np.ndarray]], Path]
 
 

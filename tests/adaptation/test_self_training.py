@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms.functional import hflip
 
 from datum.adaptation.sampling import Batch
 from datum.adaptation.self_training import Teacher, mix, pixel_loss, pseudo_label_weights
@@ -39,6 +41,24 @@ def test_the_teacher_predicts_without_dropout_and_learns_nothing(student: Segmen
     assert first[0].shape == first[1].shape == (2, 64, 64)
     assert not any(p.requires_grad for p in teacher.segmentor.parameters())
     assert all(m.training for m in teacher.segmentor.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_mirrored_pseudo_labels_are_those_of_vfm_uda(student: Segmentor) -> None:
+    teacher, images = Teacher(student), torch.randn(2, 3, 64, 96)
+    batch = Batch(source=images, labels=torch.zeros(2, 64, 96, dtype=torch.long), classes=[0], target=images)
+    settings = AdaptationSettings(mirrored_pseudo_labels=True)
+    mixed = mix(batch, teacher, settings, np.random.default_rng(0))
+
+    def logits_of(seen: Tensor) -> Tensor:
+        with torch.no_grad():
+            return functional.interpolate(teacher.segmentor(seen), (64, 96), mode="bilinear")
+
+    # `get_pseudo_label_and_weight` of its `training/uda_vit/uda_vit_generic.py`.
+    first, second = logits_of(images), hflip(logits_of(hflip(images)))
+    expected = (torch.softmax(first, dim=1) + torch.softmax(second, dim=1)) / 2
+    assert torch.equal(mixed.pseudo_labels, expected.argmax(dim=1))
+    assert torch.allclose(mixed.probability, expected.amax(dim=1), atol=1e-6)
+    assert not torch.equal(mixed.pseudo_labels, first.argmax(dim=1))
 
 
 def test_pseudo_labels_weigh_the_share_of_confident_pixels_except_in_ignored_rows() -> None:

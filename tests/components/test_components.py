@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from kfp import dsl
+from PIL import Image
 
 from components.adaptation.component import adapt
 from components.datasets.component import ingest_source, ingest_target, select_one_shot
@@ -19,7 +21,10 @@ from components.reporting.component import report, report_on
 from components.task import RUN_ID, STATUS_FILE, located
 from components.webhook import WEBHOOK
 from datum.diffusion.base_model import base_model_path
+from datum.layouts import TRAIN_IMAGES
+from datum.methods import ONE_SHOT_PROTOCOLS
 from datum.outputs import sha256
+from datum.reporting.report import report as report_runs
 from datum.store import FolderStore
 from tests.components.webhook_server import Webhook
 
@@ -68,10 +73,12 @@ class Chain:
         self._count += 1
         return kind(name=name, uri=str(self._artifacts / str(self._count) / name))
 
-    def seed_run(self, name: str, method: str, one_shot: Any, images: dict[str, Any]) -> Any:
+    def seed_run(
+        self, name: str, method: str, one_shot: Any, images: dict[str, Any], *, seed: int = 5
+    ) -> Any:
         """The run folder of one training and the metrics that were logged of it."""
         segmentor = self.artifact(f"{name}/segmentor", dsl.Model)
-        shared = {**self.training, "method": method, "run_name": name}
+        shared = {**self.training, "method": method, "run_name": name, "seed": seed}
         adapt.python_func(
             source=str(self.workspace / "datasets" / "source"),
             validation=str(self.workspace / "datasets" / "target"),
@@ -209,6 +216,31 @@ def test_every_stage_has_an_image_with_a_fixed_version() -> None:
 def test_every_seed_gets_a_photograph_of_its_own(chain: Chain, one_shot: Any) -> None:
     assert sha256(located(one_shot.path)) != sha256(located(select(chain, 1).path))
     assert located(one_shot.path).resolve() == chain.workspace / "seed-5" / "one_shot.png"
+
+
+def test_each_seed_trains_on_its_own_published_image_of_a_protocol(chain: Chain, tmp_path: Path) -> None:
+    published, runs = ONE_SHOT_PROTOCOLS["sm-ppm"].images, []
+    for seed, name in enumerate(published, start=1):
+        file = tmp_path / TRAIN_IMAGES / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((64, 64, 3), 40 * seed, np.uint8)).save(file)
+    for seed, name in enumerate(published, start=1):
+        image = chain.artifact(f"published_{seed}")
+        select_one_shot.python_func(
+            target=str(tmp_path),
+            seeds=[1.0, 2.0, 3.0, 4.0, 5.0],
+            position=seed - 1,
+            named=["sm-ppm"],
+            workspace=str(chain.workspace / "sm-ppm"),
+            one_shot=image,
+            installation=INSTALLATION,
+        )
+        assert sha256(located(image.path)) == sha256(tmp_path / TRAIN_IMAGES / name)
+        run, _ = chain.seed_run(f"sm-ppm/seed-{seed}", "one-image", image, {"one_shot": image}, seed=seed)
+        runs.append(located(run.path))
+    report_runs(runs=runs, output=tmp_path / "report")
+    (method,) = json.loads((tmp_path / "report" / "report.json").read_text())["methods"]
+    assert [seed["seed"] for seed in method["seeds"]] == [1, 2, 3, 4, 5]
 
 
 def test_shards_are_merged_where_an_undivided_generation_would_lie(chain: Chain, generated: Any) -> None:

@@ -31,6 +31,7 @@ from components.installation import on_one_machine
 from components.task import SCRATCH
 from datum.errors import InputError, TemporaryFaultError
 from datum.store import open_store
+from tests.weights_server import weights_server
 
 
 def installed(place: str, **changes: str) -> dict[str, str]:
@@ -190,12 +191,35 @@ def test_the_base_model_is_found_where_personalization_takes_it_from(s3_bucket: 
     assert find_model(model, "demo", []) == f"{model}: is there"
 
 
-def test_a_server_of_weights_is_connected_to_before_a_training_waits_for_it() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/mit_b5.pth"
-        assert connect_server(url, "mit-b5").endswith("accepts connections")
+def test_a_server_of_weights_is_asked_before_a_training_waits_for_it() -> None:
+    with weights_server() as server:
+        assert connect_server(f"{server.url}/mit_b5.pth", "mit-b5") == "127.0.0.1 answers"
+        server.statuses = [404]
+        assert connect_server(f"{server.url}/mit_b5.pth", "mit-b5") == "127.0.0.1 answers"
     with pytest.raises(InputError, match=r"cannot be reached from a task .*`datum weights mit-b5 --fetch`"):
-        connect_server(url, "mit-b5")
+        connect_server(f"{server.url}/mit_b5.pth", "mit-b5")
+
+
+def test_a_server_of_weights_is_asked_through_the_proxy_that_the_download_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = "http://weights.invalid/mit_b5.pth"
+    with weights_server() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert connect_server(url, "mit-b5") == "weights.invalid answers"
+        assert [path for path, _ in proxy.requests] == [url]
+        proxy.statuses = [503]
+        with pytest.raises(InputError, match=r"cannot be reached from a task \(HTTP Error 503"):
+            connect_server(url, "mit-b5")
+        monkeypatch.setenv("https_proxy", proxy.url)  # It has no CONNECT.
+        with pytest.raises(
+            InputError, match=r"cannot be reached from a task \(Tunnel connection failed: 501"
+        ):
+            connect_server("https://weights.invalid/mit_b5.pth", "mit-b5")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with weights_server() as server:
+            assert connect_server(f"{server.url}/mit_b5.pth", "mit-b5") == "127.0.0.1 answers"
+            assert len(server.requests) == 1
 
 
 def test_parameters_that_cannot_work_are_the_first_row(

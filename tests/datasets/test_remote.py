@@ -1,5 +1,6 @@
 """Data sets by URI: ingested once through a real S3 server, fetched elsewhere, and trained on."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datum.adaptation.inputs import find_source
-from datum.adaptation.sampling import CropRules, TrainingSamples
+from datum.adaptation.inputs import find_source, input_digests
+from datum.adaptation.sampling import TrainingSamples
 from datum.config import DatasetSettings
 from datum.datasets.convert import convert
 from datum.datasets.one_shot import one_shot_images
@@ -23,16 +24,9 @@ from datum.label_files import read_label
 from datum.segmentation.validation import find_validation_images
 from datum.store import open_store
 from datum.transfer import fetch, publish, remote_files
+from tests.adaptation.small_training import RULES
 
 SETTINGS = DatasetSettings(height=64, width=64, source_scenes=6, target_train_scenes=5, target_val_scenes=3)
-RULES = CropRules(
-    size=32,
-    class_max_ratio=1.0,
-    rare_min_pixels=10,
-    rare_min_crop_pixels=5,
-    source_scale=(64, 64),
-    target_scale=None,
-)
 
 
 def write(file: Path, pixels: np.ndarray) -> None:
@@ -234,6 +228,60 @@ def test_a_mounted_source_that_is_converted_in_part_is_converted_elsewhere(
     uri = ingest_uri("gta", str(root), datasets, tmp_path / "a", settings=SETTINGS)
     assert uri.startswith(datasets)
     assert len(find_source("gta-to-cityscapes", fetch(uri, tmp_path / "b"))) == 3
+
+
+@pytest.mark.parametrize("kind", ["mounted", "remote"])
+def test_a_source_is_stored_as_training_resizes_it_and_gives_the_same_samples(
+    datasets: str, raw: str, tmp_path: Path, kind: str
+) -> None:
+    root = source_of_user(tmp_path / "user")  # 48x32
+    scale, rules = (40, 24), dataclasses.replace(RULES, size=16, source_scale=(40, 24), class_max_ratio=0.75)
+    named = str(root) if kind == "mounted" else uploaded(root, raw)
+    uri = ingest_uri("gta", named, datasets, tmp_path / "a", settings=SETTINGS, scale=scale)
+    stored = fetch(uri, tmp_path / "b")
+    assert "labels/00000.png" not in names_below(uri), "labels of another size than the images"
+    assert Image.open(stored / "images/00000.png").size == (36, 24)
+    convert("gta", root, workers=1)
+    sources = [find_source("gta-to-cityscapes", folder) for folder in (root, stored)]
+    assert [image.class_pixels for image in sources[0]] == [image.class_pixels for image in sources[1]]
+    original, smaller = (
+        TrainingSamples(source=source, target=[], rules=rules, temperature=0.01, seed=0) for source in sources
+    )
+    for index in range(20):
+        assert all(np.array_equal(*parts) for parts in zip(original[index], smaller[index]))
+    assert input_digests(stored, sources[1], [], None, [])
+
+
+def test_a_source_is_stored_anew_for_another_scale_and_as_it_came_where_it_is_no_larger(
+    datasets: str, tmp_path: Path
+) -> None:
+    root = str(source_of_user(tmp_path / "user"))
+
+    def ingested(source: str, *scale: int) -> str:
+        return ingest_uri(
+            "gta", source, datasets, tmp_path / "a", settings=SETTINGS, scale=(scale[0], scale[1])
+        )
+
+    small, whole = ingested(root, 40, 24), ingested(root, 48, 32)
+    assert small != whole
+    assert whole == ingest_uri("gta", root, datasets, tmp_path / "b", settings=SETTINGS)
+    assert ingested(small, 40, 24) == small and ingested(whole, 40, 24) == whole
+    with pytest.raises(InputError, match=f"{small}: was stored to fit within 40x24, .* needs it at 80x48"):
+        ingested(small, 80, 48)
+    with pytest.raises(InputError, match="40x24, and this run needs it in full size; name the original"):
+        ingest_uri("gta", small, datasets, tmp_path / "a", settings=SETTINGS)
+    with pytest.raises(InputError, match=r"40x24, .* needs it at 48x32; name the original"):
+        find_source("gta-to-cityscapes", fetch(small, tmp_path / "c"), (48, 32))
+
+
+def test_a_stored_label_that_holds_what_was_not_counted_is_refused(datasets: str, tmp_path: Path) -> None:
+    root = source_of_user(tmp_path / "user")
+    write(root / "labels/00001.png", np.full((32, 48), 8, np.uint8))
+    uri = ingest_uri("gta", str(root), datasets, tmp_path / "a", settings=SETTINGS, scale=(40, 24))
+    stored = fetch(uri, tmp_path / "b")
+    write(stored / "labels/00001_labelTrainIds.png", np.full((24, 36), 5, np.uint8))
+    with pytest.raises(InputError, match=r"00001_labelTrainIds\.png: holds other classes than"):
+        input_digests(stored, find_source("gta-to-cityscapes", stored), [], None, [])
 
 
 def test_a_mounted_target_is_checked_and_used_in_place(datasets: str, tmp_path: Path) -> None:

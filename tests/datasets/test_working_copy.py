@@ -161,16 +161,20 @@ def test_scenes_in_synthia_s_layout_are_those_of_gta_s(tmp_path: Path) -> None:
             )
 
 
-def test_killed_anywhere_and_started_again_it_gives_the_same_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scale, begun", [(None, "00000.png"), ((4, 3), ".00000.png.partial")])
+def test_killed_anywhere_and_started_again_it_gives_the_same_files(
+    tmp_path: Path, scale: tuple[int, int] | None, begun: str
+) -> None:
     root, output = source_of_user(tmp_path / "user", frames=150), tmp_path / "killed/source"
     script = (
         "import sys; from pathlib import Path; from datum.config import DatasetSettings;"
         "from datum.datasets.working_copy import ingest_dataset;"
-        "ingest_dataset('gta', Path(sys.argv[1]), Path(sys.argv[2]), settings=DatasetSettings(), workers=1)"
+        "ingest_dataset('gta', Path(sys.argv[1]), Path(sys.argv[2]), settings=DatasetSettings(), workers=1,"
+        f"scale={scale})"
     )
     partial = output.with_name("source.partial")
     root_files = state_of(root)
-    for milestone in ("images/00000.png", "labels/.00080_labelTrainIds.png.partial"):
+    for milestone in (f"images/{begun}", "labels/.00080_labelTrainIds.png.partial"):
         process = subprocess.Popen(
             [sys.executable, "-c", script, str(root), str(output)], stderr=subprocess.DEVNULL
         )
@@ -179,9 +183,9 @@ def test_killed_anywhere_and_started_again_it_gives_the_same_files(tmp_path: Pat
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
         assert not output.exists()
-    ingest_dataset("gta", root, output, settings=DatasetSettings(), workers=1)
     whole = tmp_path / "whole"
-    ingest_dataset("gta", root, whole, settings=DatasetSettings(), workers=1)
+    for made in (output, whole):
+        ingest_dataset("gta", root, made, settings=DatasetSettings(), workers=1, scale=scale)
     assert files_of(output) == files_of(whole)
     for name in files_of(whole) - {"provenance.json"}:
         expected = (whole / name).read_bytes().replace(str(whole).encode(), str(output).encode())

@@ -73,6 +73,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._send(200, json.dumps(info).encode(), {"Content-Type": "application/json"}, with_body)
 
     def _send_file(self, revision: str, name: str, with_body: bool) -> None:
+        if not (self.server.folder / name).is_file():
+            self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"}, with_body)
+            return
         content = (self.server.folder / name).read_bytes()
         headers = {
             "ETag": f'"{hashlib.sha256(content).hexdigest()}"',

@@ -121,7 +121,14 @@ def test_a_published_file_says_by_its_weights_how_it_is_tested(
     config = SegmentorConfig(encoder="mit-b0", head_channels=4, multi_resolution=two)
     save_segmentor(tmp_path / "last.safetensors", build_segmentor(config), {})
     export_to_mmcv(checkpoint=tmp_path / "last.safetensors", output=tmp_path / "latest.pth")
+    before = _bytes_read()
     assert method_tested_as(tmp_path / "latest.pth", "--checkpoint") == method
+    assert _bytes_read() - before < (tmp_path / "latest.pth").stat().st_size / 4, "names and shapes tell it"
+
+
+def _bytes_read() -> int:
+    """By this process from files, so far."""
+    return int(Path("/proc/self/io").read_text().partition("\n")[0].removeprefix("rchar: "))
 
 
 def test_cityscapes_scripts_finds_the_same_ious_on_the_written_predictions(

@@ -74,7 +74,7 @@ def test_a_hostile_line_is_passed_over_in_unfinished_work_and_named_in_finished(
 ) -> None:
     manifest = folder / "manifest.jsonl"
     manifest.write_bytes(line + b"\n" + json.dumps(LINE).encode() + b"\n")
-    assert surviving_images(folder) == [IMAGE]
+    assert surviving_images(folder, GeneratedImage) == [IMAGE]
     with pytest.raises(InputError, match=r"manifest\.jsonl, line 1: .*; generate the folder again") as raised:
         read_manifest(folder)
     assert "\n" not in str(raised.value)
@@ -92,7 +92,7 @@ def test_no_drawing_lies_outside_of_its_folder(folder: Path, name: str) -> None:
 
 def test_an_image_named_twice_is_refused(folder: Path) -> None:
     (folder / "manifest.jsonl").write_text(2 * (json.dumps(LINE) + "\n"))
-    assert surviving_images(folder) == [IMAGE]
+    assert surviving_images(folder, GeneratedImage) == [IMAGE]
     with pytest.raises(InputError, match=r"line 2: names image 3 again"):
         read_manifest(folder)
 
@@ -101,7 +101,7 @@ def test_a_link_is_no_image(folder: Path, tmp_path: Path) -> None:
     (folder / IMAGE.file).unlink()
     (folder / IMAGE.file).symlink_to(tmp_path / "secret.png")
     (folder / "manifest.jsonl").write_text(json.dumps(LINE) + "\n")
-    assert surviving_images(folder) == []
+    assert surviving_images(folder, GeneratedImage) == []
     with pytest.raises(InputError, match=r"im_3_p1\.png: is a link"):
         verify_images(folder, read_manifest(folder))
 

@@ -1,14 +1,20 @@
+import dataclasses
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor
 
-from datum.config import GenerationSettings
-from tests.base_models import untrained_pipeline
+from datum.datasets.convert import convert
+from datum.generation_settings import GenerationSettings
+from datum.labels import LABEL_ID
+from datum.segmentation.segmentor import SegmentorConfig, build_segmentor, save_segmentor
+from tests.base_models import untrained_controlnet, untrained_pipeline
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +87,70 @@ def _with_safety_checker(pipeline_folder: Path, output: Path, rejected_share: fl
     pipeline.register_to_config(requires_safety_checker=True)
     pipeline.save_pretrained(output)
     return output
+
+
+def labeled_source(root: Path, count: int = 4, size: tuple[int, int] = (56, 40)) -> Path:
+    """A converted data set in GTA's layout: roads with a car or a person in another place of each image, and
+    void at the bottom; `size` is (width, height)."""
+    width, height = size
+    rng = np.random.default_rng(0)
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True)
+    for index in range(count):
+        ids = np.full((height, width), LABEL_ID["road"], dtype=np.uint8)
+        ids[: height // 3] = LABEL_ID["sky"]
+        ids[-height // 8 :] = 0
+        left = int(rng.integers(width - 8))
+        name = "person" if index == 0 else "car"
+        ids[height // 2 : height // 2 + 8, left : left + 8] = LABEL_ID[name]
+        Image.fromarray(ids).save(root / f"labels/{index:05d}.png")
+        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"images/{index:05d}.png")
+    convert("gta", root, workers=1)
+    return root
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return labeled_source(tmp_path_factory.mktemp("source") / "gta")
+
+
+@pytest.fixture(scope="session")
+def controlnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ControlNet of one-hot classes for the pipeline, with random weights."""
+    folder = tmp_path_factory.mktemp("controlnet") / "one-hot"
+    untrained_controlnet(20).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def colored_controlnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for Cityscapes' palette."""
+    folder = tmp_path_factory.mktemp("controlnet") / "colored"
+    untrained_controlnet(3).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A segmentation network with random weights."""
+    file = tmp_path_factory.mktemp("judge") / "last.safetensors"
+    torch.manual_seed(0)
+    save_segmentor(file, build_segmentor(SegmentorConfig(encoder="resnet-18-half", head_channels=8)), {})
+    return file
+
+
+@pytest.fixture(scope="session")
+def labeled_settings(settings: GenerationSettings, controlnet: Path, judge: Path) -> GenerationSettings:
+    """Beside three unlabeled images, seven labeled ones, of which the judge drops about a third."""
+    return dataclasses.replace(
+        settings,
+        count=3,
+        labels="source",
+        controlnet=str(controlnet),
+        judge=str(judge),
+        labeled_count=7,
+        labeled_steps=2,
+        labeled_temperature=1.0,
+        labeled_dropped=0.34,
+    )

@@ -14,23 +14,23 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from datum.config import GenerationSettings
 from datum.errors import InputError
 from datum.formats.generated import read_manifest, read_rejected
-from datum.generation import generate as stage
+from datum.generation import shard as stage
 from datum.generation.generate import generate
 from datum.generation.shards import merge_shards
+from datum.generation_settings import GenerationSettings
 from datum.outputs import sha256
 
 KILLED_RUN = """
 import json, os, signal, sys
 from pathlib import Path
-from datum.config import GenerationSettings
-from datum.generation import generate
+from datum.generation_settings import GenerationSettings
+from datum.generation import generate, shard
 
 arguments = json.loads(sys.argv[1])
 calls = 0
-append_image = generate.append_image
+append_image = shard.append_image
 
 def killed_at_the_fourth_image(folder, image):
     global calls
@@ -39,7 +39,7 @@ def killed_at_the_fourth_image(folder, image):
         os.kill(os.getpid(), signal.SIGKILL)
     append_image(folder, image)
 
-generate.append_image = killed_at_the_fourth_image
+shard.append_image = killed_at_the_fourth_image
 settings = GenerationSettings(**arguments["settings"])
 generate.generate(
     model=Path(arguments["model"]),

@@ -40,15 +40,15 @@ def images(store: Store, tmp_path: Path) -> list[GeneratedImage]:
             redrawn=0,
         )
         (folder / image.file).write_bytes(content)
-        KeptImages(store).keep(folder, image)
+        KeptImages(store, GeneratedImage).keep(folder, image)
         images.append(image)
     return images
 
 
 def restored(store: Store, folder: Path) -> list[GeneratedImage]:
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-    KeptImages(store).restore(folder)
-    return sorted(surviving_images(folder), key=lambda image: image.index)
+    KeptImages(store, GeneratedImage).restore(folder)
+    return sorted(surviving_images(folder, GeneratedImage), key=lambda image: image.index)
 
 
 def test_what_was_kept_is_restored_once(store: Store, images: list[GeneratedImage], tmp_path: Path) -> None:

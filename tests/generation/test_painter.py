@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from datum.config import GenerationSettings
 from datum.errors import InputError
 from datum.formats.generated import read_manifest
 from datum.generation.generate import generate
 from datum.generation.painter import Painter
+from datum.generation_settings import GenerationSettings
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_a_block_too_large_for_the_gpu_is_drawn_in_halves(
     generate(model=model, output=tmp_path / "at once", settings=settings, seed=1)
     draw = Painter._draw
 
-    def with_little_memory(painter: Painter, prompts: list[str], seeds: list[int]) -> Any:
+    def with_little_memory(painter: Painter, prompts: list[str], *further: Any) -> Any:
         if len(prompts) > 1:
             raise torch.OutOfMemoryError
-        return draw(painter, prompts, seeds)
+        return draw(painter, prompts, *further)
 
     monkeypatch.setattr(Painter, "_draw", with_little_memory)
     generate(model=model, output=tmp_path / "output", settings=settings, seed=1)

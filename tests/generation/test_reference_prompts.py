@@ -7,9 +7,9 @@ and a pipeline that notes how it is called instead of drawing.
 import dataclasses
 from pathlib import Path
 
-from datum.config import GenerationSettings
 from datum.formats.generated import read_manifest
 from datum.generation.generate import generate
+from datum.generation_settings import GenerationSettings
 
 PROMPTS = [
     "a photo of sks traffic lights",

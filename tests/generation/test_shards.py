@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from datum.config import GenerationSettings
 from datum.errors import InputError
 from datum.formats.generated import read_manifest
 from datum.generation.generate import generate
 from datum.generation.shards import merge_shards
+from datum.generation_settings import GenerationSettings
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from datum.resizing import resize_image
 from datum.segmentation.inference import NotFiniteError, predict_train_ids
-from datum.segmentation.preprocess import resize_image, to_tensor
+from datum.segmentation.preprocess import to_tensor
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig, build_segmentor
 
 

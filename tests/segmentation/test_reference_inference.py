@@ -20,8 +20,9 @@ from torch import Tensor
 
 from datum.config import EvaluationSettings, load_settings
 from datum.errors import InputError
+from datum.resizing import fitted_size, resize_image
 from datum.segmentation.inference import predict_train_ids, predict_with, upsample
-from datum.segmentation.preprocess import fitted_size, resize_image, to_tensor
+from datum.segmentation.preprocess import to_tensor
 from datum.segmentation.segmentor import Segmentor, SegmentorConfig, build_segmentor
 
 HEIGHT, WIDTH = 160, 300

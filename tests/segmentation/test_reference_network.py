@@ -22,11 +22,12 @@ import torch
 
 from datum.adaptation.self_training import pixel_loss
 from datum.labels import IGNORE
+from datum.resizing import fitted_size, resize_image
 from datum.segmentation.encoders import build_encoder
 from datum.segmentation.encoders.mit import from_segformer
 from datum.segmentation.encoders.pretrained import load_pretrained
 from datum.segmentation.inference import predict_train_ids
-from datum.segmentation.preprocess import fitted_size, resize_image, to_tensor
+from datum.segmentation.preprocess import to_tensor
 from tests.segmentation.reference import (
     golden,
     network_weight,

@@ -4,9 +4,16 @@ Sizes are chosen for a processor core: an image of 128x128 (15 steps with guidan
 and 5.7 million parameters in all, 11.4 MB in half precision.
 """
 
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from datum.labels import CLASSES
 from datum.streetscenes.model.training_scenes import RESOLUTION
 
 LATENT_CHANNELS = 24
@@ -52,6 +59,16 @@ def new_unet() -> UNet2DConditionModel:
         # diffusers' name for the number of heads.
         attention_head_dim=4,
         norm_num_groups=16,
+    )
+
+
+def new_controlnet(unet: UNet2DConditionModel, channels: int = len(CLASSES) + 1) -> ControlNetModel:
+    """ControlNet for `unet`, a copy of its first half that adds nothing yet: its last layers are zero.
+
+    Its condition has the images' size, and by default a channel a class and one of void.
+    """
+    return ControlNetModel.from_unet(
+        unet, conditioning_channels=channels, conditioning_embedding_out_channels=(16, 32, 48, 64)
     )
 
 
