@@ -54,6 +54,8 @@ class LiveCluster:
         self.overlay, self.folder = overlay, folder
         self.settings = ROOT / "manifests" / "overlays" / overlay / "settings.env"
         self.namespace, self.kfp_namespace = self.setting("NAMESPACE"), self.setting("KFP_NAMESPACE")
+        self.disturbed: set[str] = set()
+        """Objects of KFP that a fault of the tests has changed, as `objects_of_others` names them."""
 
     def setting(self, key: str) -> str:
         return _output([str(ROOT / "manifests" / "setting.sh"), str(self.settings), key]).strip()
@@ -125,6 +127,7 @@ class LiveCluster:
 
     def scale(self, name: str, count: int) -> None:
         """Sets how many pods KFP's deployment `name` has, and waits until it is so."""
+        self.disturbed.add(f"{self.kfp_namespace}/Deployment/{name}")
         self.kubectl("scale", f"deployment/{name}", f"--replicas={count}", namespace=self.kfp_namespace)
         if count:
             self.rolled_out(name)
@@ -132,6 +135,7 @@ class LiveCluster:
             wait_for(f"{name} is gone", lambda: self._available(name) == 0)
 
     def restart(self, name: str) -> None:
+        self.disturbed.add(f"{self.kfp_namespace}/Deployment/{name}")
         self.kubectl("rollout", "restart", f"deployment/{name}", namespace=self.kfp_namespace)
         self.rolled_out(name)
 
