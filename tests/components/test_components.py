@@ -16,7 +16,7 @@ from components.images import IMAGES, STAGES
 from components.installation import on_one_machine
 from components.personalization.component import personalize
 from components.reporting.component import report, report_on
-from components.task import RUN_ID, STATUS_FILE, located
+from components.task import RUN_ID, located
 from components.webhook import WEBHOOK
 from datum.diffusion.base_model import base_model_path
 from datum.outputs import sha256
@@ -297,10 +297,9 @@ def test_on_a_cluster_the_report_is_published_by_run_id_and_the_runs_state_goes_
     assert message["miou"] == figures["methods"][0]["median"]
 
 
-def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status_file(
-    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_component_with_bad_input_ends_with_status_2_and_one_line(
+    chain: Chain, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(STATUS_FILE, str(tmp_path / "status"))
     with pytest.raises(SystemExit) as end:
         personalize.python_func(
             image=IMAGE,
@@ -312,6 +311,5 @@ def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status
             **chain.settings,
         )
     assert end.value.code == 2
-    assert (tmp_path / "status").read_text() == "2"
     (line,) = capsys.readouterr().err.splitlines()
     assert "missing.png: no such file" in line
