@@ -5,9 +5,10 @@ so the same command run again does only what is missing.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import yaml
 
@@ -27,7 +28,9 @@ from datum.photographs import open_one_shot_image
 from datum.processors import processors
 from datum.room import available_memory
 from datum.telemetry import log
-from pipelines.local_tasks import Share, TaskFailedError, run_tasks, share_of
+from pipelines.cells import WITH_LABELS
+from pipelines.cells import cells as four_cells
+from pipelines.local_tasks import Share, TaskFailedError, kind_of_task, run_tasks, share_of
 
 DESCRIPTION = "run.yaml"
 """File in the output folder with all settings and inputs of the run that it holds."""
@@ -49,11 +52,12 @@ def run_locally(
     one_shots: Sequence[Path],
     baselines: bool,
     output: Path,
+    cells: bool = False,
     experiment: str | None = None,
     one_shot_protocol: str | None = None,
 ) -> None:
     """Runs the reproduction pipeline into `output`, or the training pipeline where the settings name other
-    target images than drawn ones, and prints the summary table and the report's path.
+    target images than drawn ones, or that of the `cells`, and prints the summary table and the report's path.
 
     `experiment` is a name of `datum.experiments.EXPERIMENTS`, or None; overrides go before it. `source` and
     `target` are data set roots; street scenes are drawn where both are None. `one_shot_protocol`, a name of
@@ -64,6 +68,8 @@ def run_locally(
     if one_shot_protocol:
         one_shots = _require_protocol_alone(one_shot_protocol, target, one_shots)
         overrides = [_seeds_of_protocol(one_shot_protocol), *overrides]
+    if cells:
+        overrides = [WITH_LABELS, *overrides]
     settings = run_settings(profile, method=experiment or "", overrides=overrides)
     output = output.resolve()
     images = _check(settings, source, target, one_shots, output)
@@ -89,7 +95,7 @@ def run_locally(
         description = to_dict(settings) | named_experiment | {"inputs": inputs}
         _keep_description(output / DESCRIPTION, description)
         try:
-            _run_pipeline(settings, profile, baselines, arguments)
+            _run_pipeline(_pipeline(settings, baselines, cells), profile, arguments)
         except TaskFailedError as error:
             log(f"datum: {error}")
             sys.exit(error.status)
@@ -193,18 +199,25 @@ def _flat(description: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     }
 
 
-def _run_pipeline(settings: Settings, profile: str, baselines: bool, arguments: Mapping[str, object]) -> None:
+def _pipeline(settings: Settings, baselines: bool, cells: bool) -> Any:
+    """The pipeline that makes what the settings ask for."""
     from pipelines.reproduction import reproduction
     from pipelines.without_drawing import without_drawing
 
-    seeds, images = settings.run.seeds, settings.run.target_images
+    seeds, shards, images = settings.run.seeds, settings.run.shards, settings.run.target_images
+    if cells:
+        return four_cells(seeds=seeds, shards=shards)
     if images == "generated":
-        pipeline = reproduction(seeds=seeds, shards=settings.run.shards, baselines=baselines)
-    else:
-        # A baseline on the same images would be nothing to compare with.
-        others = [name for name in BASELINES if METHODS[name].target != images] if baselines else []
-        pipeline = without_drawing(seeds=seeds, baselines=others)
-    share = _share(profile, most=len(seeds) * max(1 + 2 * baselines, settings.run.shards))
+        return reproduction(seeds=seeds, shards=shards, baselines=baselines)
+    # A baseline on the same images would be nothing to compare with.
+    others = [name for name in BASELINES if METHODS[name].target != images] if baselines else []
+    return without_drawing(seeds=seeds, baselines=others)
+
+
+def _run_pipeline(pipeline: Any, profile: str, arguments: Mapping[str, object]) -> None:
+    tasks = pipeline.pipeline_spec.root.dag.tasks
+    kinds = Counter(kind_of_task(name) for name in tasks)
+    share = _share(profile, most=max(kinds.values()))
     log(f"tasks: {share.at_once} at once at most, {share.threads} threads each")
     run_tasks(pipeline.pipeline_spec, arguments, share)
 

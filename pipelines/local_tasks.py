@@ -93,6 +93,11 @@ def in_order_of_seeds(dependencies: Mapping[str, list[str]]) -> list[str]:
     return list(ordered)
 
 
+def kind_of_task(name: str) -> str:
+    """The component that a task is of: as many tasks as are of one kind may run at once."""
+    return _number_of_task(name)[0]
+
+
 def _number_of_task(name: str) -> tuple[str, int]:
     match = re.fullmatch(r"(.+?)(?:-(\d+))?", name)
     assert match

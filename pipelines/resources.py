@@ -83,7 +83,10 @@ PAPER: Mapping[str, Needs] = {
     "personalize": Needs(
         image="personalization", cpu="4", disk="80Gi", shared_memory="2Gi", hours=6, hub=True
     ),
-    "generate": Needs(image="generation", cpu="2", disk="20Gi", shared_memory="1Gi", hours=24),
+    # Labeled drawings take the source data set.
+    "generate": Needs(
+        image="generation", cpu="2", disk="120Gi", shared_memory="1Gi", hours=24, shares_data=True
+    ),
     "merge": Needs(image="generation", cpu="1", memory="4Gi", disk="20Gi", hours=2, store=False),
     "adapt": _TRAINING,
     "evaluate": Needs(
