@@ -3,6 +3,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO ?= demo
+BENCHMARK ?= benchmark
+CONTROLNET ?=
 OVERLAY ?= default
 SETTINGS := manifests/overlays/$(OVERLAY)/settings.env
 # No value holds a `!`: the line above make's own says what is wrong with the file.
@@ -18,7 +20,7 @@ BUILD = $(PYTHON) images/build.py --engine "$(ENGINE)" --registry "$(REGISTRY)" 
   --base "$(PLATFORM_BASE)" --stages "$(STAGES)" --key "$(KEY)" $(addprefix --output ,$(IMAGES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint faults bench base-model lock clean images push pin-bases sbom sign scan test-images \
+.PHONY: help demo benchmark test lint faults bench base-model lock clean images push pin-bases sbom sign scan test-images \
   doctor kfp deploy undeploy manifests mirror test-cluster
 
 help: ## List the targets
@@ -26,6 +28,10 @@ help: ## List the targets
 
 demo: .venv/runtime ## Run the whole method on drawn street scenes, on this machine; the report lies in demo/report
 	$(BIN)/datum run --profile demo --output $(DEMO)
+
+benchmark: .venv/runtime ## Measure what drawings and labels in them are worth: five seeds, the report lies in benchmark/report; CONTROLNET=folder
+	$(BIN)/datum run --profile demo --cells --set run.seeds=[1,2,3,4,5] \
+	  $(if $(CONTROLNET),--set generation.controlnet=$(CONTROLNET)) --output $(BENCHMARK)
 
 test: .venv/test lint ## Check and test everything
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -179,6 +179,7 @@ def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:
     not there or does not fit, as far as its small files tell; `asks_base_model` says whether it can be looked
     at."""
     _require_target_images(settings)
+    _require_labels(settings)
     step, training = settings.generation.checkpoint_step, settings.personalization
     written = {*range(training.checkpoint_every, training.steps + 1, max(1, training.checkpoint_every))}
     if step not in written | {training.steps}:
@@ -228,6 +229,23 @@ def _require_target_images(settings: Settings) -> None:
         raise InputError(
             f"run.target_images=none: run.method={method} trains itself on target images; choose generated, "
             "one-shot or all, or run.method=source-only"
+        )
+
+
+def _require_labels(settings: Settings) -> None:
+    """Raises `InputError` where labeled images cannot be drawn."""
+    drawing, wanted = settings.generation, settings.run.target_images
+    if drawing.labels == "none":
+        return
+    if wanted != "generated":
+        raise InputError(
+            f"generation.labels={drawing.labels}: run.target_images={wanted} draws nothing; leave it out, or "
+            "train on generated images"
+        )
+    if not drawing.controlnet:
+        raise InputError(
+            f"generation.controlnet: not given, expected the ControlNet that draws what generation.labels="
+            f"{drawing.labels} asks for; name a folder or a hub id"
         )
 
 

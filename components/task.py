@@ -18,16 +18,11 @@ from datum.patience import begin_again
 from datum.provenance import IMAGE
 from datum.stopping import stop_asked
 
-STATUS_FILE = "DATUM_TASK_STATUS_FILE"
-"""Environment variable that names the file a failing task leaves its exit status in.
-
-kfp.local says only that a task failed; `datum run` sets this to end with the task's own status."""
-
 RUNNER = "DATUM_RUNNER"
 """Environment variable with the process id of the `datum run` that a task belongs to and ends with."""
 
-STOP = "stop"
-"""File beside the status file that `datum run` makes when it is asked to stop."""
+STOP_FILE = "DATUM_STOP_FILE"
+"""Environment variable that names the file which `datum run` makes to have its tasks stop."""
 
 SCRATCH = "DATUM_SCRATCH"
 """Environment variable that names the folder that data sets and models are fetched to; `/scratch`, which the
@@ -87,8 +82,8 @@ def _place_file(artifact: str) -> Path:
 
 @contextlib.contextmanager
 def failing_with_status(installation: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Ends a failing task with the exit status of `datum.errors`, kept in the status file if one is named; a
-    fault that may pass is lived through first, by beginning again, while the task's patience lasts.
+    """Ends a failing task with the exit status of `datum.errors`; a fault that may pass is lived through
+    first, by beginning again, while the task's patience lasts.
 
     A webhook, if one is set, is told of the failure; of a stop it is not, since KFP tries the task again.
     """
@@ -98,8 +93,8 @@ def failing_with_status(installation: Mapping[str, str] | None = None) -> Iterat
     try:
         with exit_status():
             if runner := os.environ.get(RUNNER):
-                stop = Path(os.environ[STATUS_FILE]).with_name(STOP)
-                threading.Thread(target=_end_with, args=(int(runner), stop), daemon=True).start()
+                stop_file = Path(os.environ[STOP_FILE])
+                threading.Thread(target=_end_with, args=(int(runner), stop_file), daemon=True).start()
             try:
                 yield
             except Exception as error:
@@ -109,13 +104,11 @@ def failing_with_status(installation: Mapping[str, str] | None = None) -> Iterat
                 failure = fault or error
                 raise
     except SystemExit as end:
-        _keep_status(end.code)
         if failure and not stop_asked():
             _tell_failure(failure, end.code)
         raise
     except Exception as error:
         traceback.print_exc()
-        _keep_status(1)
         _tell_failure(error, 1)
         raise SystemExit(1) from None
 
@@ -217,12 +210,12 @@ def remove_state(state: str, resume_from: str) -> None:
                 log(f"{state.rstrip('/')}/{earlier}: the state of that run stays; remove it if none needs it")
 
 
-def _end_with(runner: int, stop: Path) -> None:
+def _end_with(runner: int, stop_file: Path) -> None:
     """Ends this process with the process `runner`: as SIGTERM does where it asks for it, at once where it is
     gone, so that the next run finds nobody at work."""
     asked = False
     while _is_running(runner):
-        if stop.exists() and not asked:
+        if stop_file.exists() and not asked:
             asked = True
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.2)
@@ -235,9 +228,3 @@ def _is_running(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _keep_status(code: object) -> None:
-    file = os.environ.get(STATUS_FILE)
-    if file:
-        Path(file).write_text(str(code), encoding="utf-8")

@@ -131,6 +131,7 @@ def _add_adapt(commands: Any) -> None:
         "output of generate or a folder of images; for one-image that image; none for "
         "source-only and its like",
     )
+    command.add_path("--labeled", "DIR", "output of generate with labeled drawings, a second labeled source")
     command.add_argument(
         "--initial-segmentor",
         dest="adaptation.initial_segmentor",
@@ -200,6 +201,8 @@ def _add_run(commands: Any) -> None:
     command.add_argument(
         "--baselines", action="store_true", help="also train source-only and one-image, for each seed"
     )
+    meaning = "train with and without drawn images and labels in them, beside one image and all target images"
+    command.add_argument("--cells", action="store_true", help=meaning)
     _output(command, "folder for everything; the report is DIR/report/report.html")
 
 

@@ -165,6 +165,10 @@ class AdaptationSettings:
     a 512 crop and scaled to the area of the crop in use (the scaling is ours)."""
     rare_class_min_crop_ratio: float = 0.5
     """A crop is drawn again, up to ten times, until more than min_pixels x this are of the sampled class."""
+    labeled_share: Annotated[float, Least(0), Most(1)] = 7 / 13
+    """Share of the source images that are labeled drawings, where there are any (DGInStyle: 7,000 beside
+    6,000). They are flipped and distorted as `photometric_distortion` does; rare class sampling and
+    `cat_max_ratio` are for the others."""
     feature_distance_weight: float = 0.005
     """Weight of the ImageNet feature distance; it is off where the encoder has no pretrained weights."""
     feature_distance_min_ratio: float = 0.75

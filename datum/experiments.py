@@ -228,6 +228,10 @@ EXPERIMENTS: Mapping[str, Experiment] = {experiment.name: experiment for experim
 """All experiments by name."""
 
 
+ALL_IMAGES = "all target images"
+"""In place of a baseline's name: the run's own method, on all images of the target."""
+
+
 def run_settings(
     profile: str,
     *,
@@ -241,9 +245,9 @@ def run_settings(
 
     `method` names a method or an experiment; `benchmark` and `encoder` are empty where the experiment or the
     profile decides; `baseline` names the method that is trained in place of the run's, on the images that are
-    its own. Overrides go before an experiment, the fields before the overrides. An experiment starts from the
-    published weights of its encoder, where neither the profile nor an override names what to start from.
-    Raises `InputError` as `datum.config.load_settings` does.
+    its own, or is `ALL_IMAGES`. Overrides go before an experiment, the fields before the overrides. An
+    experiment starts from the published weights of its encoder, where neither the profile nor an override
+    names what to start from. Raises `InputError` as `datum.config.load_settings` does.
     """
     experiment = EXPERIMENTS.get(method)
     given = [*(experiment.settings() if experiment else []), *overrides]
@@ -255,6 +259,8 @@ def run_settings(
         settings = load_settings(profile, given)
     if not baseline:
         return settings
+    if baseline == ALL_IMAGES:
+        return load_settings(profile, [*given, "run.target_images=all"])
     given += [f"run.beside={settings.run.method}", f"run.method={baseline}"]
     given.append(f"run.target_images={METHODS[baseline].target}")
     if METHODS[baseline].target == "none":

@@ -35,6 +35,9 @@ MANIFEST_DIGEST = "manifest_sha256"
 """Name, under `NAMED`, of the digest of the manifest that the target's images came with: it ties a training
 to the drawing of its images, which decide the result themselves."""
 
+LABELED_DIGEST = "labeled_manifest_sha256"
+"""The same of the manifest of its labeled drawings."""
+
 PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "onedl-mmsegmentation", "numpy", "pillow")
 """Packages whose versions are recorded: results are made with them."""
 

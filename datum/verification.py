@@ -17,10 +17,11 @@ from typing import Any
 from datum.diffusion.base_model import PACKAGED, PACKAGED_FOLDER, digest_of_files, find_base_model
 from datum.errors import InputError
 from datum.formats.generated import MANIFEST
+from datum.formats.labeled import LABELED
 from datum.formats.metrics import METRICS
 from datum.kept_folder import get_folder
 from datum.outputs import digests_below, is_temporary, sha256
-from datum.provenance import MANIFEST_DIGEST, NAMED, PROVENANCE, read_provenance
+from datum.provenance import LABELED_DIGEST, MANIFEST_DIGEST, NAMED, PROVENANCE, read_provenance
 from datum.store import local_path, open_store
 from datum.telemetry import log
 
@@ -175,7 +176,12 @@ def _broken(record: Mapping[str, Any], parent: Mapping[str, Any]) -> tuple[str, 
             used = inputs.get("model_sha256")
             made = [digest_of_files(_below(outputs, folder)) for folder in {n.split("/")[0] for n in outputs}]
         case "adapt", "generate":
-            used, made = inputs.get(NAMED, {}).get(MANIFEST_DIGEST), [outputs.get(MANIFEST)]
+            named = inputs.get(NAMED, {})
+            manifests = {MANIFEST_DIGEST: MANIFEST, LABELED_DIGEST: f"{LABELED}/{MANIFEST}"}
+            made = [outputs[file] for key, file in manifests.items() if key in named and file in outputs]
+            # What is labeled may be of another output than the target.
+            given = [named[key] for key in manifests if key in named]
+            used = next((digest for digest in given if digest in made), " and ".join(given))
         case "evaluate" | "predict", "adapt":
             used, made = inputs.get("checkpoint_sha256"), list(outputs.values())
         case "report", "evaluate":

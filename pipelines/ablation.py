@@ -53,8 +53,10 @@ def ablation(
         personalized = tasks.personalize(seed, one_shot)
 
         def run(variant: Sequence[str], **names: Any) -> Any:
-            generated = tasks.generate(seed, personalized, shards=shards, variant=variant, **names)
-            shared = {"data": data, "one_shot": one_shot, "images": {"generated": generated}}
+            drawing = {"source": data[0], "shards": shards, "variant": variant}
+            generated = tasks.generate(seed, personalized, **drawing, **names)
+            images = {"generated": generated, "labeled": generated}
+            shared = {"data": data, "one_shot": one_shot, "images": images}
             return tasks.train_and_evaluate(seed, **shared, **names)
 
         runs = [("", run([], name=f"seed {seed}", run_name=f"seed-{seed}"))]

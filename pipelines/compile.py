@@ -15,6 +15,7 @@ from datum.errors import InputError, exit_status
 from pipelines.ablation import ablation
 from pipelines.argo_limit import require_fits
 from pipelines.baselines import baselines
+from pipelines.cells import MOST_SEEDS, cells
 from pipelines.form_defaults import FormDefaults
 from pipelines.ingest import ingest
 from pipelines.reproduction import reproduction, require_seeds
@@ -28,6 +29,9 @@ hour instead of two; a laptop's one node gains nothing."""
 DRAWING = 12
 """Tasks that draw at once for all seeds together: of more than three, each has fewer shards."""
 
+DRAWING_CELLS = 6
+"""The same of the cells, whose runs are the largest."""
+
 
 def compile_all(output: Path, cluster: Cluster, names: Collection[str] | None = None) -> list[Path]:
     """Writes one YAML for each pipeline, or for each of `names`, into `output`, and returns the files.
@@ -36,7 +40,7 @@ def compile_all(output: Path, cluster: Cluster, names: Collection[str] | None = 
     """
     profile, seeds = cluster.form.profile, cluster.form.seeds
     require_seeds("seeds", seeds)
-    shards = SHARDS[profile]
+    shards, few = SHARDS[profile], seeds[:MOST_SEEDS]
     each = max(1, min(shards, DRAWING // len(seeds)))
     pipelines = {
         "reproduction": reproduction(seeds=seeds, shards=each, cluster=cluster),
@@ -44,6 +48,7 @@ def compile_all(output: Path, cluster: Cluster, names: Collection[str] | None = 
         "baselines": baselines(seeds=seeds, cluster=cluster),
         "ablation": ablation(seed=seeds[0], shards=shards, profile=profile, cluster=cluster),
         "ingest": ingest(cluster=cluster),
+        "cells": cells(seeds=few, shards=max(1, min(shards, DRAWING_CELLS // len(few))), cluster=cluster),
     }
     output.mkdir(parents=True, exist_ok=True)
     files = []

@@ -77,18 +77,21 @@ class Tasks:
         seed: int,
         personalized: Any,
         *,
+        source: Any,
         shards: int,
         name: str,
         run_name: str,
         variant: Sequence[str] = (),
     ) -> Any:
-        """All images that the personalized model draws, in `shards` tasks (1 to 8)."""
+        """All images that the personalized model draws, those with labels from label maps of `source`, in
+        `shards` tasks (1 to 8)."""
         parts = {
             f"shard_{shard}": self._task(
                 generate,
                 "generate",
                 f"{name} · generate {shard}/{shards}",
                 personalized=personalized,
+                source=source,
                 seed=seed,
                 shard=shard,
                 shards=shards,
@@ -112,19 +115,24 @@ class Tasks:
         name: str,
         run_name: str,
     ) -> Any:
-        """The run folder of one training on `images`, the inputs of `adapt` that hold target images; a
-        `baseline` is trained in place of the run's method."""
+        """The run folder of one training on `images`, the inputs of `adapt` that hold images; a `baseline` is
+        trained in place of the run's method."""
         source, target = data
         method = getattr(self._parameters, "method", baseline)
-        shared = {"method": method, "baseline": baseline, "seed": seed, "run_name": run_name, **images}
-        trained = self._task(adapt, "adapt", f"{name} · adapt", source=source, validation=target, **shared)
+        shared = {"method": method, "baseline": baseline, "seed": seed, "run_name": run_name}
+        given = {"source": source, "validation": target, **shared, **images}
+        trained = self._task(adapt, "adapt", f"{name} · adapt", **given)
+        # The report shows what was drawn.
+        drawn = images.get("generated", images.get("labeled"))
         tested = self._task(
             evaluate,
             "evaluate",
             f"{name} · evaluate",
             segmentor=trained.output,
             dataset=target,
-            **{"one_shot": one_shot, **shared},
+            one_shot=one_shot,
+            **({"generated": drawn} if drawn else {}),
+            **shared,
         )
         return tested.outputs["run"]
 

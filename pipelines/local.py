@@ -1,31 +1,23 @@
-"""The whole pipeline on one machine, through kfp.local: no cluster, no containers.
+"""The whole pipeline on one machine: no cluster, no containers.
 
 Every task is a process of its own, as on a cluster. What a task has finished stays in the output folder,
 so the same command run again does only what is missing.
 """
 
-import contextlib
-import io
-import logging
-import os
-import re
-import shlex
 import sys
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, cast
 
 import yaml
 
 from components.check import check_settings, check_training, require_both, require_target
 from components.installation import on_one_machine
-from components.task import RUNNER, STATUS_FILE, STOP
-from datum.config import Settings, to_dict, without_influence
+from datum.config import Profile, Settings, to_dict, without_influence
 from datum.datasets.convert import check_labels
 from datum.datasets.one_shot import one_shot_images, require_one_a_seed
-from datum.errors import InputError, one_line
+from datum.errors import InputError
 from datum.experiments import run_settings
 from datum.formats.report_figures import read_figures
 from datum.layouts import check_dataset
@@ -33,11 +25,19 @@ from datum.methods import BASELINES, BENCHMARKS, METHODS, ONE_SHOT_PROTOCOLS
 from datum.one_writer import locked
 from datum.outputs import replacing, require_folder, sha256
 from datum.photographs import open_one_shot_image
-from datum.stopping import deferred
+from datum.processors import processors
+from datum.room import available_memory
 from datum.telemetry import log
+from pipelines.cells import WITH_LABELS
+from pipelines.cells import cells as four_cells
+from pipelines.local_tasks import Share, TaskFailedError, kind_of_task, run_tasks, share_of
 
 DESCRIPTION = "run.yaml"
 """File in the output folder with all settings and inputs of the run that it holds."""
+
+MEMORY: Mapping[Profile, int] = {"demo": 3 * 2**29, "paper": 2**35}
+"""Bytes that a task is given: of the demo none took more than 1.2 GB, and the paper's ask a cluster for so
+much."""
 
 _LARGEST_DESCRIPTION = 2**20
 """Bytes; a run's description takes some 4 kB."""
@@ -52,11 +52,12 @@ def run_locally(
     one_shots: Sequence[Path],
     baselines: bool,
     output: Path,
+    cells: bool = False,
     experiment: str | None = None,
     one_shot_protocol: str | None = None,
 ) -> None:
     """Runs the reproduction pipeline into `output`, or the training pipeline where the settings name other
-    target images than drawn ones, and prints the summary table and the report's path.
+    target images than drawn ones, or that of the `cells`, and prints the summary table and the report's path.
 
     `experiment` is a name of `datum.experiments.EXPERIMENTS`, or None; overrides go before it. `source` and
     `target` are data set roots; street scenes are drawn where both are None. `one_shot_protocol`, a name of
@@ -67,6 +68,8 @@ def run_locally(
     if one_shot_protocol:
         one_shots = _require_protocol_alone(one_shot_protocol, target, one_shots)
         overrides = [_seeds_of_protocol(one_shot_protocol), *overrides]
+    if cells:
+        overrides = [WITH_LABELS, *overrides]
     settings = run_settings(profile, method=experiment or "", overrides=overrides)
     output = output.resolve()
     images = _check(settings, source, target, one_shots, output)
@@ -83,7 +86,7 @@ def run_locally(
         "run_workspace": str(output),
     }
     output.mkdir(parents=True, exist_ok=True)
-    with locked(output / "run"), tempfile.TemporaryDirectory(prefix="datum-") as scratch:
+    with locked(output / "run"):
         inputs = {
             **named,
             **{f"one-shot {number} sha256": sha256(file) for number, file in enumerate(images)},
@@ -91,14 +94,11 @@ def run_locally(
         named_experiment = {"experiment": {"name": experiment}} if experiment else {}
         description = to_dict(settings) | named_experiment | {"inputs": inputs}
         _keep_description(output / DESCRIPTION, description)
-        status_file = Path(scratch) / "status"
         try:
-            with deferred(on_stop=status_file.with_name(STOP).touch), _task_environment(status_file):
-                _run_pipeline(settings, baselines, arguments, Path(scratch) / "pipeline")
-        except RuntimeError as error:
-            status = int(status_file.read_text()) if status_file.exists() else 1
-            log(f"datum: {one_line(_without_colors(str(error)))}")
-            sys.exit(status)
+            _run_pipeline(_pipeline(settings, baselines, cells), profile, arguments)
+        except TaskFailedError as error:
+            log(f"datum: {error}")
+            sys.exit(error.status)
     _show_result(output / "report")
 
 
@@ -115,26 +115,6 @@ def _seeds_of_protocol(protocol: str) -> str:
     """The override that names a seed for each repeat of each image of the `protocol`."""
     published = ONE_SHOT_PROTOCOLS[protocol]
     return f"run.seeds={list(range(1, len(published.images) * published.repeats + 1))}"
-
-
-@contextlib.contextmanager
-def _task_environment(status_file: Path) -> Iterator[None]:
-    """The environment of the tasks: what kfp's shell and the interpreter in it make of this process's own."""
-    own, interpreter = dict(os.environ), sys.executable
-    os.environ[STATUS_FILE] = str(status_file)
-    os.environ[RUNNER] = str(os.getpid())
-    # The shell keeps the program of each task there, and leaves it behind.
-    os.environ["TMPDIR"] = str(status_file.parent)
-    # A folder named `datum` where the command runs is not the package.
-    os.environ["PYTHONSAFEPATH"] = "1"
-    # kfp puts it into the shell's command as it is.
-    sys.executable = shlex.quote(interpreter)
-    try:
-        yield
-    finally:
-        sys.executable = interpreter
-        os.environ.clear()
-        os.environ.update(own)
 
 
 def _check(
@@ -219,85 +199,40 @@ def _flat(description: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     }
 
 
-def _run_pipeline(
-    settings: Settings, baselines: bool, arguments: Mapping[str, object], pipeline_root: Path
-) -> None:
-    from kfp import local
-
+def _pipeline(settings: Settings, baselines: bool, cells: bool) -> Any:
+    """The pipeline that makes what the settings ask for."""
     from pipelines.reproduction import reproduction
     from pipelines.without_drawing import without_drawing
 
-    # Lightweight components run in this environment; the image only counts on a cluster.
-    warnings.filterwarnings("ignore", category=RuntimeWarning, module="kfp.local")
-    warnings.filterwarnings("ignore", message="Task .* have no effect in the current local runner")
-    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(pipeline_root))
-    seeds, images = settings.run.seeds, settings.run.target_images
+    seeds, shards, images = settings.run.seeds, settings.run.shards, settings.run.target_images
+    if cells:
+        return four_cells(seeds=seeds, shards=shards)
     if images == "generated":
-        pipeline = reproduction(seeds=seeds, shards=settings.run.shards, baselines=baselines)
-    else:
-        # A baseline on the same images would be nothing to compare with.
-        others = [name for name in BASELINES if METHODS[name].target != images] if baselines else []
-        pipeline = without_drawing(seeds=seeds, baselines=others)
+        return reproduction(seeds=seeds, shards=shards, baselines=baselines)
+    # A baseline on the same images would be nothing to compare with.
+    others = [name for name in BASELINES if METHODS[name].target != images] if baselines else []
+    return without_drawing(seeds=seeds, baselines=others)
+
+
+def _run_pipeline(pipeline: Any, profile: str, arguments: Mapping[str, object]) -> None:
     tasks = pipeline.pipeline_spec.root.dag.tasks
-    names = {name: spec.task_info.name for name, spec in tasks.items()}
-    root = logging.getLogger()
-    headings = _TaskHeadings(names)
-    root.addFilter(headings)
-    try:
-        with contextlib.redirect_stdout(_TaskOutput(sys.stdout)):
-            pipeline(**arguments)
-    finally:
-        root.removeFilter(headings)
+    kinds = Counter(kind_of_task(name) for name in tasks)
+    share = _share(profile, most=max(kinds.values()))
+    log(f"tasks: {share.at_once} at once at most, {share.threads} threads each")
+    run_tasks(pipeline.pipeline_spec, arguments, share)
 
 
-class _TaskHeadings(logging.Filter):
-    """Turns kfp.local's log into one heading a task, with the name of the DAG and how many are done."""
+def _share(profile: str, *, most: int) -> Share:
+    """How tasks, of which at most so many could run at once, share this machine."""
+    from datum.device import choose_device
 
-    def __init__(self, names: dict[str, str]) -> None:
-        super().__init__()
-        self._names, self._started = names, 0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = _without_colors(record.getMessage())
-        if match := re.match(r"Executing task '(.+)'", message):
-            self._started += 1
-            log(f"[{self._started}/{len(self._names)}] {self._names.get(match[1], match[1])}")
-        # That a task failed is said at the end, after the task's own line.
-        return record.levelno >= logging.WARNING and "finished with status" not in message
-
-
-class _TaskOutput(io.TextIOBase):
-    """Passes on what tasks print, less what kfp's executor prints about itself."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__()
-        self._stream, self._line = stream, ""
-        self._depth: int | None = None
-        """Brackets that are open in the executor's input; None outside of it."""
-
-    def write(self, text: str) -> int:
-        *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            if self._is_of_a_task(line.strip()):
-                # Not print(): kfp.local patches it, to indent.
-                self._stream.write(line + "\n")
-                self._stream.flush()
-        return len(text)
-
-    def _is_of_a_task(self, line: str) -> bool:
-        if self._depth is not None:
-            # The executor's input is indented JSON.
-            self._depth += line.endswith(("{", "[")) - line.startswith(("}", "]"))
-            self._depth = self._depth if self._depth > 0 else None
-            return False
-        if line.startswith("[KFP Executor"):
-            self._depth = 0 if line.endswith("Got executor_input:") else None
-            return False
-        return line.strip("-") != ""
-
-
-def _without_colors(text: str) -> str:
-    return re.sub(r"\x1b\[\d+m", "", text)
+    return share_of(
+        processors=processors(),
+        memory=available_memory(),
+        each=MEMORY[cast("Profile", profile)],
+        most=most,
+        gpu=choose_device().type != "cpu",
+    )
 
 
 def _show_result(report: Path) -> None:

@@ -43,8 +43,9 @@ def reproduction(
             names: dict[str, Any] = {"name": f"seed {seed}", "run_name": f"seed-{seed}"}
             one_shot = tasks.select(seed, data[1])
             personalized = tasks.personalize(seed, one_shot)
-            generated = tasks.generate(seed, personalized, shards=shards, **names)
-            shared = {"data": data, "one_shot": one_shot, "images": {"generated": generated}}
+            generated = tasks.generate(seed, personalized, source=data[0], shards=shards, **names)
+            images = {"generated": generated, "labeled": generated}
+            shared = {"data": data, "one_shot": one_shot, "images": images}
             runs.append(("", tasks.train_and_evaluate(seed, **shared, **names)))
             if baselines:
                 runs += train_baselines(tasks, seed, data, one_shot, BASELINES)

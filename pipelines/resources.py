@@ -83,7 +83,10 @@ PAPER: Mapping[str, Needs] = {
     "personalize": Needs(
         image="personalization", cpu="4", disk="80Gi", shared_memory="2Gi", hours=6, hub=True
     ),
-    "generate": Needs(image="generation", cpu="2", disk="20Gi", shared_memory="1Gi", hours=24),
+    # Labeled drawings take the source data set.
+    "generate": Needs(
+        image="generation", cpu="2", disk="120Gi", shared_memory="1Gi", hours=24, shares_data=True
+    ),
     "merge": Needs(image="generation", cpu="1", memory="4Gi", disk="20Gi", hours=2, store=False),
     "adapt": _TRAINING,
     "evaluate": Needs(
@@ -112,8 +115,8 @@ TIME_TO_END = 600
 """Seconds before a task's time-out at which it no longer waits for a fault to pass."""
 CHECK_PATIENCE = 30
 """Seconds that the first two tasks wait for a fault to pass: a wrong endpoint is said soon."""
-OPENCV = "OPENCV_FOR_THREADS_NUM"
-"""Environment variable that bounds OpenCV's threads; PyTorch and NumPy read OMP_NUM_THREADS."""
+OMP, OPENCV = "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"
+"""Environment variables that bound the threads: of PyTorch and NumPy, and of OpenCV."""
 PART_OF = "app.kubernetes.io/part-of"
 """Label by which the network policies know a task's pod."""
 CACHE_FOLDER = "/cache"
@@ -192,7 +195,7 @@ class Cluster:
         patience = CHECK_PATIENCE if kind in ("check", "node") else round(needs.hours * HOUR - TIME_TO_END)
         task.set_env_variable(PATIENCE, str(patience))
         # Images are worked on side by side, so OpenCV needs no threads of its own for one.
-        for threads, count in ((PROCESSORS, needs.threads), ("OMP_NUM_THREADS", needs.threads), (OPENCV, 1)):
+        for threads, count in ((PROCESSORS, needs.threads), (OMP, needs.threads), (OPENCV, 1)):
             task.set_env_variable(threads, str(count))
         if self.sets_run_as_non_root:
             kubernetes.set_security_context(task, run_as_non_root=True)

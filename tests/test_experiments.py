@@ -1,5 +1,6 @@
 """The published experiments by name."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from datum.config import PROFILES, load_settings
 from datum.errors import InputError
-from datum.experiments import EXPERIMENTS, experiment_of, run_settings
+from datum.experiments import ALL_IMAGES, EXPERIMENTS, experiment_of, run_settings
 from datum.experiments_table import with_table
 from datum.methods import METHODS
 
@@ -54,6 +55,16 @@ def test_a_baseline_is_trained_as_its_experiment_is_but_for_the_method() -> None
     run = run_settings("paper", method="daformer-synthia-mit-b5", overrides=[], baseline="source-only").run
     assert (run.method, run.target_images) == ("source-only", "none")
     assert (run.benchmark, run.encoder) == ("synthia-to-cityscapes", "mit-b5")
+
+
+def test_beside_a_run_on_drawn_images_stands_its_own_method_on_all_target_images() -> None:
+    drawn, everything = (
+        run_settings("demo", method="daformer", overrides=["run.encoder=mit-b0"], baseline=baseline)
+        for baseline in ("", ALL_IMAGES)
+    )
+    assert (drawn.run.target_images, everything.run.target_images) == ("generated", "all")
+    run = dataclasses.replace(everything.run, target_images="generated")
+    assert dataclasses.replace(everything, run=run) == drawn
 
 
 def test_a_baseline_differs_from_what_it_stands_beside_in_the_images_alone() -> None:

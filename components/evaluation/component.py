@@ -7,7 +7,7 @@ Evaluates the best and the last checkpoint; their mIoU over 19 classes is shown 
 - `method`: a method, or the name of an experiment (`datum experiments`)
 - `baseline`: the method that was trained in place of it, for comparison; empty for the run's own
 - `one_shot`: the photograph
-- `generated`: the drawn images, if there are any
+- `generated`: the drawn images, if some were trained on
 - `dataset`: URI of the ingested target, of which the val split is fetched
 - `source`: the run's source data set; empty where scenes were drawn
 - `title`: what the data are, for the report; empty says so of drawn scenes alone

@@ -7,8 +7,9 @@ image is copied to the state store; tried again, the task draws those that are m
 - `personalized`: output of `personalize`
 - `shard`: which shard, from 1
 - `shards`: how many there are
+- `source`: URI of the ingested source, whose label maps labeled images are drawn from
 - `variant`: further overrides, for an ablation
-- `generated`: `images/` and `manifest.jsonl`
+- `generated`: `images/` and `manifest.jsonl`, and `labeled/` where `generation.labels` is `source`
 
 ## `merge_shards`
 Verifies the shards of one seed and brings them together.
@@ -19,6 +20,10 @@ Verifies the shards of one seed and brings them together.
 ## Notes
 Settings: `generation.*` of [datum/generation_settings.py](../../datum/generation_settings.py): `datum
 generate --help` lists them.
+
+With `generation.labels=source` the source data set is fetched, as training does. `generation.controlnet`
+may be an s3:// URI of a folder too; labeled images are judged by `generation.judge`, or else by
+`adaptation.initial_segmentor`, where one of them is given.
 """
 
 from kfp import dsl
@@ -29,6 +34,7 @@ from components.images import IMAGES
 @dsl.component(base_image=IMAGES["generation"], install_kfp_package=False)
 def generate(
     personalized: dsl.Input[dsl.Model],
+    source: str,
     seed: int,
     shard: int,
     shards: int,
@@ -42,6 +48,7 @@ def generate(
     generated: dsl.Output[dsl.Dataset],
 ):
     """Draws one shard of the images with class prompts; `variant` overrides settings for an ablation."""
+    from components.labeled_drawings import with_labels
     from components.task import located, own_state, task
     from datum.config import load_settings
     from datum.generation.generate import generate
@@ -52,10 +59,10 @@ def generate(
         generate(
             model=located(personalized.path),
             output=output,
-            settings=load_settings(installation["profile"], [*overrides, *variant]).generation,
             seed=seed,
             shard=(shard, shards),
             state_uri=own_state(installation["state"], resume_from),
+            **with_labels(load_settings(installation["profile"], [*overrides, *variant]), source),
         )
 
 

@@ -4,12 +4,13 @@ import functools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 
 from datum.adaptation.initial import Initial, find_initial
-from datum.adaptation.inputs import SourceImage, find_source, find_target, input_digests
+from datum.adaptation.inputs import SourceImage, find_labeled, find_source, find_target, input_digests
 from datum.adaptation.processes import helped, require_gpus
 from datum.adaptation.requirements import (
     network_of,
@@ -24,11 +25,12 @@ from datum.adaptation.training import Learner, Training, is_trained
 from datum.config import AdaptationSettings, EvaluationSettings
 from datum.device import choose_device
 from datum.formats.generated import MANIFEST
+from datum.formats.labeled import LABELED, LabeledPair
 from datum.formats.mix_pictures import MixPictures
 from datum.formats.source_scale import training_scale
 from datum.formats.training_log import TrainingLog
 from datum.outputs import building, is_complete, sha256
-from datum.provenance import MANIFEST_DIGEST, NAMED, Provenance, record_of
+from datum.provenance import LABELED_DIGEST, MANIFEST_DIGEST, NAMED, Provenance, record_of
 from datum.segmentation.checkpoints import Checkpoint
 from datum.segmentation.encoders.pretrained import Pretrained, load_pretrained
 from datum.segmentation.pretrained_file import RANDOM, pretrained_file
@@ -51,17 +53,19 @@ def adapt(
     settings: AdaptationSettings,
     evaluation: EvaluationSettings,
     seed: int,
+    labeled: Path | None = None,
     validation: Path | None = None,
     state_uri: str | None = None,
     device: str = "auto",
 ) -> None:
-    """Trains the network and writes `last.safetensors`, `best.safetensors` (the best mIoU on the `val`
-    split of `validation`; without one a copy of the last), `config.yaml`, `training.jsonl`,
-    `provenance.json` and, where images are mixed, `pictures/` of them to `output`.
+    """Trains the network and writes `last.safetensors`, `best.safetensors` (the best mIoU on the `val` split
+    of `validation`; without one a copy of the last), `config.yaml`, `training.jsonl`, `provenance.json` and,
+    where images are mixed, `pictures/` of them to `output`.
 
-    `method` is a name of `datum.methods.METHODS`, which says what `target` is to hold. Killed and started
-    again with the same arguments, it resumes from its last saved state (in the unfinished output, or in a
-    folder of its own under `state_uri`) and ends with the same weights, on a CPU to the last bit.
+    `method` is a name of `datum.methods.METHODS`, which says what `target` is to hold; `labeled` is an output
+    of `datum generate` with labeled drawings. Killed and started again with the same arguments, it resumes
+    from its last saved state (in the unfinished output, or in a folder of its own under `state_uri`) and ends
+    with the same weights, on a CPU to the last bit.
 
     Raises `InputError` before anything is written (see `datum.adaptation.inputs`), and where it diverges.
     """
@@ -74,20 +78,20 @@ def adapt(
     pretrained = pretrained_file(encoder, settings.pretrained_encoder or (RANDOM if initial else ""))
     source_images = find_source(benchmark, source, training_scale(benchmark, settings))
     target_images, street_scale = find_target(method, target)
-    validation_images = find_validation_images(validation) if validation else []
-    digests = input_digests(source, source_images, target_images, validation, validation_images)
     rules = crop_rules(settings, benchmark, street_scale)
-    draw = _drawing(source_images, target_images, rules, settings, seed)
+    draw = _drawing(source_images, target_images, find_labeled(labeled), rules, settings, seed)
+    validation_images = find_validation_images(validation) if validation else []
+    digests = input_digests(source, source_images, target_images, labeled, validation, validation_images)
     samples = draw()
     start, weights = _build_student(config, pretrained, seed)
     student = _started_from(initial.checkpoint, config) if initial else start
     provenance = Provenance(
         stage="adapt",
         settings={"adaptation": settings, "evaluation": evaluation},
-        inputs=digests | _start(weights, initial) | {NAMED: _named(source, target, validation, initial)},
+        inputs=digests | _start(weights, initial) | _named(source, target, labeled, validation, initial),
         seed=seed,
         arguments={"benchmark": benchmark, "method": method, "encoder": encoder, "best": _best(validation)},
-        made_from={"target": record_of(target, MANIFEST)} if target else {},
+        made_from=_made_from(target, labeled),
     )
     if is_complete(output, provenance):
         return
@@ -102,17 +106,15 @@ def adapt(
         else:
             state = state_place(state_uri, provenance) if state_uri else str(folder / "state")
             require_room_to_save(student, folder, state, best=bool(validation_images))
-            with (
-                TrainingState(open_store(state), scratch=folder / "state") as states,
-                helped(settings.processes, where, functools.partial(_help, config, settings, seed, draw)),
-            ):
+            states, helping = open_store(state), functools.partial(_help, config, settings, seed, draw)
+            with TrainingState(states, folder / "state") as kept, helped(settings.processes, where, helping):
                 training = Training(
                     student=student.to(where),
                     settings=settings,
                     evaluation=evaluation,
                     validation=validation_images,
                     seed=seed,
-                    state=states,
+                    state=kept,
                     training_log=TrainingLog(folder),
                     pictures=MixPictures(folder),
                     imagenet=start.to(where) if initial and weights else None,
@@ -131,6 +133,7 @@ def _start(weights: Pretrained | None, initial: Initial | None) -> dict[str, str
 def _drawing(
     source: Sequence[SourceImage],
     target: Sequence[Path],
+    labeled: Sequence[LabeledPair],
     rules: CropRules,
     settings: AdaptationSettings,
     seed: int,
@@ -138,7 +141,13 @@ def _drawing(
     """What makes the samples, in any process."""
     temperature = settings.rare_class_temperature if settings.rare_class_sampling else None
     return functools.partial(
-        TrainingSamples, source=source, target=target, rules=rules, temperature=temperature, seed=seed
+        TrainingSamples,
+        source=source,
+        target=target,
+        labeled=labeled,
+        rules=rules,
+        temperature=temperature,
+        seed=seed,
     )
 
 
@@ -153,20 +162,34 @@ def _help(
     Learner(student=build_segmentor(config).to(device), settings=settings, seed=seed).help(draw())
 
 
+def _made_from(target: Path | None, labeled: Path | None) -> dict[str, Any]:
+    """Records of the outputs with drawings; most have both kinds."""
+    folders = {"target": target, "labeled": labeled if labeled != target else None}
+    return {name: record_of(folder, MANIFEST) for name, folder in folders.items() if folder}
+
+
 def _named(
-    source: Path, target: Path | None, validation: Path | None, initial: Initial | None
-) -> dict[str, str]:
-    """What the inputs were called, and the digest of the manifest that drawn images come with."""
+    source: Path,
+    target: Path | None,
+    labeled: Path | None,
+    validation: Path | None,
+    initial: Initial | None,
+) -> dict[str, Any]:
+    """What the inputs were called, and the digests of the manifests that drawn images come with: recorded,
+    and not compared."""
     paths = {
         "source": source,
         "target": target,
+        "labeled": labeled,
         "validation": validation,
         "initial_segmentor": initial.checkpoint.file if initial else None,
     }
     named = {name: str(path) for name, path in paths.items() if path}
     if target and (target / MANIFEST).is_file():
         named[MANIFEST_DIGEST] = sha256(target / MANIFEST)
-    return named
+    if labeled:
+        named[LABELED_DIGEST] = sha256(labeled / LABELED / MANIFEST)
+    return {NAMED: named}
 
 
 def _best(validation: Path | None) -> str:
@@ -197,6 +220,7 @@ def crop_rules(
         target_scale=_times(target, factor) if target else None,
         target_factor=factor,
         distorted=settings.photometric_distortion,
+        labeled_share=settings.labeled_share,
         target_margins=(top, bottom, side) if settings.pseudo_margins_of == "image" else None,
     )
 

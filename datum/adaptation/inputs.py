@@ -13,6 +13,7 @@ from datum.folders import images_below
 from datum.formats.class_statistics import read_statistics, require_counts_of
 from datum.formats.generated import IMAGES, MANIFEST
 from datum.formats.json_files import read_json_lines
+from datum.formats.labeled import LABELED, LabeledPair, read_labeled, read_labeled_manifest
 from datum.formats.source_scale import is_stored_smaller, require_scale_of
 from datum.label_files import decode_label, sizes_differ
 from datum.labels import CLASSES
@@ -99,15 +100,22 @@ def find_target(method: str, folder: Path | None) -> tuple[list[Path], tuple[int
     return images, STREET_SCALE if street else None
 
 
+def find_labeled(output: Path | None) -> list[LabeledPair]:
+    """The labeled drawings in an output of `datum generate`, which is read and verified; none without one."""
+    return read_labeled(output) if output else []
+
+
 def input_digests(
     root: Path,
     source: Sequence[SourceImage],
     target: Sequence[Path],
+    labeled: Path | None,
     validation_root: Path | None,
     validation: Sequence[ValidationImage],
 ) -> dict[str, str]:
     """SHA-256 of what the training is made of, by names below their folders and by contents: `source` and,
-    where there are any, `target` and `validation`. One target image has its own, whatever its name is.
+    where there are any, `target`, `labeled` and `validation`. One target image has its own, whatever its name
+    is.
 
     Reads every file that has changed since it was last read. Raises `InputError` for one that is damaged or
     of the wrong kind, for labels with other ids or sizes than they should have, and where the statistics are
@@ -133,6 +141,11 @@ def input_digests(
     }
     if target:
         digests["target"] = _target_digest(target)
+    if labeled:
+        drawings = read_labeled_manifest(labeled / LABELED)
+        digests["labeled"] = digest_of_set(
+            {name: digest for drawing in drawings for name, digest in drawing.files().items()}
+        )
     if validation_root:
         digests["validation"] = digest_validation_images(validation_root, validation)
     return digests

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from datum.adaptation.inputs import SourceImage, class_totals
 from datum.adaptation.photometric import photometric_distortion
 from datum.errors import InputError, TemporaryFaultError, explained
+from datum.formats.labeled import LabeledPair
 from datum.global_batch import occurring, own
 from datum.label_files import read_label
 from datum.labels import CLASSES, IGNORE
@@ -52,9 +53,12 @@ class CropRules:
     source_scale: tuple[int, int]
     target_scale: tuple[int, int] | None
     target_factor: int = 1
-    """Sides of target images become times this where there is no `target_scale`."""
+    """Sides of target images become times this where there is no `target_scale`; those of labeled drawings
+    too."""
     distorted: bool = False
     """Whether source images go through `photometric_distortion`."""
+    labeled_share: float = 0.0
+    """Share of the source samples that are labeled drawings, where there are any."""
     target_margins: tuple[float, float, float] | None = None
     """Top, bottom and either side of a target image, as shares of its height, that no pseudo-label counts
     in; None where margins are not those of the image."""
@@ -95,10 +99,12 @@ class TrainingSamples(Dataset[Sample]):
         rules: CropRules,
         temperature: float | None,
         seed: int,
+        labeled: Sequence[LabeledPair] = (),
     ) -> None:
         """`temperature` is that of rare class sampling; without one each source image is as likely as any
         other."""
         self._source, self._target, self._rules, self._seed = source, target, rules, seed
+        self._labeled = labeled
         self.classes: list[int] = []
         if temperature is not None:
             self._prepare_classes(temperature)
@@ -143,10 +149,13 @@ class TrainingSamples(Dataset[Sample]):
         return (*source, *self._draw_target(rng)) if self._target else source
 
     def _draw_source(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        image, label, crop = self._draw_of_class(rng) if self.classes else self._draw_of_all(rng)
+        # Without labeled drawings no number is drawn for them, and samples are as ever.
+        drawn = bool(self._labeled) and rng.random() < self._rules.labeled_share
+        draw = self._draw_of_drawings if drawn else self._draw_of_class if self.classes else self._draw_of_all
+        image, label, crop = draw(rng)
         flip = _random_flip(rng)
         cropped, labels = image[crop][:, flip], label[crop][:, flip]
-        return photometric_distortion(cropped, rng) if self._rules.distorted else cropped, labels
+        return photometric_distortion(cropped, rng) if drawn or self._rules.distorted else cropped, labels
 
     def _draw_of_class(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
         """An image, its label and a crop, by rare class sampling."""
@@ -163,6 +172,13 @@ class TrainingSamples(Dataset[Sample]):
         image, label = self._read_source(int(rng.integers(len(self._source))))
         return image, label, draw_crop(label, self._rules.size, self._rules.class_max_ratio, rng)
 
+    def _draw_of_drawings(
+        self, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
+        """Any labeled drawing, as its label map was itself sampled by rare classes, and any crop of it."""
+        image, label = self._read_source(len(self._source) + int(rng.integers(len(self._labeled))))
+        return image, label, _random_crop(label.shape, self._rules.size, rng)
+
     def _draw_target(self, rng: np.random.Generator) -> Sample:
         image = self._read_target(int(rng.integers(len(self._target))))
         crop = _random_crop(image.shape[:2], self._rules.size, rng)
@@ -171,8 +187,17 @@ class TrainingSamples(Dataset[Sample]):
         return tuple(part[crop][:, flip] for part in parts)
 
     def _load_source(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        image, label = read_image(self._source[index].image), read_label(self._source[index].label)
-        size = fitted_size(label.shape, self._rules.source_scale)
+        """The source image of that index; those after the last are the labeled drawings."""
+        drawn = index - len(self._source)
+        pair = self._source[index] if drawn < 0 else self._labeled[drawn]
+        image, label = read_image(pair.image), read_label(pair.label)
+        height, width = label.shape
+        factor = self._rules.target_factor
+        size = (
+            fitted_size((height, width), self._rules.source_scale)
+            if drawn < 0
+            else (height * factor, width * factor)
+        )
         return resize_image(image, size), resize_label(label, size)
 
     def _load_target(self, index: int) -> np.ndarray:

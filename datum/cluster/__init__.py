@@ -1,1 +1,1 @@
-"""Running the pipeline: here through kfp.local, on a cluster through the KFP and Kubernetes APIs."""
+"""Running the pipeline on a cluster, through the KFP and Kubernetes APIs."""

@@ -24,7 +24,7 @@ from datum.errors import InputError
 from datum.values import Least, cast, did_you_mean, in_words
 from pipelines.form_defaults import FormDefaults
 
-PIPELINES = ("reproduction", "training", "ingest", "ablation", "baselines")
+PIPELINES = ("reproduction", "training", "ingest", "ablation", "cells", "baselines")
 """Pipelines that can be uploaded and submitted."""
 
 _READ_BY_SHELLS = (

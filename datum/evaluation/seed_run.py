@@ -9,6 +9,7 @@ from datum.evaluation.evaluate import evaluate
 from datum.formats.metrics import read_metrics
 from datum.formats.run_folder import EVALUATIONS, write_description
 from datum.outputs import place
+from datum.provenance import read_provenance
 
 
 def evaluate_seed_run(
@@ -24,9 +25,9 @@ def evaluate_seed_run(
     """Completes `output`, the folder of one seed's run that `datum report` reads.
 
     `segmentor` is an output of `datum adapt`, `generated` one of `datum generate` (None for a baseline that
-    had none), `description` the content of `run.json`, which is written last. Parts that already lie in
-    `output` stay where they are, others are placed there. Returns the 19-class mIoU of both checkpoints, in
-    percent.
+    had none), `description` the content of `run.json`, which is written last; whether there were labeled
+    drawings is said by the training's own record. Parts that already lie in `output` stay where they are,
+    others are placed there. Returns the 19-class mIoU of both checkpoints, in percent.
     """
     miou = {}
     for checkpoint, name in EVALUATIONS.items():
@@ -39,5 +40,7 @@ def evaluate_seed_run(
     for name, part in parts.items():
         if part.resolve() != (output / name).resolve():
             place(part.resolve(), output / name)
-    write_description(output, description)
+    record = read_provenance(segmentor) or {}
+    labeled = record.get("inputs", {}).get("labeled")
+    write_description(output, {**description, **({"labels": "source"} if labeled else {})})
     return miou

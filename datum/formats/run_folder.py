@@ -3,9 +3,10 @@
     RUN/run.json                  {"seed", "benchmark", "method", "encoder", "profile"} and, optional, "data":
                                   what the data are, where they are not the benchmark's own; "target_images":
                                   what the method trained on (absent: the method's, or drawn images);
+                                  "labels": "source" where it also trained on labeled drawings (absent: none);
                                   "experiment": its name (datum.experiments), where it is one
     RUN/one_shot.png              the one-shot image
-    RUN/generated/                output of `datum generate`: images/, manifest.jsonl
+    RUN/generated/                output of `datum generate`: images/, manifest.jsonl, labeled/
     RUN/segmentor/                output of `datum adapt`
     RUN/evaluation/               output of `datum evaluate` for the checkpoint that the report speaks of
     RUN/evaluation_last/          optional: the same for the other one of best and last checkpoint
@@ -45,6 +46,7 @@ DESCRIPTION_KEYS: Mapping[str, type] = {
     "profile": str,
     "data": str,
     "target_images": str,
+    "labels": str,
     "experiment": str,
 }
 
@@ -63,6 +65,8 @@ class Run:
     """What the data are; empty where they are the benchmark's own."""
     target_images: TargetImages
     """Images of the new place that it trained on."""
+    labels: str
+    """`source` where it also trained on labeled drawings, else `none`."""
     experiment: str
     """Name of the published experiment that it is one seed of; empty where it is none."""
     reported: str
@@ -106,7 +110,7 @@ def read_runs(option: str, folders: Sequence[Path], *, baseline: bool) -> list[R
                 f"{option} {following.folder}: has seed {run.seed}, as has {run.folder}; give each seed once"
             )
     for run in runs:
-        for key in ("benchmark", "method", "encoder", "profile", "data", "target_images", "experiment"):
+        for key in (key for key in DESCRIPTION_KEYS if key != "seed"):
             require_same(option, run, first, key)
     return runs
 
@@ -149,7 +153,10 @@ def _read_run(option: str, folder: Path, *, baseline: bool) -> Run:
 
 
 def _read_description(file: Path) -> dict[str, Any]:
-    description = {"data": "", "target_images": "", "experiment": "", **read_json(file)}
+    description = {
+        **{"data": "", "target_images": "", "labels": "none", "experiment": ""},
+        **read_json(file),
+    }
     if not description["target_images"]:
         method = METHODS.get(str(description.get("method")))
         description["target_images"] = (method and method.target) or "generated"

@@ -16,6 +16,7 @@ from datum.formats.run_folder import Run
 from datum.labels import CLASSES
 from datum.methods import BENCHMARKS
 from datum.reporting.charts import DotRow, dot_plot, score_bar
+from datum.reporting.labeled_section import labeled_runs, labeled_sheet
 from datum.reporting.median import median_run
 from datum.reporting.pictures import Picture, label_map, photograph
 from datum.reporting.reproduced import COLLAPSING
@@ -99,6 +100,7 @@ def render_page(
         examples=_examples(median, {methods[0]["name"]: runs, **baselines}),
         legend=[(c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for c in CLASSES],
         curves=learning_curves(runs, baselines),
+        drawn=labeled_sheet(labeled_runs(runs, baselines)),
         mixes=shown_mixes(methods[0]["name"], runs, baselines),
         took=what_it_took(methods[0]["name"], runs, baselines),
         details=_details(median),

@@ -34,7 +34,16 @@ def photograph(file: Path, width: int) -> Picture:
 
 def label_map(file: Path, width: int) -> Picture:
     """A label in color as a lossless PNG at most `width` pixels wide. Raises `InputError` as above."""
-    image = _fitted(_open(file), width, Image.Resampling.NEAREST)
+    return _label_map(_open(file), width)
+
+
+def label_colors(colors: np.ndarray, width: int) -> Picture:
+    """The same of a label in color, uint8[height, width, 3]."""
+    return _label_map(Image.fromarray(colors), width)
+
+
+def _label_map(label: Image.Image, width: int) -> Picture:
+    image = _fitted(label, width, Image.Resampling.NEAREST)
     # At most twenty colors: a palette holds them all, in a third of the bytes.
     return _picture(image.quantize(256, dither=Image.Dither.NONE), "png", optimize=True)
 

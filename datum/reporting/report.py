@@ -13,6 +13,7 @@ from datum.formats.report_figures import write_figures
 from datum.formats.run_folder import EVALUATIONS, Run, read_runs, require_same
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import Provenance, record_of
+from datum.reporting.labeled_section import labeled_files
 from datum.reporting.median import median_run
 from datum.reporting.page import render_page, shown_drawings, shown_examples
 from datum.reporting.summary import summarize, summary_table
@@ -135,6 +136,7 @@ def _files_read(run: Run, seeds: int, *, median: bool) -> list[Path]:
     files = [run.folder / name for name in _FILES_READ]
     files += [drawing.file for drawing in shown_drawings(run, seeds)]
     files += shown_pictures(run, median=median).values()
+    files += labeled_files(run)
     if median:
         parts = ("image", "label", "prediction")
         files += [Path(f"{start}_{part}.png") for start in shown_examples(run).values() for part in parts]

@@ -8,4 +8,4 @@ def style_of(position: int) -> str:
 
 def baseline_style(position: int) -> str:
     """CSS class of the baseline at `position`."""
-    return f"base-{position % 3}"
+    return f"base-{position % 5}"

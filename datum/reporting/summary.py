@@ -1,5 +1,6 @@
 """What `report.json` says: means and deviations over seeds, the median seed, differences to baselines."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +9,7 @@ from datum.formats.metrics import times_19_over_16
 from datum.formats.run_folder import CHECKPOINTS, Run
 from datum.labels import CLASS_NAMES
 from datum.methods import title_of
+from datum.reporting.labeled_section import labeled_figures, labeled_runs
 from datum.reporting.median import headline_classes, headline_miou, median_run
 from datum.reporting.one_shot_spread import one_shot_spread
 from datum.reporting.reproduced import beside_published
@@ -21,7 +23,8 @@ def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> di
     """
     first = runs[0]
     classes = headline_classes(first)
-    method = _method(title_of(first.method, first.target_images), runs, classes)
+    labeled = ", labeled drawings" if first.labels == "source" else ""
+    method = _method(f"{title_of(first.method, first.target_images)}{labeled}", runs, classes)
     others = [_method(name, group, classes) for name, group in baselines.items()]
     median = median_run(runs)
     return {
@@ -35,6 +38,7 @@ def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> di
         "images": first.scores[first.reported]["images"],
         "headline": {"classes": classes, "deviation": "sample standard deviation (n - 1)"},
         "methods": [method, *others],
+        "labeled_drawings": labeled_figures(labeled_runs(runs, baselines)),
         "published": beside_published(first, method),
         "differences": [_difference(method, other) for other in others],
         "median_checkpoint": {
@@ -48,14 +52,18 @@ def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> di
 
 def summary_table(report_json: Mapping[str, Any]) -> str:
     """A small aligned text table of `report.json`: a line per method."""
-    rows = [("method", "mean", "deviation", "median", "seeds")]
+    rows = [("method", "mean", "± 95 %", "deviation", "median", "seeds")]
     for method in report_json["methods"]:
         seeds = " ".join(f"{seed['seed']}:{seed['miou_headline']:.2f}" for seed in method["seeds"])
         deviation = "-" if method["deviation"] is None else f"{method['deviation']:.2f}"
-        rows.append((method["name"], f"{method['mean']:.2f}", deviation, f"{method['median']:.2f}", seeds))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        # A report that an earlier release wrote has none.
+        half = method.get("interval")
+        interval = "-" if half is None else f"{half:.2f}"
+        median = f"{method['median']:.2f}"
+        rows.append((method["name"], f"{method['mean']:.2f}", interval, deviation, median, seeds))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = [
-        "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3)), row[4]])
+        "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3, 4)), row[5]])
         for row in rows
     ]
     classes = report_json["headline"]["classes"]
@@ -96,6 +104,7 @@ def _method(name: str, runs: Sequence[Run], classes: str) -> dict[str, Any]:
         "name": name,
         "mean": statistics.fmean(values),
         "deviation": _deviation(values),
+        "interval": _interval(values),
         "median": headline_miou(median.scores[median.reported], classes),
         "median_seed": median.seed,
         "checkpoints": {
@@ -152,11 +161,43 @@ def _deviation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
+def _interval(values: Sequence[float]) -> float | None:
+    """Half the width of the 95 % interval of the mean, by Student's t; None for one value."""
+    deviation = _deviation(values)
+    if deviation is None:
+        return None
+    return student_t(len(values) - 1) * deviation / math.sqrt(len(values))
+
+
+def student_t(degrees: int) -> float:
+    """The value that Student's t of so many degrees of freedom stays below with a probability of 97.5 %."""
+    if degrees <= len(_STUDENT_T):
+        return _STUDENT_T[degrees - 1]
+    # Cornish and Fisher's expansion around the normal distribution's: right to 0.0002 from here on.
+    z = statistics.NormalDist().inv_cdf(0.975)
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / degrees + second / degrees**2 + third / degrees**3
+
+
+_STUDENT_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
+"""The same of 1 to 10 degrees of freedom."""
+
+
 def _difference(method: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     ours, theirs = ([seed["miou_headline"] for seed in m["seeds"]] for m in (method, other))
     return {
         "baseline": other["name"],
         "difference": method["mean"] - other["mean"],
         "fewest_seeds": min(len(ours), len(theirs)),
+        "intervals_overlap": _overlap(method, other),
         "seeds_overlap": min(ours) <= max(theirs) and min(theirs) <= max(ours),
     }
+
+
+def _overlap(method: Mapping[str, Any], other: Mapping[str, Any]) -> bool | None:
+    """Whether the intervals of two methods overlap; None where one has none."""
+    if method["interval"] is None or other["interval"] is None:
+        return None
+    return abs(method["mean"] - other["mean"]) <= method["interval"] + other["interval"]

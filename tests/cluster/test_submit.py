@@ -78,7 +78,7 @@ def test_a_run_is_filled_from_the_settings(uploaded: Cluster, tmp_path: Path) ->
     assert "namespace" not in given and "schedule" not in given
 
 
-@pytest.mark.parametrize("name", ["reproduction", "training", "ingest", "ablation", "baselines"])
+@pytest.mark.parametrize("name", ["reproduction", "training", "ingest", "ablation", "cells", "baselines"])
 def test_every_pipeline_can_be_submitted(uploaded: Cluster, name: str) -> None:
     assert uploaded.datum("submit", name).status == 0
     run = only_run(uploaded.api)

@@ -71,6 +71,12 @@ def test_a_run_may_use_fewer_gpus_than_its_pods_have_or_larger_batches() -> None
         ({"overrides": ["generation.cuont=3"]}, "did you mean count"),
         ({"variants": ["generation.checkpoint_step=300"]}, "personalization writes no such checkpoint"),
         ({"overrides": ["generation.checkpoint_step=7"]}, "personalization writes no such checkpoint"),
+        ({"overrides": ["generation.labels=source"]}, "generation.controlnet: not given, expected the Contr"),
+        ({"variants": ["generation.labels=source"]}, "generation.controlnet: not given, expected the Contr"),
+        (
+            {"overrides": ["generation.labels=source", "run.target_images=all"], "draws": False},
+            "generation.labels=source: run.target_images=all draws nothing",
+        ),
         ({"named": ["a.png"]}, "found 1 named images for 3 seeds, expected one"),
         ({"target": ""}, "--target: not given"),
         ({"base_model": "no such model"}, "no such folder"),

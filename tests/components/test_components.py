@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,17 @@ from components.images import IMAGES, STAGES
 from components.installation import on_one_machine
 from components.personalization.component import personalize
 from components.reporting.component import report, report_on
-from components.task import RUN_ID, STATUS_FILE, located
+from components.task import RUN_ID, located
 from components.webhook import WEBHOOK
 from datum.diffusion.base_model import base_model_path
+from datum.formats.generated import write_manifest
 from datum.layouts import TRAIN_IMAGES
 from datum.methods import ONE_SHOT_PROTOCOLS
 from datum.outputs import sha256
 from datum.reporting.report import report as report_runs
 from datum.store import FolderStore
 from tests.components.webhook_server import Webhook
+from tests.formats.test_labeled import drawing
 
 OVERRIDES = [
     "datasets.height=64",
@@ -98,7 +101,8 @@ class Chain:
             metrics=metrics,
             run=run,
             **shared,
-            **{"one_shot": one_shot, **images},
+            one_shot=one_shot,
+            generated=images.get("generated", images.get("labeled")),
         )
         return run, metrics
 
@@ -144,6 +148,7 @@ def generated(chain: Chain) -> Any:
         generate.python_func(
             image=IMAGE,
             personalized=model,
+            source=str(chain.workspace / "datasets" / "source"),
             seed=5,
             shard=number,
             shards=2,
@@ -167,7 +172,8 @@ def generated(chain: Chain) -> Any:
 
 @pytest.fixture(scope="module")
 def run(chain: Chain, one_shot: Any, generated: Any) -> Any:
-    return chain.seed_run("seed-5", "daformer", one_shot, {"generated": generated})
+    images = {"generated": generated, "labeled": generated}
+    return chain.seed_run("seed-5", "daformer", one_shot, images)
 
 
 def reported(folder: Path, runs: dict[str, Any], *, workspace: str, **places: str) -> tuple[Path, Path, Path]:
@@ -276,6 +282,34 @@ def test_baselines_train_without_generated_images_and_are_reported_beside(
     assert (median / "metrics.json").is_file()
 
 
+def test_a_training_sees_labeled_drawings_where_it_is_given_some_and_the_report_says_so(
+    chain: Chain, one_shot: Any, generated: Any, run: Any, tmp_path: Path
+) -> None:
+    drawn = chain.artifact("drawn", dsl.Dataset)
+    shutil.copytree(located(generated.path), drawn.path)
+    folder = Path(drawn.path) / "labeled"
+    write_manifest(folder, [drawing(folder, 0), drawing(folder, 1, train_id=11)], [])
+    cells = {"labeled": ("source-only", {"labeled": drawn})}
+    cells["both"] = ("daformer", {"generated": drawn, "labeled": drawn})
+    runs = {}
+    for name, (method, images) in cells.items():
+        runs[name], _ = chain.seed_run(f"{name}/seed-5", method, one_shot, images)
+        record = json.loads((located(runs[name].path) / "segmentor" / "provenance.json").read_text())
+        assert record["inputs"]["labeled"] and ("target" in record["inputs"]) == (name == "both")
+        about = json.loads((located(runs[name].path) / "run.json").read_text())
+        assert about["labels"] == "source"
+    # Drawn images without labeled ones among them are an input too.
+    assert "labels" not in json.loads((located(run[0].path) / "run.json").read_text())
+    shown = {"": runs["both"], "labeled": runs["labeled"], "unlabeled": run[0]}
+    _, summary, _ = reported(tmp_path, shown, workspace=str(tmp_path / "workspace"))
+    methods = json.loads(summary.read_text())["methods"]
+    assert [method["name"] for method in methods] == [
+        "DATUM + DAFormer, labeled drawings",
+        "labeled",
+        "unlabeled",
+    ]
+
+
 def test_the_baselines_are_reported_without_a_method_that_draws(
     chain: Chain, one_shot: Any, tmp_path: Path
 ) -> None:
@@ -329,10 +363,9 @@ def test_on_a_cluster_the_report_is_published_by_run_id_and_the_runs_state_goes_
     assert message["miou"] == figures["methods"][0]["median"]
 
 
-def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status_file(
-    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_component_with_bad_input_ends_with_status_2_and_one_line(
+    chain: Chain, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(STATUS_FILE, str(tmp_path / "status"))
     with pytest.raises(SystemExit) as end:
         personalize.python_func(
             image=IMAGE,
@@ -344,6 +377,5 @@ def test_a_component_with_bad_input_ends_with_status_2_and_says_so_in_the_status
             **chain.settings,
         )
     assert end.value.code == 2
-    assert (tmp_path / "status").read_text() == "2"
     (line,) = capsys.readouterr().err.splitlines()
     assert "missing.png: no such file" in line

@@ -11,15 +11,9 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
-from components.task import RUNNER, STATUS_FILE, STOP, failing_with_status, located, task
+from components.task import RUNNER, STOP_FILE, failing_with_status, located, task
 from datum.errors import InputError, TemporaryFaultError
 from datum.patience import PATIENCE
-
-
-@pytest.fixture
-def status_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(STATUS_FILE, str(tmp_path / "status"))
-    return tmp_path / "status"
 
 
 def test_on_a_cluster_the_output_is_built_at_the_artifact_itself(tmp_path: Path) -> None:
@@ -38,7 +32,7 @@ def test_in_a_workspace_the_output_keeps_its_place_and_the_artifact_leads_there(
     assert located(str(tmp_path / "of another kind")) == tmp_path / "of another kind"
 
 
-def test_an_artifact_of_a_failed_task_leads_nowhere(tmp_path: Path, status_file: Path) -> None:
+def test_an_artifact_of_a_failed_task_leads_nowhere(tmp_path: Path) -> None:
     artifact = tmp_path / "scratch" / "artifact"
     with pytest.raises(SystemExit), task(str(artifact), str(tmp_path / "workspace"), "segmentor"):
         raise InputError("--source nowhere: no such folder")
@@ -49,30 +43,13 @@ def test_an_artifact_of_a_failed_task_leads_nowhere(tmp_path: Path, status_file:
     "error, status",
     [(InputError("the setting is wrong"), 2), (TemporaryFaultError("no store"), 75), (KeyError("ours"), 1)],
 )
-def test_a_failing_task_leaves_its_exit_status(
-    error: Exception, status: int, status_file: Path, capsys: pytest.CaptureFixture[str]
+def test_a_failing_task_ends_with_its_exit_status(
+    error: Exception, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end, failing_with_status():
         raise error
     assert end.value.code == status
-    assert status_file.read_text() == str(status)
     assert ("Traceback" in capsys.readouterr().err) == (status == 1)
-
-
-def test_a_task_that_ends_well_leaves_no_status(status_file: Path) -> None:
-    with failing_with_status():
-        pass
-    assert not status_file.exists()
-
-
-def test_without_a_status_file_the_exit_status_is_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(STATUS_FILE, raising=False)
-    with pytest.raises(SystemExit) as end, failing_with_status():
-        raise InputError("wrong")
-    assert end.value.code == 2
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_task_ends_with_the_run_that_it_belongs_to(tmp_path: Path) -> None:
@@ -82,15 +59,14 @@ def test_a_task_ends_with_the_run_that_it_belongs_to(tmp_path: Path) -> None:
     )
     for how, status in (("asked", 75), ("gone", 1)):
         with subprocess.Popen(["sleep", "60"]) as runner:
-            environment = {**os.environ, RUNNER: str(runner.pid), STATUS_FILE: str(tmp_path / "status")}
+            environment = {**os.environ, RUNNER: str(runner.pid), STOP_FILE: str(tmp_path / "stop")}
             command = [sys.executable, "-c", task_of]
             with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
                 assert process.stdout and process.stdout.readline() == "works\n"
                 if how == "asked":
-                    (tmp_path / STOP).touch()
+                    (tmp_path / "stop").touch()
                     assert process.wait(10) == status
-                    assert (tmp_path / "status").read_text() == "75"
-                    (tmp_path / STOP).unlink()
+                    (tmp_path / "stop").unlink()
                 runner.kill()
                 runner.wait()
                 assert process.wait(10) == status

@@ -177,6 +177,18 @@ def test_run_again_it_changes_nothing(finished: tuple[Path, str], environment: d
     assert set(before) == set(after)
 
 
+def test_one_task_at_a_time_gives_the_same_to_the_last_bit(
+    finished: tuple[Path, str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert "tasks: 2 at once at most, 1 threads each" in finished[1]
+    status, printed = run(command(tmp_path / "alone"), environment | {"DATUM_PROCESSORS": "1"})
+    assert status == 0, printed
+    assert "tasks: 1 at once at most, 1 threads each" in printed
+    for name in ("generated/manifest.jsonl", "segmentor/best.safetensors", "evaluation/metrics.json"):
+        alone, together = (folder / "seed-7" / name for folder in (tmp_path / "alone", finished[0]))
+        assert alone.read_bytes() == together.read_bytes(), name
+
+
 def test_what_a_run_made_is_verified_and_what_was_changed_since_is_named(
     finished: tuple[Path, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -221,7 +233,7 @@ def test_a_run_ends_with_the_status_of_the_task_that_failed(
     status, printed = run(wrong, environment)
     assert status == 2
     assert "leftImg8bit/train: found 1 images, expected at least 2" in printed
-    assert re.search(r"Inner task failed: 'select-one-shot(-2)?'\.\n\Z", printed)
+    assert re.search(r"^datum: seed [12] · select one-shot image: .*found 1 images", printed.splitlines()[-1])
     assert "Traceback" not in printed
 
 

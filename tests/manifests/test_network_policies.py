@@ -452,7 +452,7 @@ def test_without_the_policies_everything_is_reached() -> None:
     assert connects([], STRANGER, _task("adaptation"), 80)
 
 
-@pytest.mark.parametrize("pipeline", ["reproduction", "training", "ingest", "ablation", "baselines"])
+@pytest.mark.parametrize("pipeline", ["reproduction", "training", "ingest", "ablation", "cells", "baselines"])
 def test_every_task_of_a_compiled_pipeline_carries_the_labels_that_the_policies_select(pipeline: str) -> None:
     file = Path(__file__).parents[1] / "pipelines/golden" / f"{pipeline}.yaml"
     spec, platform = yaml.safe_load_all(file.read_text())

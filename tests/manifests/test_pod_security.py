@@ -295,7 +295,7 @@ def _task_pod(executor: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("pipeline", ["reproduction", "training", "ingest", "ablation", "baselines"])
+@pytest.mark.parametrize("pipeline", ["reproduction", "training", "ingest", "ablation", "cells", "baselines"])
 def test_every_task_of_a_compiled_pipeline_is_restricted(pipeline: str) -> None:
     file = Path(__file__).parents[1] / "pipelines/golden" / f"{pipeline}.yaml"
     _, platform = yaml.safe_load_all(file.read_text())

@@ -18,6 +18,7 @@ from datum.cluster.settings import load_cluster_settings
 from datum.errors import InputError
 from pipelines.ablation import ablation, variants
 from pipelines.baselines import baselines
+from pipelines.cells import cells
 from pipelines.compile import compile_all
 from pipelines.form_defaults import FormDefaults
 from pipelines.reproduction import reproduction
@@ -69,7 +70,8 @@ def test_a_seed_goes_from_its_photograph_to_its_scores(tasks: Tasks, seed: int) 
     assert before("personalize") == own("select one-shot image")
     shards = ["generate 1/3", "generate 2/3", "generate 3/3"]
     for shard in shards:
-        assert before(shard) == own("personalize")
+        # Labeled images are drawn from label maps of the source.
+        assert before(shard) == own("personalize") | {"ingest source"}
     assert before("merge shards") == own(*shards)
     assert before("adapt") == data | own("merge shards")
     assert before("source-only · adapt") == data
@@ -104,7 +106,7 @@ def test_without_shards_and_baselines_a_seed_is_five_tasks(tmp_path: Path) -> No
     assert len(names) == 9
 
 
-@pytest.mark.parametrize("name", ["reproduction", "training", "ingest", "ablation", "baselines"])
+@pytest.mark.parametrize("name", ["reproduction", "training", "ingest", "ablation", "cells", "baselines"])
 def test_nothing_is_moved_and_no_gpu_is_asked_for_before_the_parameters_are_checked(name: str) -> None:
     tasks = _by_display_name(_specification(name)["root"]["dag"]["tasks"])
     first = {task for task in tasks if not tasks[task]["before"]}
@@ -130,6 +132,29 @@ def test_a_training_draws_nothing_and_goes_from_the_data_to_the_scores(tmp_path:
     assert _constant(tasks["report"], "baselines") == ["", "source-only"]
 
 
+def test_the_four_cells_draw_once_a_seed_and_differ_in_what_they_train_on(tmp_path: Path) -> None:
+    tasks = _tasks(cells(seeds=(4, 2)), tmp_path)
+    for seed in (4, 2):
+        drawn = f"seed {seed} · generate 1/1"
+        assert _constant(tasks[drawn], "variant") == ["generation.labels=source"]
+        assert "ingest source" in _before(tasks, drawn)
+        found = {}
+        for cell in ("", " · unlabeled drawings", " · labeled drawings", " · source-only"):
+            task = tasks[f"seed {seed}{cell} · adapt"]
+            found[cell] = (set(task["inputs"].get("artifacts", {})), _constant(task, "baseline"))
+        assert found == {
+            "": ({"generated", "labeled"}, ""),
+            " · unlabeled drawings": ({"generated"}, ""),
+            " · labeled drawings": ({"labeled"}, "source-only"),
+            " · source-only": (set(), "source-only"),
+        }
+        upper = tasks[f"seed {seed} · all target images · adapt"]
+        assert _constant(upper, "baseline") == "all target images"
+        assert _constant(tasks[f"seed {seed} · one-image · adapt"], "baseline") == "one-image"
+    others = ["unlabeled drawings", "labeled drawings", "source-only", "one-image", "all target images"]
+    assert _constant(tasks["report"], "baselines") == 2 * ["", *others]
+
+
 @pytest.mark.parametrize("profile", ["paper", "demo"])
 def test_each_variant_of_the_ablation_changes_one_setting_and_draws_from_the_same_model(
     profile: Any, tmp_path: Path
@@ -141,7 +166,7 @@ def test_each_variant_of_the_ablation_changes_one_setting_and_draws_from_the_sam
     for name, change in changes.items():
         for shard in ("1/2", "2/2"):
             assert _constant(tasks[f"{name} · generate {shard}"], "variant") == [change]
-            assert _before(tasks, f"{name} · generate {shard}") == {"seed 1 · personalize"}
+            assert _before(tasks, f"{name} · generate {shard}") == {"seed 1 · personalize", "ingest source"}
         assert f"{name} · merge shards" in _before(tasks, f"{name} · adapt")
     assert _constant(tasks["seed 1 · generate 1/2"], "variant") == []
     assert _constant(tasks["check parameters"], "variants") == list(changes.values())
@@ -197,7 +222,7 @@ def test_the_form_is_filled_with_what_the_installation_says(tmp_path: Path) -> N
         assert "secretName: mine" in text and "mlpipeline-minio-artifact" not in text
 
 
-@pytest.mark.parametrize("name", ["reproduction", "training", "ingest", "ablation", "baselines"])
+@pytest.mark.parametrize("name", ["reproduction", "training", "ingest", "ablation", "cells", "baselines"])
 def test_the_form_is_at_most_twelve_fields_that_the_alphabet_groups(name: str) -> None:
     specification = _specification(name)
     form = list(specification["root"]["inputDefinitions"]["parameters"])

@@ -1,81 +1,11 @@
-"""The local run: what is shown of its tasks, and what is refused before the first one starts."""
+"""The local run: what is refused before its first task starts."""
 
-import io
-import logging
 from pathlib import Path
 
 import pytest
 
 from datum.errors import InputError
-from pipelines.local import _keep_description, _TaskHeadings, _TaskOutput, run_locally
-
-# What kfp 2.17's executor and local runner print around the output of a task.
-PRINTED = """
-    [KFP Executor 2026-11-23 07:45:28,030 INFO]: Looking for component `select_one_shot` in --component_module_path
-    [KFP Executor 2026-11-23 07:45:28,031 INFO]: Got executor_input:
-    {
-        "inputs": {
-            "parameterValues": {
-                "seeds": [
-                    1.0
-                ],
-                "named": [],
-                "template": "a {c} [",
-                "position": 0
-            }
-        },
-        "outputs": {
-            "artifacts": {
-                "one_shot": {
-                    "artifacts": [
-                        {
-                            "name": "one_shot",
-                            "metadata": {}
-                        }
-                    ]
-                }
-            },
-            "outputFile": "/tmp/executor_output.json"
-        }
-    }
-    personalize: 2/2 steps, 2.57/s, 0s left, loss 0.290
-    {"a task may print": "JSON too"}
-    [KFP Executor 2026-11-23 07:45:29,000 INFO]: Wrote executor output file to /tmp/executor_output.json.
-----------------------------------------
-    datum: /nowhere: no such folder
-"""  # noqa: E501 - as it is printed
-
-
-@pytest.mark.parametrize("size", [1, 7, 100_000])
-def test_what_the_tasks_print_is_shown_and_what_the_executor_prints_is_not(size: int) -> None:
-    shown = io.StringIO()
-    stream = _TaskOutput(shown)
-    for start in range(0, len(PRINTED), size):
-        stream.write(PRINTED[start : start + size])
-    assert shown.getvalue().splitlines() == [
-        "    personalize: 2/2 steps, 2.57/s, 0s left, loss 0.290",
-        '    {"a task may print": "JSON too"}',
-        "    datum: /nowhere: no such folder",
-    ]
-
-
-def test_the_output_of_two_tasks_in_a_row_is_shown() -> None:
-    shown = io.StringIO()
-    _TaskOutput(shown).write(PRINTED + PRINTED)
-    assert len(shown.getvalue().splitlines()) == 6
-
-
-def test_a_task_is_announced_once_by_its_display_name(capsys: pytest.CaptureFixture[str]) -> None:
-    headings = _TaskHeadings({"generate-2": "seed 2 · generate 1/1", "report": "report"})
-    shown = [headings.filter(_record(logging.INFO, text)) for text in KFP_LOG]
-    assert shown == [False, False, False, False]
-    assert capsys.readouterr().err.splitlines() == ["[1/2] seed 2 · generate 1/1", "[2/2] report"]
-
-
-def test_warnings_of_kfp_itself_are_shown() -> None:
-    headings = _TaskHeadings({})
-    assert headings.filter(_record(logging.WARNING, "something is odd"))
-    assert not headings.filter(_record(logging.INFO, "Streamed logs:"))
+from pipelines.local import _keep_description, run_locally
 
 
 @pytest.mark.parametrize(
@@ -132,18 +62,6 @@ def test_published_images_of_cityscapes_are_no_images_of_drawn_scenes(tmp_path: 
             one_shot_protocol="sm-ppm",
         )
     assert not list(tmp_path.iterdir())
-
-
-KFP_LOG = [
-    "Executing task \x1b[96m'generate-2'\x1b[0m",
-    "Streamed logs:",
-    "Executing task \x1b[96m'report'\x1b[0m",
-    "Task \x1b[96m'report'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m",
-]
-
-
-def _record(level: int, text: str) -> logging.LogRecord:
-    return logging.LogRecord("root", level, "", 0, text, None, None)
 
 
 def test_a_folder_with_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pipelines.form_defaults import FormDefaults
 from pipelines.reproduction import reproduction
 from pipelines.resources import Cluster
 
-NAMES = ("reproduction", "training", "ingest", "ablation", "baselines")
+NAMES = ("reproduction", "training", "ingest", "ablation", "cells", "baselines")
 DIGESTS = {stage: f"registry.example.org/datum-{stage}@sha256:{'0' * 64}" for stage in STAGES}
 GPU_TASKS = ("node", "personalize", "generate", "adapt", "evaluate")
 UNCACHED = ("check parameters", "check node", "ingest source", "ingest target", "report")
@@ -171,7 +171,7 @@ def test_pods_get_the_labels_and_the_volumes_of_the_installation(tmp_path: Path)
         assert mounts == {"/tmp", "/dev/shm"}
 
 
-def test_trainings_and_tests_share_the_data_cache_after_a_look_at_it(tmp_path: Path) -> None:
+def test_tasks_that_fetch_data_sets_share_the_data_cache_after_a_look_at_it(tmp_path: Path) -> None:
     sharing = set()
     for task in placed(tmp_path, FormDefaults(data_cache="shared")):
         claims = {mount["constant"]: mount["mountPath"] for mount in task.kubernetes.get("pvcMount", ())}
@@ -179,8 +179,8 @@ def test_trainings_and_tests_share_the_data_cache_after_a_look_at_it(tmp_path: P
         assert ("shared" in claims) == bool(places), task.name
         if places:
             assert [claims["shared"]] == places
-            sharing.add(task.name.rpartition("· ")[2])
-    assert sharing == {"check node", "adapt", "evaluate"}
+            sharing.add(task.name.rpartition("· ")[2].rstrip("/0123456789 "))
+    assert sharing == {"check node", "generate", "adapt", "evaluate"}
 
 
 def test_on_processors_no_task_asks_for_a_gpu(tmp_path: Path) -> None:

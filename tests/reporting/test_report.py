@@ -371,9 +371,9 @@ def test_the_summary_table_is_aligned_and_has_a_line_a_method(runs: list[Path], 
     assert table == summary_table(read_json(tmp_path / "report"))
     assert table.splitlines() == [
         "mIoU over 19 classes, percent, gta-to-cityscapes",
-        "method             mean  deviation  median  seeds",
-        "DATUM + DAFormer  26.00       5.29   28.00  1:30.00 2:20.00 3:28.00",
-        "source-only        9.50          -    9.50  7:9.50",
+        "method             mean  ± 95 %  deviation  median  seeds",
+        "DATUM + DAFormer  26.00   13.14       5.29   28.00  1:30.00 2:20.00 3:28.00",
+        "source-only        9.50       -          -    9.50  7:9.50",
     ]
 
 
