@@ -289,6 +289,10 @@ DEMO = Settings(
         size=128,
         batch_size=8,
         precision="fp32",
+        labeled_count=96,
+        labeled_steps=15,
+        labeled_guidance_scale=5.0,
+        labeled_temperature=0.1,
     ),
     # From random weights, many small steps learn more in the same time than few large ones, and
     # regularization only slows them. Chosen on scenes that the demo does not evaluate on.

@@ -17,12 +17,12 @@ from diffusers import (
     StableDiffusionPipeline,
 )
 
+from datum.diffusion.condition import condition_of
 from datum.diffusion.controlnet import ConditionKind, ControlNet
 from datum.diffusion.load import load_controlnet
 from datum.generation.label_maps import LabelMap
 from datum.generation.painter import Painter
 from datum.generation_settings import GenerationSettings
-from datum.labels import CLASSES, IGNORE, TRAIN_ID_TO_COLOR
 
 GUIDANCE: dict[ConditionKind, float] = {"one-hot": 7.5, "colored": 9.0}
 """Guidance of DGInStyle and of ZoDi."""
@@ -61,20 +61,11 @@ class LabelPainter(Painter):
             "num_inference_steps": self._settings.labeled_steps,
             "guidance_scale": GUIDANCE[self._kind] if guidance is None else guidance,
         }
-        condition = torch.stack([condition_tensor(label_map.ids, self._kind) for label_map in conditions])
+        ids = np.stack([label_map.ids for label_map in conditions])
+        condition = condition_of(torch.from_numpy(ids), self._kind)
         if self._kind == "one-hot":
             return arguments | {"image": condition}
         images = np.stack([np.asarray(label_map.image) for label_map in conditions])
         start = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
         strength = self._settings.labeled_strength
         return arguments | {"image": start, "control_image": condition, "strength": strength}
-
-
-def condition_tensor(ids: np.ndarray, kind: ConditionKind) -> torch.Tensor:
-    """What a ControlNet takes of the label map `ids`, uint8[height, width], 255 for void, in values 0 to 1:
-    float32[20, height, width], void last, or float32[3, height, width] of the palette, void black."""
-    if kind == "colored":
-        return torch.from_numpy(TRAIN_ID_TO_COLOR[ids]).permute(2, 0, 1).float() / 255
-    channels = np.where(ids == IGNORE, len(CLASSES), ids)
-    one_hot = torch.nn.functional.one_hot(torch.from_numpy(channels).long(), len(CLASSES) + 1)
-    return one_hot.permute(2, 0, 1).float()

@@ -6,17 +6,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from diffusers import ControlNetModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from datum.diffusion.base_model import PACKAGED_FOLDER
+from datum.diffusion.condition import condition_of
 from datum.diffusion.controlnet import find_controlnet
 from datum.diffusion.load import load_controlnet
 from datum.errors import InputError
+from datum.labels import TRAIN_ID_TO_COLOR
 from tests.base_models import untrained_controlnet
 from tests.diffusion.conftest import MAIN, Hub
+
+
+def test_a_condition_is_one_hot_with_void_last_or_the_palette_with_void_black() -> None:
+    ids = torch.tensor([[[0, 18], [255, 13]]], dtype=torch.uint8)
+    one_hot = condition_of(ids, "one-hot")
+    assert one_hot.shape == (1, 20, 2, 2)
+    assert one_hot.argmax(1).tolist() == [[[0, 18], [19, 13]]]
+    assert one_hot.sum(1).tolist() == [[[1, 1], [1, 1]]]
+    colored = (condition_of(ids, "colored") * 255).permute(0, 2, 3, 1).numpy().astype(np.uint8)
+    assert np.array_equal(colored, TRAIN_ID_TO_COLOR[ids.numpy()])
+    assert colored[0, 1, 0].tolist() == [0, 0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +73,22 @@ def test_a_model_in_a_folder_of_the_hub_has_the_digest_of_its_copy(
     assert find_controlnet("owner/model/inner/controlnet", PACKAGED_FOLDER).commit == MAIN
     with pytest.raises(InputError, match=r"^--controlnet owner/model/absent: is no model of diffusers"):
         find_controlnet("owner/model/absent", PACKAGED_FOLDER)
+
+
+def test_a_controlnet_of_stable_diffusion_1_5_fits_version_1_4(tmp_path: Path) -> None:
+    """Their networks have one shape; no weights are needed to tell."""
+    pipeline, folder = tmp_path / "pipeline", tmp_path / "controlnet"
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)
+        network = ControlNetModel.from_unet(unet, load_weights_from_unet=False, conditioning_channels=20)
+    unet.save_config(pipeline / "unet")
+    AutoencoderKL(block_out_channels=(32,) * 4).save_config(pipeline / "vae")
+    network.save_config(folder)
+    (folder / "diffusion_pytorch_model.safetensors").touch()
+    assert find_controlnet(str(folder), pipeline).kind == "one-hot"
+    assert sum(weights.numel() for weights in network.parameters()) == 361_281_568
+    with pytest.raises(InputError, match="has in_channels=4, expected 24 as the UNet in"):
+        find_controlnet(str(folder), PACKAGED_FOLDER)
 
 
 def changed(**settings: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -10,9 +10,7 @@ import pytest
 
 from datum.errors import InputError
 from datum.generation.label_maps import LabelMaps
-from datum.generation.label_painter import condition_tensor
 from datum.generation_settings import GenerationSettings
-from datum.labels import TRAIN_ID_TO_COLOR
 from datum.rare_classes import class_probabilities
 
 
@@ -60,14 +58,3 @@ def test_a_label_map_changed_since_its_conversion_is_named(
     shutil.copyfile(copy / "labels/00000_labelTrainIds.png", copy / "labels/00001_labelTrainIds.png")
     with pytest.raises(InputError, match=r"00001_labelTrainIds\.png: holds other classes than the statist"):
         LabelMaps(copy, labeled_settings, with_images=False)
-
-
-def test_a_condition_is_one_hot_with_void_last_or_the_palette_with_void_black() -> None:
-    ids = np.array([[0, 18], [255, 13]], dtype=np.uint8)
-    one_hot = condition_tensor(ids, "one-hot")
-    assert one_hot.shape == (20, 2, 2)
-    assert one_hot.argmax(0).tolist() == [[0, 18], [19, 13]]
-    assert one_hot.sum(0).tolist() == [[1, 1], [1, 1]]
-    colored = (condition_tensor(ids, "colored") * 255).permute(1, 2, 0).numpy().astype(np.uint8)
-    assert np.array_equal(colored, TRAIN_ID_TO_COLOR[ids])
-    assert colored[1, 0].tolist() == [0, 0, 0]

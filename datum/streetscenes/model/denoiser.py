@@ -36,19 +36,29 @@ def train_denoiser(
         tokens = captions[scene, torch.randint(captions.shape[1], (batch,), device=device)]
         dropped = torch.rand(batch, 1, device=device) < CAPTION_DROPOUT
         states = text_encoder(input_ids=torch.where(dropped, empty, tokens)).last_hidden_state
-        clean = latents[scene].float()
-        noise = torch.randn_like(clean)
-        step = _spread_steps(batch, len(signal), device)
-        kept = signal[step].view(-1, 1, 1, 1)
-        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
-        velocity = kept.sqrt() * noise - (1 - kept).sqrt() * clean
-        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        noisy, velocity, step = noised(latents[scene].float(), signal)
         predicted = unet(noisy, step, encoder_hidden_states=states).sample
-        errors = functional.mse_loss(predicted.float(), velocity, reduction="none").mean((1, 2, 3))
-        return {"velocity": (weights[step] * errors).mean()}
+        return {"velocity": velocity_loss(predicted, velocity, weights[step])}
 
     networks = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
     return optimize(networks, losses, training, learning_rate=LEARNING_RATE)
+
+
+def noised(clean: Tensor, signal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(noisy latents, their velocities, steps int64[batch]) of latents float32[batch, 24, height/8, width/8];
+    `signal` is the share of signal that every step keeps."""
+    noise = torch.randn_like(clean)
+    step = _spread_steps(len(clean), len(signal), clean.device)
+    kept = signal[step].view(-1, 1, 1, 1)
+    noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+    velocity = kept.sqrt() * noise - (1 - kept).sqrt() * clean
+    return noisy.contiguous(memory_format=torch.channels_last), velocity, step
+
+
+def velocity_loss(predicted: Tensor, velocity: Tensor, weights: Tensor) -> Tensor:
+    """Mean squared error of each latent, weighed by float32[batch]."""
+    errors = functional.mse_loss(predicted.float(), velocity, reduction="none").mean((1, 2, 3))
+    return (weights * errors).mean()
 
 
 def _spread_steps(batch: int, steps: int, device: torch.device) -> Tensor:

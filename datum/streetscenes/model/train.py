@@ -2,23 +2,25 @@
 
 Draws the scenes, trains the autoencoder, the UNet with the text encoder and a judge, writes the pipeline in
 half precision, measures it and draws sheets. It takes what the machine has: on a GPU with 16 cores a quarter
-of an hour, on two cores three hours. Everything resumable lies in `--work`: stopped at any moment and started
-again, the command goes on where it was.
+of an hour, on two cores three hours. With `--controlnet DIR` it then trains a ControlNet for the model, of a
+model that is already in `--output` as it is. Everything resumable lies in `--work`: stopped at any moment and
+started again, the command goes on where it was.
 """
 
 import argparse
 import dataclasses
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from torch import Tensor
-from transformers import CLIPTokenizer
 
 from datum.device import choose_device
+from datum.diffusion.fitness import MODEL_INDEX
 from datum.outputs import building, is_complete, replacing, write_json
 from datum.processors import processors
 from datum.provenance import Provenance
@@ -33,10 +35,11 @@ from datum.streetscenes.benchmark.measure import (
 from datum.streetscenes.benchmark.sheet import save_sheet
 from datum.streetscenes.model.architecture import assemble, new_autoencoder
 from datum.streetscenes.model.autoencoder import encode_images, standardize, train_autoencoder
+from datum.streetscenes.model.controlnet_training import ControlNetPlan, make_controlnet
 from datum.streetscenes.model.denoiser import CAPTION_DROPOUT, train_denoiser
 from datum.streetscenes.model.export import export
-from datum.streetscenes.model.tokenizer import CONTEXT, write_tokenizer
-from datum.streetscenes.model.training_scenes import draw_scenes, held_out_set, load_scenes
+from datum.streetscenes.model.tokenizer import write_tokenizer
+from datum.streetscenes.model.training_scenes import draw_scenes, held_out_set, load_tensors
 from datum.streetscenes.optimization import Runtime, TimedTraining
 from datum.telemetry import log
 
@@ -90,6 +93,12 @@ CPU_PLAN = Plan(
 )
 """With the drawing of scenes and the measurements, under three hours on two cores."""
 
+PLANS = {
+    "cuda": (GPU_PLAN, ControlNetPlan(scenes=72_000, minutes_controlnet=4.0, batch_controlnet=128)),
+    "cpu": (CPU_PLAN, ControlNetPlan(scenes=24_000, minutes_controlnet=60.0, batch_controlnet=16)),
+}
+"""By the kind of device. The ControlNet's times and batches are guesses: none has been trained to its end."""
+
 
 def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> None:
     """Writes the trained pipeline, its measurements and its sheets to `output`."""
@@ -102,7 +111,7 @@ def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> N
     work.mkdir(parents=True, exist_ok=True)
     tokenizer = write_tokenizer(work / "tokenizer")
     files = draw_scenes(work / "scenes", count=plan.scenes, workers=processors())
-    images, labels, captions = _load(files, tokenizer, runtime.device)
+    images, labels, captions = load_tensors(files, tokenizer, runtime.device)
     log(f"scenes: {len(images)} on {runtime.device} after {time.monotonic() - started:.0f} s")
 
     autoencoder, latents = _autoencoder_and_latents(images, plan, runtime, work)
@@ -151,22 +160,6 @@ def measure_model(
     return figures
 
 
-def _load(files: list[Path], tokenizer: CLIPTokenizer, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """The scenes as the training loops take them, on the device.
-
-    Images, uint8[scenes, 3, height, width]; train ids, uint8[scenes, height, width]; captions as token ids,
-    int64[scenes, captions, context].
-    """
-    scenes = load_scenes(files)
-    flat = [entry for entries in scenes.captions for entry in entries]
-    different = sorted(set(flat))
-    tokens = tokenizer(different, padding="max_length", truncation=True, return_tensors="pt").input_ids
-    position = {entry: index for index, entry in enumerate(different)}
-    captions = tokens[[position[entry] for entry in flat]].view(len(scenes.images), -1, CONTEXT)
-    images, labels = torch.from_numpy(scenes.pixels()), torch.from_numpy(scenes.labels)
-    return images.to(device).contiguous(), labels.to(device), captions.to(device)
-
-
 def _autoencoder_and_latents(
     images: Tensor, plan: Plan, runtime: Runtime, work: Path
 ) -> tuple[AutoencoderKL, Tensor]:
@@ -190,6 +183,11 @@ def _log_quality(autoencoder: AutoencoderKL, plan: Plan, runtime: Runtime) -> No
     log(f"autoencoder: {reconstruction_quality(originals, reconstruct(autoencoder, originals))}")
 
 
+def _given(options: Mapping[str, Any], plan: Plan | ControlNetPlan) -> dict[str, Any]:
+    """The fields of `plan` that were given on the command line."""
+    return {key: options[key] for key in vars(plan) if options[key] is not None}
+
+
 def main() -> None:
     """Reads the command line and makes the model."""
     parser = argparse.ArgumentParser(
@@ -202,19 +200,25 @@ def main() -> None:
     )
     parser.add_argument("--capture", action="store_true", help="capture training steps as CUDA graphs")
     parser.add_argument("--compile", action="store_true", help="compile the networks with torch.compile")
-    for field in dataclasses.fields(Plan):
+    parser.add_argument("--controlnet", type=Path, help="folder that becomes the model's ControlNet")
+    on_gpu, else_ = (vars(plan) | vars(more) for plan, more in PLANS.values())
+    for name, value in on_gpu.items():
         parser.add_argument(
-            "--" + field.name.replace("_", "-"),
-            type=field.type,
-            help=f"default {getattr(GPU_PLAN, field.name)} on a GPU, else {getattr(CPU_PLAN, field.name)}",
+            "--" + name.replace("_", "-"),
+            type=type(value),
+            help=f"default {value} on a GPU, else {else_[name]}",
         )
     options = vars(parser.parse_args())
     device = choose_device(options["device"])
-    plan = GPU_PLAN if device.type == "cuda" else CPU_PLAN
-    given = {field.name: options[field.name] for field in dataclasses.fields(Plan)}
-    plan = dataclasses.replace(plan, **{name: value for name, value in given.items() if value is not None})
+    plan, controlnet_plan = PLANS["cuda" if device.type == "cuda" else "cpu"]
+    plan = dataclasses.replace(plan, **_given(options, plan))
+    controlnet_plan = dataclasses.replace(controlnet_plan, **_given(options, controlnet_plan))
     runtime = Runtime(device=device, capture=options["capture"], compile=options["compile"])
-    make_base_model(options["output"], options["work"], plan, runtime)
+    output, work, controlnet = options["output"], options["work"], options["controlnet"]
+    if not (controlnet and (output / MODEL_INDEX).is_file()):
+        make_base_model(output, work, plan, runtime)
+    if controlnet:
+        make_controlnet(controlnet, output, work, controlnet_plan, runtime)
 
 
 if __name__ == "__main__":

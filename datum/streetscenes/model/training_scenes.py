@@ -14,10 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+from transformers import CLIPTokenizer
 
 from datum.labels import LABEL_ID_TO_TRAIN_ID
 from datum.outputs import replacing
 from datum.streetscenes.drawing import EMPHASIZED, caption, draw_scene, random_domain
+from datum.streetscenes.model.tokenizer import CONTEXT
 from datum.telemetry import Progress
 
 RESOLUTION = 128
@@ -84,6 +88,24 @@ def load_scenes(files: Sequence[Path]) -> SceneSet:
         labels=np.concatenate([shard.labels for shard in shards]),
         captions=[entries for shard in shards for entries in shard.captions],
     )
+
+
+def load_tensors(
+    files: Sequence[Path], tokenizer: CLIPTokenizer, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The scenes as the training loops take them, on the device.
+
+    Images, uint8[scenes, 3, height, width]; train ids, uint8[scenes, height, width]; captions as token ids,
+    int64[scenes, captions, context].
+    """
+    scenes = load_scenes(files)
+    flat = [entry for entries in scenes.captions for entry in entries]
+    different = sorted(set(flat))
+    tokens = tokenizer(different, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    position = {entry: index for index, entry in enumerate(different)}
+    captions = tokens[[position[entry] for entry in flat]].view(len(scenes.images), -1, CONTEXT)
+    images, labels = torch.from_numpy(scenes.pixels()), torch.from_numpy(scenes.labels)
+    return images.to(device).contiguous(), labels.to(device), captions.to(device)
 
 
 def draw_set(seeds: Sequence[int]) -> SceneSet:
