@@ -6,7 +6,7 @@ from datum.streetscenes.drawing.emphasis import EMPHASIZED
 from datum.streetscenes.drawing.scene import Scene, draw_scene, visible_classes
 from datum.streetscenes.drawing.town import town_domain
 from datum.streetscenes.drawing.weather import domain_description, random_domain
-from datum.streetscenes.drawing.write import write_cityscapes, write_gta, write_synthia
+from datum.streetscenes.drawing.write import write_cityscapes, write_gta, write_synthia, write_town
 
 __all__ = [
     "EMPHASIZED",
@@ -23,4 +23,5 @@ __all__ = [
     "write_cityscapes",
     "write_gta",
     "write_synthia",
+    "write_town",
 ]

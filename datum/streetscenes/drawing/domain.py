@@ -160,5 +160,4 @@ TARGET_DOMAIN = Domain(
     noise=5.0,
     vignette=0.3,
 )
-"""A camera behind a windshield on a hazy evening, one of the looks that the base model is taught; the demo
-adapts to `datum.streetscenes.drawing.town`."""
+"""A camera behind a windshield on a hazy evening: plays Cityscapes."""
