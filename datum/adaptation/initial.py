@@ -7,7 +7,6 @@ from datum.errors import InputError
 from datum.outputs import sha256
 from datum.segmentation.checkpoints import Checkpoint, checkpoint_file, open_checkpoint
 from datum.segmentation.segmentor import SegmentorConfig
-from datum.telemetry import log
 from datum.weight_sources import find_weights
 
 PACKAGED = "streetscenes"
@@ -50,7 +49,6 @@ def find_initial(text: str, config: SegmentorConfig) -> Initial | None:
     checkpoint = open_checkpoint(file, _NAMED)
     different = _difference(config, checkpoint.segmentor.config)
     if different and text == PACKAGED:
-        log(f"adapt: does not start from {PACKAGED}, the packaged network: its {different}")
         return None
     if different:
         raise InputError(f"{_NAMED} {text}: its {different}")
