@@ -20,8 +20,8 @@ BUILD = $(PYTHON) images/build.py --engine "$(ENGINE)" --registry "$(REGISTRY)" 
   --base "$(PLATFORM_BASE)" --stages "$(STAGES)" --key "$(KEY)" $(addprefix --output ,$(IMAGES))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo benchmark test lint faults bench base-model lock clean images push pin-bases sbom sign scan test-images \
-  doctor kfp deploy undeploy manifests mirror test-cluster
+.PHONY: help demo benchmark test lint faults bench base-model start-network lock clean images push pin-bases sbom sign scan \
+  test-images doctor kfp deploy undeploy manifests mirror test-cluster
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ bench: .venv/test ## Measure the speed of what is meant to be fast
 
 base-model: .venv/runtime ## Make the demo's base model anew (15 minutes on a GPU, hours without); resumable
 	$(BIN)/python -m datum.streetscenes.model.train --work build/base-model --output datum/streetscenes/model/weights
+
+start-network: .venv/runtime ## Train anew the network that the demo starts from (20 minutes on a core); resumable
+	$(BIN)/python -m datum.streetscenes.model.start_network --work build/start-network --output datum/streetscenes/model/start
 
 # opencv-python needs a display's libraries, its headless twin does not; `typing` is in Python itself.
 LOCK = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-annotate --no-emit-index-url \

@@ -1,12 +1,19 @@
 """The trained network that a training starts from, where one is named."""
 
 import dataclasses
+from pathlib import Path
 
 from datum.errors import InputError
 from datum.outputs import sha256
 from datum.segmentation.checkpoints import Checkpoint, checkpoint_file, open_checkpoint
 from datum.segmentation.segmentor import SegmentorConfig
 from datum.weight_sources import find_weights
+
+PACKAGED = "streetscenes"
+"""Name of the network that is shipped with the package: the demo's, trained on drawn source scenes."""
+
+PACKAGED_FOLDER = Path(__file__).parents[1] / "streetscenes" / "model" / "start"
+"""Where that network and its card lie."""
 
 _NAMED = "--initial-segmentor"
 
@@ -31,22 +38,29 @@ class Initial:
 
 def find_initial(text: str, config: SegmentorConfig) -> Initial | None:
     """The network that `adaptation.initial_segmentor` names in `text`, downloaded where it is not on this
-    machine; None where `text` is empty.
+    machine; None where `text` is empty, or names the packaged network and `config` is of another shape.
 
     Raises `InputError` for what is no network, and for one that is not the one to be trained, `config`.
     """
     if not text:
         return None
-    file = checkpoint_file(find_weights(_NAMED, text), _NAMED)
+    file = checkpoint_file(PACKAGED_FOLDER if text == PACKAGED else find_weights(_NAMED, text), _NAMED)
     digest = sha256(file)
     checkpoint = open_checkpoint(file, _NAMED)
-    found = checkpoint.segmentor.config
-    for field in dataclasses.fields(SegmentorConfig):
-        ours, theirs = getattr(config, field.name), getattr(found, field.name)
-        if ours != theirs and field.name not in _OF_TRAINING:
-            asked = _ASKED_BY.get(field.name, "").format(theirs)
-            raise InputError(
-                f"{_NAMED} {text}: its {field.name} is {theirs}, expected {ours}; name another network"
-                + (f", or give {asked}" if asked else "")
-            )
+    different = _difference(config, checkpoint.segmentor.config)
+    if different and text == PACKAGED:
+        return None
+    if different:
+        raise InputError(f"{_NAMED} {text}: its {different}")
     return Initial(checkpoint=checkpoint, sha256=digest)
+
+
+def _difference(ours: SegmentorConfig, theirs: SegmentorConfig) -> str:
+    """What keeps the weights of one network from another, and the remedy; empty where nothing does."""
+    for field in dataclasses.fields(SegmentorConfig):
+        expected, found = getattr(ours, field.name), getattr(theirs, field.name)
+        if expected != found and field.name not in _OF_TRAINING:
+            asked = _ASKED_BY.get(field.name, "").format(found)
+            remedy = "name another network" + (f", or give {asked}" if asked else "")
+            return f"{field.name} is {found}, expected {expected}; {remedy}"
+    return ""

@@ -110,16 +110,22 @@ def build_segmentor(config: SegmentorConfig, pretrained_encoder: Path | None = N
     return segmentor
 
 
-def save_segmentor(file: Path, segmentor: Segmentor, metadata: Mapping[str, Any]) -> None:
-    """Writes network, config and `metadata` (JSON values) as safetensors, whole or not at all."""
+def save_segmentor(
+    file: Path, segmentor: Segmentor, metadata: Mapping[str, Any], *, half: bool = False
+) -> None:
+    """Writes network, config and `metadata` (JSON values) as safetensors, whole or not at all; `half` stores
+    what is float32 in half precision."""
     header = {"config": dataclasses.asdict(segmentor.config), "metadata": dict(metadata)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in segmentor.state_dict().items()}
+    if half:
+        tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
     with replacing(file) as temporary:
         safetensors.torch.save_file(tensors, temporary, {METADATA_KEY: json.dumps(header, sort_keys=True)})
 
 
 def load_segmentor(file: Path) -> Segmentor:
-    """The network of a file that `save_segmentor` wrote, on the CPU and in evaluation mode.
+    """The network of a file that `save_segmentor` wrote, on the CPU and in evaluation mode; in float32, also
+    where the file holds half precision.
 
     Raises `InputError` where the file is missing or not such a file, where its config and its tensors do not
     belong together, and for a weight that is not finite. Nothing is built that is larger than the file.
@@ -196,12 +202,10 @@ def _require_tensors(file: Path, expected: Mapping[str, Tensor], opened: Any) ->
             raise _unusable(file, f"it {what} tensor {min(names)!a:.80}")
     for key, tensor in expected.items():
         stored = opened.get_slice(key)
-        kind = "I64" if tensor.dtype == torch.int64 else "F32"
-        if list(tensor.shape) != stored.get_shape() or stored.get_dtype() != kind:
-            raise _unusable(
-                file,
-                f"{key} is {stored.get_dtype()} {stored.get_shape()}, expected {kind} {list(tensor.shape)}",
-            )
+        kinds = ("I64",) if tensor.dtype == torch.int64 else ("F32", "F16")
+        if list(tensor.shape) != stored.get_shape() or stored.get_dtype() not in kinds:
+            what = f"{stored.get_dtype()} {stored.get_shape()}"
+            raise _unusable(file, f"{key} is {what}, expected {kinds[0]} {list(tensor.shape)}")
 
 
 def _unusable(file: Path, problem: str) -> InputError:

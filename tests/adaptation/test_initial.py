@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from datum.adaptation.adapt import adapt
+from datum.adaptation.initial import PACKAGED, PACKAGED_FOLDER
 from datum.config import AdaptationSettings
 from datum.errors import InputError
 from datum.outputs import sha256
@@ -160,3 +161,21 @@ def _interrupted(monkeypatch: pytest.MonkeyPatch, train: Callable[[], None]) -> 
 
 def _fail(*_: Any) -> float:
     raise RuntimeError("interrupted")
+
+
+@pytest.mark.parametrize("head_channels, starts", [(32, True), (16, False)])
+def test_networks_of_the_packaged_ones_shape_start_from_it_and_others_do_without(
+    scenes: Path,
+    settings: AdaptationSettings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    head_channels: int,
+    starts: bool,
+) -> None:
+    changes = {"initial_segmentor": PACKAGED, "pretrained_encoder": "random", "head_channels": head_channels}
+    changed = dataclasses.replace(settings, iterations=1, **changes)
+    adapt(**small_training(scenes, tmp_path / "out", changed) | {"encoder": "resnet-18-half"})
+    inputs = json.loads((tmp_path / "out" / "provenance.json").read_text())["inputs"]
+    packaged = sha256(PACKAGED_FOLDER / "last.safetensors")
+    assert inputs.get("initial_segmentor") == (packaged if starts else None)
+    assert ("decode head: random weights" in capsys.readouterr().err) != starts

@@ -94,7 +94,7 @@ def test_a_config_of_no_network_or_of_another_one_is_refused(
         (lambda state: state.update(extra=torch.zeros(1)), "has a foreign tensor 'extra'"),
         (lambda state: state.update({WEIGHT: torch.zeros(19, 9, 1, 1)}), "is F32 [19, 9, 1, 1], expected"),
         (lambda state: state.update({WEIGHT: state[WEIGHT].to(torch.int8)}), "is I8 [19, 8, 1, 1], expected"),
-        (lambda state: state.update({WEIGHT: state[WEIGHT].half()}), "is F16 [19, 8, 1, 1], expected F32"),
+        (lambda state: state.update({WEIGHT: state[WEIGHT].double()}), "is F64 [19, 8, 1, 1], expected F32"),
         (lambda state: state.update({COUNTER: torch.tensor(1.0)}), "is F32 [], expected I64"),
         (lambda state: state.update({WEIGHT: state[WEIGHT] * float("nan")}), "not finite"),
         (lambda state: state.update({WEIGHT: torch.full((19, 8, 1, 1), float("inf"))}), "not finite"),

@@ -252,3 +252,15 @@ def test_stochastic_depth_drops_each_block_at_its_rate_and_keeps_the_mean() -> N
         assert float((kept == 0).float().mean()) == pytest.approx(rate, abs=0.05)
     assert not torch.equal(drawn[14], drawn[15]) and not torch.equal(drawn[14], encoder._kept(images)[14])
     assert encoder.eval()._kept(images) == [None] * 16
+
+
+def test_a_file_in_half_precision_takes_half_the_room_and_is_read_in_float32(tmp_path: Path) -> None:
+    segmentor = build_segmentor(SMALL)
+    save_segmentor(tmp_path / "full.safetensors", segmentor, {})
+    save_segmentor(tmp_path / "half.safetensors", segmentor, {}, half=True)
+    full, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("full", "half"))
+    assert half < 0.6 * full
+    for key, tensor in load_segmentor(tmp_path / "half.safetensors").state_dict().items():
+        expected = segmentor.state_dict()[key]
+        assert tensor.dtype == expected.dtype
+        assert torch.equal(tensor, expected.half().float() if expected.is_floating_point() else expected)

@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from datum.streetscenes.drawing.canvas import TOWARD_CAMERA, TOWARD_LEFT, TOWARD_RIGHT, UP, Canvas
-from datum.streetscenes.drawing.domain import Color, scaled
+from datum.streetscenes.drawing.colors import Color, scaled
 from datum.streetscenes.drawing.elements import STORY, Building
 from datum.streetscenes.drawing.facade import Facade, Panels
 from datum.streetscenes.drawing.streams import Stream
 
 _GROUND_FLOOR = 3.6
 _FRAME = np.array((-0.14, 0.14, -0.16, 0.16))
+_WINGS = np.array((-1.0, 1.0, 0.0, 0.0))
 _UPPER_PART = np.array(
     ((1.0, 0.2, 0.0, 0.0), (0.0, 0.8, 0.0, 0.0), (0.0, 0.0, 0.4, 0.0), (0.0, 0.0, 0.6, 1.0))
 )
@@ -53,7 +54,7 @@ def _paint_face(facade: Facade, house: Building, wall: Color, looks: Stream, det
     facade.box(0.0, length, 0.0, height, wall, "building")
     if not details or facade.pixels_per_meter * STORY < 5.0:
         return
-    layers = _upper_windows(facade, house, wall, looks)
+    layers = _wall_pattern(facade, house) + _upper_windows(facade, house, wall, looks)
     if facade.pixels_per_meter > 4.0:
         layers.append(Panels([(0.0, length, height - 0.45, height)], scaled(wall, 1.25)))
         layers.append(Panels([(0.0, length, height - 0.62, height - 0.45)], scaled(wall, 0.6)))
@@ -62,7 +63,7 @@ def _paint_face(facade: Facade, house: Building, wall: Color, looks: Stream, det
 
 
 def _paint_roof(facade: Facade, height: float, looks: Stream) -> None:
-    tiles = looks.choice(((0.42, 0.22, 0.16), (0.3, 0.3, 0.33), (0.36, 0.26, 0.22), (0.25, 0.25, 0.28)))
+    tiles = looks.choice(facade.canvas.domain.style.roofs)
     length, rise, inset = facade.length, 2.2, min(1.2, 0.2 * facade.length)
     outline = (
         (-0.2, height), (inset, height + rise), (length - inset, height + rise), (length + 0.2, height)
@@ -90,7 +91,30 @@ def _upper_windows(facade: Facade, house: Building, wall: Color, looks: Stream) 
     places = [first + pitch * i for i in range(columns)]
     panes = np.array([(at, at + wide, low, low + tall) for at in places for low in rows])
     frames = [Panels(panes + _FRAME, bright)] if facade.pixels_per_meter > 5.0 else []
-    return frames + _glass(facade, panes, looks)
+    return frames + _shutters(facade, panes) + _glass(facade, panes, looks)
+
+
+def _wall_pattern(facade: Facade, house: Building) -> list[Panels]:
+    """Bands of brick, or a timber frame, where the place builds so."""
+    style = facade.canvas.domain.style
+    length, height = facade.length, house.height
+    if style.wall_pattern == "plain":
+        return []
+    if style.wall_pattern == "courses":
+        bands = [(0.0, length, up, up + 0.4) for up in np.arange(0.2, height - 0.6, 0.8)]
+    else:
+        bands = [(0.0, length, up - 0.15, up + 0.15) for up in np.arange(_GROUND_FLOOR, height, STORY)]
+        bands += [(at - 0.12, at + 0.12, 0.0, height) for at in np.arange(0.2, length, 1.6)]
+    return [Panels(bands, style.wall_accent)]
+
+
+def _shutters(facade: Facade, panes: npt.NDArray[np.float64]) -> list[Panels]:
+    """Wings on either side of each window, which is painted over them; a house has them in one color."""
+    paints = facade.canvas.domain.style.shutters
+    if not paints:
+        return []
+    wing = 0.3 * (panes[:, 1:2] - panes[:, :1])
+    return [Panels(panes + wing * _WINGS, paints[int(facade.start[1]) % len(paints)])]
 
 
 def _glass(facade: Facade, panes: npt.NDArray[np.float64], looks: Stream) -> list[Panels]:
@@ -102,7 +126,7 @@ def _glass(facade: Facade, panes: npt.NDArray[np.float64], looks: Stream) -> lis
         lit = np.array(dice) < domain.lit_windows
         dark = panes[~lit]
         layers.append(Panels(panes[lit], (1.0, 0.8, 0.45), (0.95, 0.95, 0.95)))
-    layers.append(Panels(dark, (0.16, 0.19, 0.23)))
+    layers.append(Panels(dark, domain.style.glass))
     if facade.pixels_per_meter > 6.0:
         layers.append(Panels(dark @ _UPPER_PART, scaled(domain.sky_horizon, 0.42), (1.0, 1.0, 1.0)))
     return layers

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from datum.labels import LABEL_ID
 from datum.streetscenes.drawing.camera import Camera, Pixel
-from datum.streetscenes.drawing.domain import Color, Domain, scaled
+from datum.streetscenes.drawing.colors import Color, scaled
+from datum.streetscenes.drawing.domain import Domain
 
 Normal = tuple[float, float, float]
 """Outward direction of a surface in x, y, z, length 1."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from datum.streetscenes.drawing.camera import Pixel
 from datum.streetscenes.drawing.canvas import TOWARD_CAMERA, Canvas, Paint
-from datum.streetscenes.drawing.domain import Color, scaled
+from datum.streetscenes.drawing.colors import Color, scaled
 from datum.streetscenes.drawing.elements import Cycle
 from datum.streetscenes.drawing.people import HAIRS, SKINS, clothes, legwear, paint_head
 from datum.streetscenes.drawing.solids import Pose
@@ -119,7 +119,8 @@ def _paint_front(brush: _Brush, motor: bool, color: Color) -> None:
 
 
 def _paint_rider(brush: _Brush, motor: bool, heading: float, looks: Stream) -> None:
-    top, trousers, skin = clothes(looks), legwear(looks), looks.choice(SKINS)
+    style = brush.canvas.domain.style
+    top, trousers, skin = clothes(style, looks), legwear(style, looks), looks.choice(SKINS)
     seat, knee, foot = (
         ((-0.25, 0.9), (0.22, 0.72), (0.05, 0.32)) if motor else ((-0.2, 0.95), (0.12, 0.68), (0.0, 0.24))
     )

@@ -3,13 +3,8 @@
 import dataclasses
 import math
 
-Color = tuple[float, float, float]
-"""RGB, 0 to 1 each."""
-
-
-def scaled(color: Color, factor: float) -> Color:
-    """A color, or light, times a factor."""
-    return (color[0] * factor, color[1] * factor, color[2] * factor)
+from datum.streetscenes.drawing.colors import Color
+from datum.streetscenes.drawing.style import SOURCE_STYLE, Style
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,6 +75,8 @@ class Domain:
     """Standard deviation of the sensor noise, 8-bit levels, 0 to 16."""
     vignette: float
     """Darkening of the corners, 0 to 0.6."""
+    style: Style = SOURCE_STYLE
+    """What the things of the place are made of."""
 
     @property
     def lamps_on(self) -> bool:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from datum.streetscenes.drawing.camera import Pixel
 from datum.streetscenes.drawing.canvas import Canvas, Normal
-from datum.streetscenes.drawing.domain import Color
+from datum.streetscenes.drawing.colors import Color
 
 Box = tuple[float, float, float, float]
 """Left, right, low and high edge of a rectangle, meters."""

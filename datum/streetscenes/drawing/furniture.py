@@ -3,28 +3,27 @@
 import math
 
 from datum.streetscenes.drawing.canvas import TOWARD_CAMERA, Canvas, Paint
-from datum.streetscenes.drawing.domain import Color, scaled
+from datum.streetscenes.drawing.colors import Color, scaled
 from datum.streetscenes.drawing.elements import Bollard, Lamp, Sign, Standing, TrafficLight
 from datum.streetscenes.drawing.streams import Stream
 
-_STEEL: Color = (0.36, 0.38, 0.39)
 _FULL: Color = (1.0, 1.0, 1.0)
-_RED, _WHITE, _BLUE, _YELLOW = (0.82, 0.08, 0.1), (0.95, 0.95, 0.95), (0.1, 0.28, 0.75), (0.95, 0.75, 0.1)
 _LENSES: tuple[Color, ...] = ((1.0, 0.16, 0.1), (1.0, 0.72, 0.1), (0.15, 0.95, 0.45))
 
 
 def paint_lamp(canvas: Canvas, lamp: Lamp, looks: Stream) -> None:
     """A mast with an arm and a lantern."""
     project, scale = canvas.camera.project, canvas.camera.scale(lamp.z)
-    _paint_mast(canvas, lamp, lamp.height, 0.15, _STEEL)
+    style = canvas.domain.style
+    _paint_mast(canvas, lamp, lamp.height, 0.15, style.steel)
     knee = project(lamp.x, lamp.height, lamp.z)
     tip = project(lamp.x + lamp.arm, lamp.height + 0.3, lamp.z)
-    paint = canvas.shade(_STEEL, TOWARD_CAMERA, lamp.z)
+    paint = canvas.shade(style.steel, TOWARD_CAMERA, lamp.z)
     canvas.line((knee, tip), 0.1 * scale, paint, "pole")
     half, thin = 0.35 * scale, max(0.5, 0.1 * scale)
     if canvas.domain.lamps_on:
         paint = canvas.paint((1.0, 0.9, 0.65), _FULL, lamp.z)
-        canvas.glow((tip[0], tip[1] + thin), 0.8 * scale, (1.0, 0.8, 0.5))
+        canvas.glow((tip[0], tip[1] + thin), 0.8 * scale, style.lamplight)
     canvas.post((tip[0], tip[1] + thin), (tip[0], tip[1] - thin), half, half, paint, "pole")
 
 
@@ -44,20 +43,24 @@ def paint_traffic_light(canvas: Canvas, light: TrafficLight, looks: Stream) -> N
     state = looks.integer(0, 2)
     if light.arm:
         top, tip = (project(x, light.height, light.z) for x in (light.x, light.x + light.arm))
-        canvas.line((top, tip), 0.12 * scale, canvas.shade(_STEEL, TOWARD_CAMERA, light.z), "pole")
+        canvas.line(
+            (top, tip), 0.12 * scale, canvas.shade(canvas.domain.style.steel, TOWARD_CAMERA, light.z), "pole"
+        )
         _paint_housing(canvas, light, light.x + light.arm, light.height + light.size * 0.3, state)
     _paint_housing(canvas, light, light.x, min(light.height, 3.4), state)
 
 
 def paint_sign(canvas: Canvas, sign: Sign, looks: Stream) -> None:
     """A post with one plate: prohibition, warning, information, priority or stop."""
+    style = canvas.domain.style
     _paint_mast(canvas, sign, sign.height, 0.08, (0.55, 0.56, 0.57))
     u, v = canvas.camera.project(sign.x, sign.height, sign.z)
     radius = max(1.3, sign.size * canvas.camera.scale(sign.z) / 2)
     front = canvas.light(TOWARD_CAMERA)
     light = (max(0.35, front[0]), max(0.35, front[1]), max(0.35, front[2]))  # plates throw headlight back
     red, white, blue, yellow, black = (
-        canvas.paint(color, light, sign.z) for color in (_RED, _WHITE, _BLUE, _YELLOW, (0.1, 0.1, 0.1))
+        canvas.paint(color, light, sign.z)
+        for color in (style.sign_rim, style.sign_face, style.sign_plate, style.sign_priority, (0.1, 0.1, 0.1))
     )
     label = "traffic sign"
 
@@ -100,6 +103,12 @@ def _paint_mast(canvas: Canvas, where: Standing, height: float, wide: float, col
     foot, top = (canvas.camera.project(where.x, y, where.z) for y in (0.0, height))
     half = max(0.35, wide * canvas.camera.scale(where.z) / 2)
     canvas.post(foot, top, half, half, canvas.shade(color, TOWARD_CAMERA, where.z), "pole")
+    band = canvas.domain.style.pole_band
+    if band:
+        paint = canvas.shade(band, TOWARD_CAMERA, where.z)
+        for low in (0.3, 0.55, 0.8):
+            middle = foot[1] + low * (top[1] - foot[1]), foot[1] + (low + 0.12) * (top[1] - foot[1])
+            canvas.box(foot[0] - half, foot[0] + half, middle[1], middle[0], paint)
     if half > 1.0:
         canvas.line((foot, top), 1, canvas.shade(scaled(color, 1.5), TOWARD_CAMERA, where.z))
 
@@ -109,7 +118,7 @@ def _paint_housing(canvas: Canvas, light: TrafficLight, x: float, top: float, st
     u, v = canvas.camera.project(x, top, light.z)
     tall = light.size * canvas.camera.scale(light.z)
     half = max(2.2, 0.46 * tall) / 2
-    dark = canvas.shade((0.1, 0.105, 0.1), TOWARD_CAMERA, light.z)
+    dark = canvas.shade(canvas.domain.style.light_housing, TOWARD_CAMERA, light.z)
     canvas.box(u - half, u + half, v, v + tall, dark, "traffic light")
     for row, color in enumerate(_LENSES):
         on = row == state

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from datum.labels import LABEL_ID
 from datum.streetscenes.drawing import textures
 from datum.streetscenes.drawing.canvas import TOWARD_CAMERA, TOWARD_LEFT, TOWARD_RIGHT, UP, Canvas
-from datum.streetscenes.drawing.domain import Color, scaled
+from datum.streetscenes.drawing.colors import scaled
 from datum.streetscenes.drawing.elements import Barrier, Tree
 from datum.streetscenes.drawing.facade import Facade, Panels
 from datum.streetscenes.drawing.streams import Stream
@@ -23,7 +23,7 @@ def paint_tree(canvas: Canvas, tree: Tree, looks: Stream) -> None:
     thick = 0.045 * tree.height * canvas.camera.scale(tree.z)
     fork = tree.height - 1.5 * tree.crown
     foot, top = (canvas.camera.project(tree.x, y, tree.z) for y in (0.0, fork + tree.crown * 0.6))
-    bark = canvas.shade((0.3, 0.23, 0.17), TOWARD_CAMERA, tree.z)
+    bark = canvas.shade(canvas.domain.style.bark, TOWARD_CAMERA, tree.z)
     canvas.post(foot, top, thick * 0.6, thick * 0.35, bark, "vegetation")
     _stamp_crown(canvas, tree, looks.choice(_BRIGHTNESSES))
 
@@ -92,7 +92,7 @@ def paint_barrier(canvas: Canvas, barrier: Barrier, looks: Stream) -> None:
 
 def _paint_wall(plane: Facade, height: float, looks: Stream) -> None:
     """Courses of stones below a coping."""
-    color = looks.choice(((0.5, 0.36, 0.28), (0.52, 0.5, 0.47), (0.6, 0.55, 0.46)))
+    color = looks.choice(plane.canvas.domain.style.garden_walls)
     plane.box(0.0, plane.length, 0.0, height, color, "wall")
     if plane.pixels_per_meter < 4.0:
         return
@@ -103,7 +103,7 @@ def _paint_wall(plane: Facade, height: float, looks: Stream) -> None:
 
 def _paint_fence(plane: Facade, height: float, looks: Stream) -> None:
     """Slats in front of a shaded ground; the gaps belong to the fence, as in Cityscapes."""
-    color: Color = looks.choice(((0.3, 0.33, 0.32), (0.44, 0.34, 0.24), (0.62, 0.62, 0.6), (0.2, 0.28, 0.22)))
+    color = looks.choice(plane.canvas.domain.style.fences)
     length = plane.length
     plane.box(0.0, length, 0.0, height, plane.canvas.foliage(0.5), "fence")
     if plane.pixels_per_meter > 3.0:

@@ -11,15 +11,13 @@ from datum.labels import LABEL_ID
 from datum.streetscenes.drawing import textures
 from datum.streetscenes.drawing.camera import NEAREST
 from datum.streetscenes.drawing.canvas import TOWARD_CAMERA, UP, Canvas
-from datum.streetscenes.drawing.domain import Color, scaled
+from datum.streetscenes.drawing.colors import Color, scaled
 from datum.streetscenes.drawing.elements import BACKDROP, LANE, Building, Element, Side, Street, Tree
 from datum.streetscenes.drawing.streams import Stream
 
 _DEPTHS = (0.9, 1.6, 3.0, 6.0, 11.0, 18.0, 28.0, 42.0, 65.0, 95.0, BACKDROP)
 _TEXTURE_DEPTHS = (60.0, 34.0, 22.0, 15.0, 10.0, 6.5, NEAREST)
 """Depths, meters, between which the ground's grain has one strength."""
-_WHITE: Color = (0.82, 0.82, 0.78)
-_YELLOW: Color = (0.85, 0.68, 0.2)
 
 
 def paint_ground(canvas: Canvas, street: Street, looks: Stream) -> None:
@@ -42,7 +40,8 @@ def paint_ground(canvas: Canvas, street: Street, looks: Stream) -> None:
 def _asphalt(canvas: Canvas, shade: float) -> Color:
     domain = canvas.domain
     level, warmth = domain.asphalt_brightness * shade, domain.asphalt_warmth * 0.5
-    return (level + warmth, level, level - warmth)
+    red, green, blue = domain.style.road_tint
+    return ((level + warmth) * red, level * green, (level - warmth) * blue)
 
 
 def _paint_base(canvas: Canvas) -> None:
@@ -66,7 +65,8 @@ def _strip(
 
 def _paint_sidewalk(canvas: Canvas, side: Side, end: float) -> None:
     level = min(0.85, canvas.domain.asphalt_brightness * 1.1 + 0.2)
-    paving: Color = (level * 1.03, level, level * 0.94)
+    red, green, blue = canvas.domain.style.paving_tint
+    paving: Color = (level * red, level * green, level * blue)
     _strip(canvas, side.curb, side.frontage + side.sign * 2.5, 0.9, end, paving, "sidewalk")
     if side.verge:
         _strip(canvas, side.curb, side.walk, 0.9, end, canvas.foliage(1.05), "terrain")
@@ -114,13 +114,14 @@ def _paint_patches(canvas: Canvas, street: Street, looks: Stream) -> None:
 
 def _paint_markings(canvas: Canvas, street: Street, looks: Stream, end: float) -> None:
     """Lines along the street, the stop line and the crosswalk."""
-    center = _YELLOW if looks.chance(0.35) else _WHITE
+    common, other = canvas.domain.style.markings
+    center = other if looks.chance(0.35) else common
     lines = [(street.divider, center, looks.chance(0.3))]
     if street.left.curb < -LANE * 2.5:
-        lines.append((-LANE * 1.5, _WHITE, False))
+        lines.append((-LANE * 1.5, common, False))
     if looks.chance(0.5):
-        lines.append((street.right.curb - 0.35, _WHITE, True))
-        lines.append((street.left.curb + 0.35, _WHITE, True))
+        lines.append((street.right.curb - 0.35, common, True))
+        lines.append((street.left.curb + 0.35, common, True))
     for x, albedo, solid in lines:
         if solid:
             for near, far in _stretches(street, 1.0, end, 1.0):
@@ -130,11 +131,11 @@ def _paint_markings(canvas: Canvas, street: Street, looks: Stream, end: float) -
     if street.crosswalk is not None:
         x = street.left.curb + 0.4
         while x < street.right.curb - 0.4:
-            _mark(canvas, x, x + 0.5, street.crosswalk, street.crosswalk + 3.0, _WHITE)
+            _mark(canvas, x, x + 0.5, street.crosswalk, street.crosswalk + 3.0, common)
             x += 1.0
     elif street.junction is not None:
         stop = street.junction[0]
-        _mark(canvas, street.divider, street.right.curb - 0.3, stop - 1.4, stop - 0.9, _WHITE)
+        _mark(canvas, street.divider, street.right.curb - 0.3, stop - 1.4, stop - 0.9, common)
 
 
 def _paint_dashes(canvas: Canvas, street: Street, x: float, z: float, albedo: Color) -> None:

@@ -6,28 +6,36 @@ from collections.abc import Sequence
 
 from datum.streetscenes.drawing.camera import Pixel
 from datum.streetscenes.drawing.canvas import TOWARD_CAMERA, Canvas, Paint
-from datum.streetscenes.drawing.domain import Color, scaled
+from datum.streetscenes.drawing.colors import Color, scaled
 from datum.streetscenes.drawing.elements import Person
 from datum.streetscenes.drawing.ground import paint_contact_shadow
 from datum.streetscenes.drawing.streams import Stream
+from datum.streetscenes.drawing.style import Style
 
 SKINS: tuple[Color, ...] = ((0.82, 0.62, 0.5), (0.7, 0.5, 0.38), (0.45, 0.3, 0.22), (0.88, 0.7, 0.6))
 HAIRS: tuple[Color, ...] = ((0.1, 0.08, 0.07), (0.25, 0.16, 0.1), (0.55, 0.42, 0.22), (0.5, 0.5, 0.5))
-_LEGWEAR: tuple[Color, ...] = ((0.16, 0.22, 0.38), (0.1, 0.1, 0.11), (0.3, 0.3, 0.32), (0.5, 0.43, 0.32))
 
 
-def clothes(looks: Stream) -> Color:
-    """A color of a garment: often dark or gray, sometimes bright."""
+def clothes(style: Style, looks: Stream) -> Color:
+    """A color of a garment: often dark or gray, sometimes bright.
+
+    It takes as many numbers in every style: what is asked of `looks` afterwards decides outlines.
+    """
+    (first, last), brightness = style.clothes_hues, style.clothes_brightness
     if looks.chance(0.45):
-        level = looks.uniform(0.06, 0.4)
-        return (level, level, level * 1.1)
-    return colorsys.hsv_to_rgb(looks.unit(), looks.uniform(0.3, 0.85), looks.uniform(0.3, 0.85))
+        share = looks.unit()
+        if style.dark_clothes:
+            level = 0.06 + (0.4 - 0.06) * share
+            return (level, level, level * 1.1)
+        return colorsys.hsv_to_rgb(first + (last - first) * share, 0.75, brightness[1])
+    hue, saturation = looks.uniform(first, last), looks.uniform(0.3, 0.85)
+    return colorsys.hsv_to_rgb(hue, saturation, looks.uniform(*brightness))
 
 
-def legwear(looks: Stream) -> Color:
+def legwear(style: Style, looks: Stream) -> Color:
     """A color of trousers: denim, black, gray or beige."""
     shade = looks.uniform(0.6, 1.3)
-    return scaled(looks.choice(_LEGWEAR), shade)
+    return scaled(looks.choice(style.legwear), shade)
 
 
 class _Figure:
@@ -54,7 +62,8 @@ class _Figure:
 def paint_person(canvas: Canvas, person: Person, looks: Stream) -> None:
     """A pedestrian who stands or walks, seen from the front, the back or the side."""
     figure = _Figure(canvas, person)
-    top, trousers = clothes(looks), legwear(looks)
+    style = canvas.domain.style
+    top, trousers = clothes(style, looks), legwear(style, looks)
     skin, hair = looks.choice(SKINS), looks.choice(HAIRS)
     paint_contact_shadow(canvas, person.x, person.z, 0.32, 0.2)
     _paint_legs(figure, trousers)
@@ -62,7 +71,7 @@ def paint_person(canvas: Canvas, person: Person, looks: Stream) -> None:
     if looks.chance(0.3):
         side = looks.sign() * (0.175 - 0.05 * figure.profile)
         bag = ((side - 0.05, 0.52), (side + 0.05, 0.52), (side + 0.06, 0.36), (side - 0.06, 0.36))
-        figure.fill(bag, figure.paint(clothes(looks)))
+        figure.fill(bag, figure.paint(clothes(style, looks)))
     head, radius = figure.at(0.01 * figure.ahead, 0.925), 0.072 * figure.size
     paint_head(canvas, head, radius, figure.paint(skin), figure.paint(hair), person.facing, "person")
 
@@ -94,6 +103,10 @@ def _paint_trunk(figure: _Figure, top: Color, hem: float) -> None:
         away = -math.copysign(1.0, math.sin(math.radians(figure.canvas.domain.sun_azimuth)))
         shaded = ((0.0, 0.83), (shoulder * away, 0.81), (hips * away, hem), (0.0, hem))
         figure.fill(shaded, figure.paint(top, 0.78), label=None)
+    band = figure.canvas.domain.style.clothes_band
+    if band:
+        around = ((-shoulder, 0.68), (shoulder, 0.68), (shoulder, 0.6), (-shoulder, 0.6))
+        figure.fill(around, figure.paint(band), label=None)
     _paint_arm(figure, shoulder - 0.01, shoulder + 0.02 - reach, figure.paint(top, 0.9))
 
 

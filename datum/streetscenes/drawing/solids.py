@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from datum.streetscenes.drawing.camera import Pixel
 from datum.streetscenes.drawing.canvas import UP, Canvas, Normal
-from datum.streetscenes.drawing.domain import Color
+from datum.streetscenes.drawing.colors import Color
 
 Point = tuple[float, float, float]
 """In a vehicle's axes: length ahead of its middle, width to its right, height; meters."""

@@ -5,7 +5,7 @@ import math
 from typing import NamedTuple
 
 from datum.streetscenes.drawing.canvas import UP, Canvas
-from datum.streetscenes.drawing.domain import Color, scaled
+from datum.streetscenes.drawing.colors import Color, scaled
 from datum.streetscenes.drawing.elements import Vehicle
 from datum.streetscenes.drawing.solids import Outline, Point, Pose
 from datum.streetscenes.drawing.streams import Stream
@@ -16,21 +16,10 @@ _DETAILED = 6.0
 """Pixels per meter from which bumpers are drawn."""
 _BELT = 0.92
 """Height of the lower edge of a car's side windows."""
-_WINDSHIELD, _REAR_WINDOW = 3, 5
+_WINDSHIELD, _ROOF, _REAR_WINDOW = 3, 4, 5
 """Strips of a car's outline."""
 _GLASS: Color = (0.1, 0.13, 0.16)
 _RUBBER: Color = (0.05, 0.05, 0.055)
-_PAINTS: tuple[Color, ...] = (
-    (0.85, 0.85, 0.84), (0.62, 0.64, 0.66), (0.34, 0.35, 0.37), (0.1, 0.1, 0.11), (0.1, 0.18, 0.42),
-    (0.6, 0.08, 0.08), (0.12, 0.3, 0.2), (0.75, 0.6, 0.15), (0.2, 0.4, 0.62), (0.45, 0.34, 0.24),
-)  # fmt: skip
-_BUS_PAINTS: tuple[Color, ...] = (
-    (0.75, 0.12, 0.1), (0.85, 0.7, 0.2), (0.85, 0.85, 0.83), (0.15, 0.35, 0.6), (0.2, 0.5, 0.35),
-)  # fmt: skip
-_STRIPE_PAINTS: tuple[Color, ...] = ((0.85, 0.85, 0.83), (0.2, 0.25, 0.4), (0.9, 0.75, 0.2))
-_CAB_PAINTS: tuple[Color, ...] = (
-    (0.85, 0.85, 0.84), (0.65, 0.1, 0.08), (0.12, 0.25, 0.5), (0.8, 0.55, 0.12), (0.2, 0.4, 0.3),
-)  # fmt: skip
 
 
 class _Car(NamedTuple):
@@ -69,12 +58,14 @@ def paint_vehicle(canvas: Canvas, vehicle: Vehicle, looks: Stream) -> None:
 
 def _paint_car(pose: Pose, vehicle: Vehicle, looks: Stream) -> None:
     car = _CARS[vehicle.model % len(_CARS)]
-    color = looks.choice(_PAINTS)
+    style = pose.canvas.domain.style
+    color = looks.choice(style.car_paints)
     if pose.pixels_per_meter > _NEAR:
         pose.shadow(2.1, 0.88)
         _tires_under_end(pose, 2.0, 0.88, 0.62, "car")
     paints = [color] * (len(car.outline) - 1)
     paints[_WINDSHIELD] = paints[_REAR_WINDOW] = _GLASS
+    paints[_ROOF] = style.car_roof or color
     pose.extruded(car.outline, paints, color, "car")
     if pose.pixels_per_meter < _NEAR:
         _paint_far_lights(pose)
@@ -140,6 +131,11 @@ def _paint_car_side(pose: Pose, car: _Car, side: int, color: Color) -> None:
         fill(((-2.1, 0.68), (-2.1, 0.76), (2.1, 0.72), (2.1, 0.66)), scaled(color, 1.25))
     for length in (1.35, -1.35):
         pose.wheel(length, side, 0.89, 0.33, (0.5, 0.51, 0.52))
+    band = pose.canvas.domain.style.car_band
+    if band:
+        for i in range(6):
+            back, low = -0.95 + 0.32 * i, 0.5 + 0.14 * (i % 2)
+            fill(((back, low), (back, low + 0.14), (back + 0.32, low + 0.14), (back + 0.32, low)), band)
 
 
 def _lamp_on(pose: Pose, length: float, width: float, height: float, color: Color, radius: float) -> None:
@@ -161,6 +157,9 @@ def _paint_front(pose: Pose, length: float, half: float) -> None:
 
 def _paint_rear(pose: Pose, length: float, half: float, lamp_top: float, braking: bool) -> None:
     """Taillights, bumper and license plate."""
+    band = pose.canvas.domain.style.car_band
+    if band:
+        pose.end_box(length, -half, half, lamp_top, lamp_top + 0.12, band)
     if pose.pixels_per_meter > _DETAILED:
         pose.end_box(length, -half, half, 0.22, 0.38, (0.14, 0.14, 0.15))
     on = pose.canvas.domain.lamps_on or braking
@@ -173,7 +172,8 @@ def _paint_rear(pose: Pose, length: float, half: float, lamp_top: float, braking
 
 def _paint_bus(pose: Pose, vehicle: Vehicle, looks: Stream) -> None:
     end, half, top = 5.4, 1.25, 3.1
-    color, stripe = looks.choice(_BUS_PAINTS), looks.choice(_STRIPE_PAINTS)
+    style = pose.canvas.domain.style
+    color, stripe = looks.choice(style.bus_paints), looks.choice(style.bus_stripes)
     outline = (
         (end, 0.3, half), (end, 1.1, half), (end - 0.12, 2.85, half), (end - 0.3, top, half - 0.1),
         (-end + 0.3, top, half - 0.1), (-end, 2.85, half), (-end, 0.3, half),
@@ -217,7 +217,7 @@ def _paint_bus_side(pose: Pose, side: int, end: float, half: float, stripe: Colo
 
 def _paint_truck(pose: Pose, vehicle: Vehicle, looks: Stream) -> None:
     """A cab and a cargo box; the nearer of the two is painted last."""
-    cab = looks.choice(_CAB_PAINTS)
+    cab = looks.choice(pose.canvas.domain.style.cab_paints)
     own = colorsys.hsv_to_rgb(looks.unit(), 0.5, 0.6)
     cargo = looks.choice(((0.88, 0.88, 0.86), (0.7, 0.7, 0.68), cab, own))
     accent = colorsys.hsv_to_rgb(looks.unit(), 0.7, 0.6)
@@ -264,6 +264,9 @@ def _paint_cargo(pose: Pose, color: Color, accent: Color, half: float, top: floa
     if side:
         low, high = 0.75 + 0.35 * (top - 0.75), 0.75 + 0.65 * (top - 0.75)
         pose.side_box(side, half + 0.01, -2.9, 0.9, low, high, accent)
+        for i, stripe in enumerate(5 * (pose.canvas.domain.style.tarpaulin or ())):
+            back = -3.6 + 0.525 * i
+            pose.side_box(side, half + 0.01, back, back + 0.525, 0.8, top, stripe)
 
 
 def _paint_cargo_doors(pose: Pose, color: Color, half: float, top: float, braking: bool) -> None:

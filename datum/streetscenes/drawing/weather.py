@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from datum.streetscenes.drawing.domain import SOURCE_DOMAIN, TARGET_DOMAIN, Color, Domain
+from datum.streetscenes.drawing.colors import Color
+from datum.streetscenes.drawing.domain import SOURCE_DOMAIN, TARGET_DOMAIN, Domain
 
 _SUNNY = dataclasses.replace(SOURCE_DOMAIN, texture=0.7)
 _OVERCAST = dataclasses.replace(

@@ -15,9 +15,13 @@ from datum.layouts import CITYSCAPES, LAYOUTS
 from datum.methods import DatasetName
 from datum.streetscenes.drawing.domain import SOURCE_DOMAIN, TARGET_DOMAIN, Domain
 from datum.streetscenes.drawing.scene import draw_scene
+from datum.streetscenes.drawing.town import town_domain
 
 _Job = tuple[int, Path, Path]
 """Seed, file of the picture, file of its label map."""
+
+DomainOf = Callable[[int], Domain]
+"""The domain that the scene of a seed is drawn in; a function that other processes can be sent."""
 
 _SaveLabel = Callable[[np.ndarray, Path], None]
 """Writes a map of Cityscapes' label ids, uint8[height, width], as the data set of a layout has it."""
@@ -32,7 +36,7 @@ def write_gta(root: Path, *, seeds: range, height: int, width: int, workers: int
     for entry in CLASSES:
         colors[entry.label_id] = entry.color
     save = functools.partial(_save_gray, palette=colors.tobytes())
-    _write_all(_source_jobs("gta", root, seeds), SOURCE_DOMAIN, height, width, save=save, workers=workers)
+    _write_all(_source_jobs("gta", root, seeds), _source, height, width, save=save, workers=workers)
 
 
 def write_synthia(root: Path, *, seeds: range, height: int, width: int, workers: int = 1) -> None:
@@ -42,7 +46,15 @@ def write_synthia(root: Path, *, seeds: range, height: int, width: int, workers:
     pixels.
     """
     jobs = _source_jobs("synthia", root, seeds)
-    _write_all(jobs, SOURCE_DOMAIN, height, width, save=_save_synthia, workers=workers)
+    _write_all(jobs, _source, height, width, save=_save_synthia, workers=workers)
+
+
+def _source(seed: int) -> Domain:
+    return SOURCE_DOMAIN
+
+
+def _target(seed: int) -> Domain:
+    return TARGET_DOMAIN
 
 
 def write_cityscapes(
@@ -52,6 +64,19 @@ def write_cityscapes(
 
     Labels are gray PNGs of label ids. Height and width in pixels.
     """
+    jobs = _target_jobs(root, train_seeds, val_seeds)
+    _write_all(jobs, _target, height, width, save=_save_gray, workers=workers)
+
+
+def write_town(
+    root: Path, *, train_seeds: range, val_seeds: range, height: int, width: int, workers: int = 1
+) -> None:
+    """Write the same files as `write_cityscapes`, with the scenes of the town."""
+    jobs = _target_jobs(root, train_seeds, val_seeds)
+    _write_all(jobs, town_domain, height, width, save=_save_gray, workers=workers)
+
+
+def _target_jobs(root: Path, train_seeds: range, val_seeds: range) -> list[_Job]:
     jobs: list[_Job] = []
     city = "procedural"
     for split, seeds in (("train", train_seeds), ("val", val_seeds)):
@@ -60,7 +85,7 @@ def write_cityscapes(
             image = root / CITYSCAPES.images / split / city / f"{stem}{CITYSCAPES.image_suffix}"
             label = root / CITYSCAPES.labels / split / city / f"{stem}{CITYSCAPES.label_suffix}"
             jobs.append((seed, image, label))
-    _write_all(jobs, TARGET_DOMAIN, height, width, save=_save_gray, workers=workers)
+    return jobs
 
 
 def _source_jobs(dataset: DatasetName, root: Path, seeds: range) -> list[_Job]:
@@ -72,11 +97,11 @@ def _source_jobs(dataset: DatasetName, root: Path, seeds: range) -> list[_Job]:
 
 
 def _write_all(
-    jobs: list[_Job], domain: Domain, height: int, width: int, *, save: _SaveLabel, workers: int
+    jobs: list[_Job], domain_of: DomainOf, height: int, width: int, *, save: _SaveLabel, workers: int
 ) -> None:
     for folder in {file.parent for _, *files in jobs for file in files}:
         folder.mkdir(parents=True, exist_ok=True)
-    write = functools.partial(_write_scene, domain=domain, height=height, width=width, save=save)
+    write = functools.partial(_write_scene, domain_of=domain_of, height=height, width=width, save=save)
     if workers == 1:
         for job in jobs:
             write(job)
@@ -88,9 +113,9 @@ def _write_all(
             pass  # an exception of a job is raised here
 
 
-def _write_scene(job: _Job, *, domain: Domain, height: int, width: int, save: _SaveLabel) -> None:
+def _write_scene(job: _Job, *, domain_of: DomainOf, height: int, width: int, save: _SaveLabel) -> None:
     seed, image_file, label_file = job
-    scene = draw_scene(seed, domain, height=height, width=width)
+    scene = draw_scene(seed, domain_of(seed), height=height, width=width)
     save(scene.label_ids, label_file)
     Image.fromarray(scene.image).save(image_file)
 
