@@ -131,7 +131,8 @@ def _add_adapt(commands: Any) -> None:
         "output of generate or a folder of images; for one-image that image; none for "
         "source-only and its like",
     )
-    command.add_path("--labeled", "DIR", "output of generate with labeled drawings, a second labeled source")
+    meaning = "output of generate with labeled drawings, a second labeled source (default: none)"
+    command.add_path("--labeled", "DIR", meaning)
     command.add_argument(
         "--initial-segmentor",
         dest="adaptation.initial_segmentor",

@@ -1,19 +1,12 @@
 """The trained network that a training starts from, where one is named."""
 
 import dataclasses
-from pathlib import Path
 
 from datum.errors import InputError
 from datum.outputs import sha256
-from datum.segmentation.checkpoints import Checkpoint, checkpoint_file, open_checkpoint
+from datum.segmentation.checkpoints import PACKAGED, Checkpoint, named_network, open_checkpoint
 from datum.segmentation.segmentor import SegmentorConfig
-from datum.weight_sources import find_weights
-
-PACKAGED = "streetscenes"
-"""Name of the network that is shipped with the package: the demo's, trained on drawn source scenes."""
-
-PACKAGED_FOLDER = Path(__file__).parents[1] / "streetscenes" / "model" / "start"
-"""Where that network and its card lie."""
+from datum.telemetry import log
 
 _NAMED = "--initial-segmentor"
 
@@ -44,11 +37,12 @@ def find_initial(text: str, config: SegmentorConfig) -> Initial | None:
     """
     if not text:
         return None
-    file = checkpoint_file(PACKAGED_FOLDER if text == PACKAGED else find_weights(_NAMED, text), _NAMED)
+    file = named_network(_NAMED, text)
     digest = sha256(file)
     checkpoint = open_checkpoint(file, _NAMED)
     different = _difference(config, checkpoint.segmentor.config)
     if different and text == PACKAGED:
+        log(f"{_NAMED} {text}: its {different.partition(';')[0]}; the training does without")
         return None
     if different:
         raise InputError(f"{_NAMED} {text}: its {different}")

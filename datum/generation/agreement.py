@@ -1,6 +1,5 @@
 """What a network that was trained on the source finds of a label map in the image that was drawn from it."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +9,9 @@ from datum.device import choose_device
 from datum.errors import InputError
 from datum.labels import CLASS_NAMES, IGNORE
 from datum.outputs import sha256
-from datum.segmentation.checkpoints import checkpoint_file, open_checkpoint
+from datum.segmentation.checkpoints import named_network, open_checkpoint
 from datum.segmentation.inference import NotFiniteError, predict_train_ids
 from datum.telemetry import log
-from datum.weight_sources import find_weights
 
 NAMED = "--judge"
 
@@ -34,7 +32,7 @@ class Judge:
     """
 
     def __init__(self, text: str) -> None:
-        self._file = judge_file(text)
+        self._file = named_network(NAMED, text)
         opened = open_checkpoint(self._file, NAMED)
         log(f"generate: judged by {opened}")
         self._segmentor = opened.segmentor.to(choose_device())
@@ -60,14 +58,9 @@ class Judge:
         return Agreement(total=_share(found == ids, ids != IGNORE), by_class=by_class)
 
 
-def judge_file(text: str) -> Path:
-    """The file of the network that `text` names, downloaded where it is not on this machine."""
-    return checkpoint_file(find_weights(NAMED, text), NAMED)
-
-
 def judge_digest(text: str) -> str:
-    """SHA-256 of that file."""
-    return sha256(judge_file(text))
+    """SHA-256 of the file of the network that `text` names."""
+    return sha256(named_network(NAMED, text))
 
 
 def _share(agreed: np.ndarray, counted: np.ndarray) -> float:

@@ -26,6 +26,13 @@ from datum.segmentation.segmentor import (
     read_header,
 )
 from datum.segmentation.unweighted import unweighted
+from datum.weight_sources import find_weights
+
+PACKAGED = "streetscenes"
+"""Name of the network that is shipped with the package: the demo's, trained on drawn source scenes."""
+
+PACKAGED_FOLDER = Path(__file__).parents[1] / "streetscenes" / "model" / "start"
+"""Where that network and its card lie."""
 
 _IN_FOLDERS = ("best.safetensors", "last.safetensors", "latest.pth")
 """Checkpoints that are looked for in a folder, the first that is there: those of `datum adapt` and of a
@@ -69,6 +76,12 @@ def checkpoint_file(path: Path, named: str = "--checkpoint") -> Path:
         if (path / name).is_file():
             return path / name
     raise InputError(f"{named} {path}: holds none of {', '.join(_IN_FOLDERS)}, {_EXPECTED}")
+
+
+def named_network(named: str, text: str) -> Path:
+    """The file of the network that the option `named` names in `text`, downloaded where it is not on this
+    machine. Raises `InputError` where there is none."""
+    return checkpoint_file(PACKAGED_FOLDER if text == PACKAGED else find_weights(named, text), named)
 
 
 def open_checkpoint(path: Path, named: str = "--checkpoint") -> Checkpoint:

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from datum.adaptation.adapt import adapt
-from datum.adaptation.initial import PACKAGED, PACKAGED_FOLDER
 from datum.config import AdaptationSettings
 from datum.errors import InputError
 from datum.outputs import sha256
+from datum.segmentation.checkpoints import PACKAGED, PACKAGED_FOLDER
 from datum.segmentation.mmcv_export import export_to_mmcv
 from datum.segmentation.segmentor import (
     Segmentor,

@@ -27,7 +27,7 @@ def source(make_source: MakeSource) -> Path:
 def digests(source: Path, target: Path | None = None) -> dict[str, str]:
     images = find_target("daformer", target)[0] if target else []
     validation = find_validation_images(target) if target else []
-    return input_digests(source, find_source(GTA, source), images, target, validation)
+    return input_digests(source, find_source(GTA, source), images, None, target, validation)
 
 
 def test_a_converted_source_gives_images_labels_and_class_pixels(scenes: Path) -> None:
@@ -120,7 +120,7 @@ def test_one_target_image_is_the_same_by_any_name(scenes: Path, tmp_path: Path) 
     image = next((scenes / "cityscapes").rglob("*_leftImg8bit.png"))
     shutil.copy(image, tmp_path / "one_shot.png")
     found = {
-        input_digests(scenes / "gta", [], find_target("one-image", file)[0], None, [])["target"]
+        input_digests(scenes / "gta", [], find_target("one-image", file)[0], None, None, [])["target"]
         for file in (image, tmp_path / "one_shot.png")
     }
     assert found == {sha256(image)}
@@ -246,10 +246,10 @@ def test_of_generated_images_those_of_the_manifest_count_as_they_were_drawn(tmp_
             append_image(folder, GeneratedImage(**line, sha256=sha256(file), model="0" * 64, redrawn=0))
     images, _ = find_target("daformer", folder)
     assert [image.name for image in images] == ["im_0_p0.png", "im_1_p0.png"]
-    input_digests(tmp_path, [], images, None, [])
+    input_digests(tmp_path, [], images, None, None, [])
     Image.new("RGB", (8, 8), "white").save(images[0])
     with pytest.raises(InputError, match=r"im_0_p0\.png: is not the image of manifest\.jsonl"):
-        input_digests(tmp_path, [], images, None, [])
+        input_digests(tmp_path, [], images, None, None, [])
     images[0].unlink()
     with pytest.raises(InputError, match=r"im_0_p0\.png: is missing, but .*manifest\.jsonl names it"):
         find_target("daformer", folder)

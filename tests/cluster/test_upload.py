@@ -10,10 +10,11 @@ from kfp_server_api import V2beta1Pipeline, V2beta1PipelineVersion
 
 from datum import __version__
 from datum.cluster.run_arguments import parameter_types, pipeline_spec
+from datum.cluster.settings import PIPELINES
 from tests.cluster.conftest import Cluster, write_images
 from tests.cluster.kfp_api import KfpApi
 
-NAMES = {"datum-reproduction", "datum-training", "datum-ingest", "datum-ablation", "datum-baselines"}
+NAMES = {f"datum-{name}" for name in PIPELINES}
 
 
 def versions_of(api: KfpApi, name: str) -> list[Any]:

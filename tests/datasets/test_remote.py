@@ -249,7 +249,7 @@ def test_a_source_is_stored_as_training_resizes_it_and_gives_the_same_samples(
     )
     for index in range(20):
         assert all(np.array_equal(*parts) for parts in zip(original[index], smaller[index]))
-    assert input_digests(stored, sources[1], [], None, [])
+    assert input_digests(stored, sources[1], [], None, None, [])
 
 
 def test_a_source_is_stored_anew_for_another_scale_and_as_it_came_where_it_is_no_larger(
@@ -281,7 +281,7 @@ def test_a_stored_label_that_holds_what_was_not_counted_is_refused(datasets: str
     stored = fetch(uri, tmp_path / "b")
     write(stored / "labels/00001_labelTrainIds.png", np.full((24, 36), 5, np.uint8))
     with pytest.raises(InputError, match=r"00001_labelTrainIds\.png: holds other classes than"):
-        input_digests(stored, find_source("gta-to-cityscapes", stored), [], None, [])
+        input_digests(stored, find_source("gta-to-cityscapes", stored), [], None, None, [])
 
 
 def test_a_mounted_target_is_checked_and_used_in_place(datasets: str, tmp_path: Path) -> None:

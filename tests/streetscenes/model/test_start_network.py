@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from datum.adaptation.initial import PACKAGED_FOLDER
 from datum.config import DEMO
 from datum.layouts import CITYSCAPES
 from datum.outputs import sha256
+from datum.segmentation.checkpoints import PACKAGED_FOLDER
 from datum.segmentation.inference import predict_with
 from datum.segmentation.segmentor import load_segmentor
 from datum.streetscenes.drawing import SOURCE_DOMAIN, draw_scene
