@@ -14,9 +14,9 @@ from components.images import STAGES
 ROOT = Path(__file__).resolve().parents[3]
 DIFFUSION = {"diffusers", "transformers", "tokenizers"}
 SEGMENTATION = {"onedl-mmsegmentation", "onedl-mmcv", "onedl-mmengine", "timm", "scipy", "matplotlib"}
-FOREIGN = {
+FOREIGN: dict[str, set[str]] = {
     "personalization": SEGMENTATION,
-    "generation": SEGMENTATION,
+    "generation": set(),  # draws, and judges what it drew by a segmentation network
     "adaptation": DIFFUSION,
     "evaluation": DIFFUSION,
     "reporting": DIFFUSION
