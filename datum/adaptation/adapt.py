@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from datum.adaptation.initial import Initial, find_initial
-from datum.adaptation.inputs import SourceImage, find_labeled, find_source, find_target, input_digests
+from datum.adaptation.inputs import find_labeled, find_source, find_target, input_digests
 from datum.adaptation.processes import helped, require_gpus
 from datum.adaptation.requirements import (
     network_of,
@@ -24,6 +24,7 @@ from datum.adaptation.self_training import REFERENCE_CROP
 from datum.adaptation.training import Learner, Training, is_trained
 from datum.config import AdaptationSettings, EvaluationSettings
 from datum.device import choose_device
+from datum.formats.class_statistics import SourceImage
 from datum.formats.generated import MANIFEST
 from datum.formats.labeled import LABELED, LabeledPair
 from datum.formats.mix_pictures import MixPictures

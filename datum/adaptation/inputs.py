@@ -1,38 +1,25 @@
 """What adaptation trains on: found, paired and checked before anything is written."""
 
-import dataclasses
 import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from datum.contents import Checked, digest_of_set, read_digests
 from datum.errors import InputError
 from datum.folders import images_below
-from datum.formats.class_statistics import read_statistics, require_counts_of
+from datum.formats.class_statistics import SourceImage, read_source, require_counts_of
 from datum.formats.generated import IMAGES, MANIFEST
 from datum.formats.json_files import read_json_lines
 from datum.formats.labeled import LABELED, LabeledPair, read_labeled, read_labeled_manifest
 from datum.formats.source_scale import is_stored_smaller, require_scale_of
 from datum.label_files import decode_label, sizes_differ
-from datum.labels import CLASSES
-from datum.layouts import TRAIN_IMAGES, find_frames, layout_of
+from datum.layouts import TRAIN_IMAGES
 from datum.methods import BENCHMARKS, METHODS, STREET_SCALE
 from datum.photographs import PHOTOGRAPH_MODES, image_header, require_photograph
 from datum.segmentation.validation import ValidationImage, digest_validation_images
 from datum.telemetry import log
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SourceImage:
-    """One labeled image."""
-
-    image: Path
-    label: Path
-    """PNG of train ids, 255 for void, of the image's size."""
-    class_pixels: Mapping[int, int]
-    """Pixels of each class in the label, by train id, in the label's full size."""
 
 
 def find_source(benchmark: str, root: Path, scale: tuple[int, int] | None = None) -> list[SourceImage]:
@@ -46,20 +33,7 @@ def find_source(benchmark: str, root: Path, scale: tuple[int, int] | None = None
         raise InputError(f"--benchmark {benchmark}: unknown, expected one of {', '.join(BENCHMARKS)}")
     if scale:
         require_scale_of(root, scale)
-    dataset = BENCHMARKS[benchmark].source
-    labels, remedy = layout_of(dataset).labels, f"run `datum convert {dataset} {root}`"
-    frames = find_frames(dataset, root)
-    statistics = read_statistics(root, labels, remedy)
-    found = []
-    for frame in frames:
-        image, label = root / frame.image, root / frame.train_ids
-        below = frame.train_ids.removeprefix(f"{labels}/")
-        if not label.is_file() or below not in statistics:
-            raise InputError(
-                f"{image}: no converted label {label}, expected one for every image; add it and {remedy}"
-            )
-        found.append(SourceImage(image=image, label=label, class_pixels=statistics[below]))
-    return found
+    return read_source(BENCHMARKS[benchmark].source, root)
 
 
 def find_target(method: str, folder: Path | None) -> tuple[list[Path], tuple[int, int] | None]:
@@ -149,12 +123,6 @@ def input_digests(
     if validation_root:
         digests["validation"] = digest_validation_images(validation_root, validation)
     return digests
-
-
-def class_totals(source: Sequence[SourceImage]) -> dict[int, int]:
-    """Pixels of each class in the whole data set, classes that never occur left out."""
-    totals = {c.train_id: sum(s.class_pixels.get(c.train_id, 0) for s in source) for c in CLASSES}
-    return {train_id: pixels for train_id, pixels in totals.items() if pixels > 0}
 
 
 def _target_digest(images: Sequence[Path]) -> str:

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from datum.adaptation.inputs import SourceImage, class_totals
 from datum.adaptation.photometric import photometric_distortion
 from datum.errors import InputError, TemporaryFaultError, explained
+from datum.formats.class_statistics import SourceImage
 from datum.formats.labeled import LabeledPair
 from datum.global_batch import occurring, own
 from datum.label_files import read_label
-from datum.labels import CLASSES, IGNORE
+from datum.labels import IGNORE
 from datum.photographs import read_image
-from datum.rare_classes import class_probabilities
+from datum.rare_classes import rare_classes
 from datum.resizing import fitted_size, resize_image, resize_label
 from datum.segmentation.preprocess import normalize
 from datum.telemetry import log
@@ -112,31 +112,20 @@ class TrainingSamples(Dataset[Sample]):
         self._read_target = _cached(self._load_target, rules.target_scale or rules.source_scale)
 
     def _prepare_classes(self, temperature: float) -> None:
-        source, rules = self._source, self._rules
-        totals = class_totals(source)
-        candidates = {
-            train_id: [
-                i for i, s in enumerate(source) if s.class_pixels.get(train_id, 0) > rules.rare_min_pixels
-            ]
-            for train_id in totals
-        }
-        # A class that no image holds enough of cannot be sampled; the others share its probability.
-        self._candidates = {train_id: images for train_id, images in candidates.items() if images}
-        passed_over = [c.name for c in CLASSES if c.train_id in candidates.keys() - self._candidates.keys()]
-        if self._candidates and passed_over:
-            log(
-                f"rare class sampling: no image has more than {rules.rare_min_pixels:.0f} pixels "
-                f"(adaptation.rare_class_min_pixels) of {', '.join(passed_over)}; no crop is drawn for them"
-            )
-        if not self._candidates:
+        least = self._rules.rare_min_pixels
+        self._rare = rare_classes([image.class_pixels for image in self._source], least, temperature)
+        self.classes = self._rare.classes
+        if not self.classes:
             raise InputError(
-                f"adaptation.rare_class_min_pixels: no class has more than {rules.rare_min_pixels:.0f} "
+                f"adaptation.rare_class_min_pixels: no class has more than {least:.0f} "
                 "pixels in any source image; lower it"
             )
-        probabilities = class_probabilities(totals, temperature)
-        self.classes = list(self._candidates)
-        drawn = np.array([probabilities[train_id] for train_id in self.classes])
-        self.probabilities = drawn / drawn.sum()
+        self.probabilities = self._rare.probabilities
+        if passed_over := ", ".join(self._rare.passed_over):
+            log(
+                f"rare class sampling: no image has more than {least:.0f} pixels "
+                f"(adaptation.rare_class_min_pixels) of {passed_over}; no crop is drawn for them"
+            )
 
     @property
     def crop(self) -> int:
@@ -159,9 +148,8 @@ class TrainingSamples(Dataset[Sample]):
 
     def _draw_of_class(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
         """An image, its label and a crop, by rare class sampling."""
-        train_id = self.classes[rng.choice(len(self.classes), p=self.probabilities)]
-        candidates = self._candidates[train_id]
-        image, label = self._read_source(candidates[rng.integers(len(candidates))])
+        train_id, index = self._rare.draw(rng)
+        image, label = self._read_source(index)
         for _ in range(1 + REDRAWS):
             crop = draw_crop(label, self._rules.size, self._rules.class_max_ratio, rng)
             if np.count_nonzero(label[crop] == train_id) > self._rules.rare_min_crop_pixels:

@@ -5,6 +5,7 @@ where the conversion ran (`data/gta/labels/00001_labelTrainIds.png`), so a reade
 labels folder, as DAFormer's own rare class sampling does.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ import numpy as np
 
 from datum.errors import InputError
 from datum.labels import CLASSES, IGNORE
+from datum.layouts import find_frames, layout_of
+from datum.methods import DatasetName
 from datum.photographs import LARGEST_PIXELS
 
 STATISTICS = "sample_class_stats.json"
@@ -22,6 +25,18 @@ STATISTICS = "sample_class_stats.json"
 STATISTICS_FILES = (STATISTICS, "sample_class_stats_dict.json", "samples_with_class.json")
 """All files of a conversion: the list, the same as an object from file to pixels by train id, and an object
 from train id to a list of (file, pixels)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceImage:
+    """One labeled image."""
+
+    image: Path
+    label: Path
+    """PNG of train ids, 255 for void, of the image's size."""
+    class_pixels: Mapping[int, int]
+    """Pixels of each class in the label, by train id, in the label's full size."""
+
 
 _TRAIN_IDS = {str(c.train_id): c.train_id for c in CLASSES}
 
@@ -63,6 +78,27 @@ def read_statistics(root: Path, labels: str, remedy: str) -> dict[str, dict[int,
             f"({' '.join(str(error).split())[:200]}); {remedy} again"
         ) from None
     return counts
+
+
+def read_source(dataset: DatasetName, root: Path) -> list[SourceImage]:
+    """All images of a converted source data set, with their labels and what is counted of these.
+
+    Raises `InputError` for a missing folder, a data set that was not converted and an image without its
+    label.
+    """
+    labels, remedy = layout_of(dataset).labels, f"run `datum convert {dataset} {root}`"
+    frames = find_frames(dataset, root)
+    statistics = read_statistics(root, labels, remedy)
+    found = []
+    for frame in frames:
+        image, label = root / frame.image, root / frame.train_ids
+        below = frame.train_ids.removeprefix(f"{labels}/")
+        if not label.is_file() or below not in statistics:
+            raise InputError(
+                f"{image}: no converted label {label}, expected one for every image; add it and {remedy}"
+            )
+        found.append(SourceImage(image=image, label=label, class_pixels=statistics[below]))
+    return found
 
 
 def require_counts_of(

@@ -157,15 +157,17 @@ def read_labeled(output: Path) -> list[LabeledPair]:
 
 def write_gate(
     folder: Path, kept: Sequence[LabeledImage], dropped: Sequence[LabeledImage], share: float
-) -> None:
-    """Writes what the gate kept and dropped, of the worst `share` of each class, and removes the files of
-    what it dropped."""
+) -> dict[str, Any]:
+    """Writes what the gate kept and dropped, of the worst `share` of each class, removes the files of what it
+    dropped, and returns the counts."""
     # In this order, a process that is killed at any point leaves every drawing in one list or in both.
     write_records(folder / DROPPED, dropped)
     write_records(folder / MANIFEST, kept)
     for name in (name for image in dropped for name in image.files()):
         (folder / name).unlink(missing_ok=True)
-    write_json(folder / GATE, gate_counts(kept, dropped) | {"share": share})
+    counts = gate_counts(kept, dropped)
+    write_json(folder / GATE, counts | {"share": share})
+    return counts
 
 
 def gate_counts(kept: Sequence[LabeledImage], dropped: Sequence[LabeledImage]) -> dict[str, Any]:

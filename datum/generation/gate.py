@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from datum.formats.labeled import LabeledImage, gate_counts, write_gate
+from datum.formats.labeled import LabeledImage, write_gate
 from datum.labels import CLASS_NAMES
 from datum.telemetry import log
 
@@ -23,10 +23,10 @@ def drop_worst(folder: Path, images: Sequence[LabeledImage], share: float) -> No
         dropped.update(image.index for image in of_class[: round(share * len(of_class))])
     kept = [image for image in images if image.index not in dropped]
     gone = [image for image in images if image.index in dropped]
-    write_gate(folder, kept, gone, share)
+    by_sampled = write_gate(folder, kept, gone, share)["by_class"]
     by_class = ", ".join(
         f"{name} {counts['dropped']} of {counts['kept'] + counts['dropped']}"
-        for name, counts in gate_counts(kept, gone)["by_class"].items()
+        for name, counts in by_sampled.items()
         if counts["dropped"]
     )
     log(f"generate labeled: {len(gone)} of {len(images)} drawings are dropped ({by_class or 'none'})")

@@ -6,23 +6,23 @@ of it.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from datum.contents import Checked, digest_of_set, read_digests
 from datum.errors import InputError
-from datum.formats.class_statistics import read_statistics, require_counts_of
+from datum.formats.class_statistics import SourceImage, read_source, require_counts_of
 from datum.formats.labeled import Condition
 from datum.formats.source_scale import require_scale_of
 from datum.generation_settings import GenerationSettings
 from datum.label_files import decode_label, read_label, sizes_differ
 from datum.labels import CLASS_NAMES
-from datum.layouts import LAYOUTS, find_frames
+from datum.layouts import LAYOUTS
 from datum.methods import BENCHMARKS, DatasetName
 from datum.photographs import PHOTOGRAPH_MODES, image_header, read_image, require_photograph
-from datum.rare_classes import class_probabilities
+from datum.rare_classes import class_totals, rare_classes
 
 TRIES = 10
 """Crops that are cut out until one has enough of the sampled class (DGInStyle)."""
@@ -49,15 +49,6 @@ class LabelMap:
         return [CLASS_NAMES[train_id] for train_id in np.unique(self.ids) if train_id < len(CLASS_NAMES)]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Source:
-    name: str
-    image: Path
-    label: Path
-    pixels: Mapping[int, int]
-    """Pixels of each class, by train id."""
-
-
 class LabelMaps:
     """The label maps of a converted source data set; map `index` depends on the seed and the index alone.
 
@@ -69,42 +60,32 @@ class LabelMaps:
     def __init__(self, root: Path, settings: GenerationSettings, *, with_images: bool) -> None:
         """`with_images` says whether the source images decide what is drawn, and not their labels alone."""
         self._size, self._with_images = settings.size, with_images
-        self._sources = _find_sources(root)
-        self.digest = _digest(root, self._sources, settings.size, with_images)
-        totals = {
-            train_id: sum(source.pixels.get(train_id, 0) for source in self._sources)
-            for train_id in range(len(CLASS_NAMES))
-        }
-        totals = {train_id: pixels for train_id, pixels in totals.items() if pixels}
+        require_scale_of(root, None)
+        dataset = _dataset_of(root)
+        self._images = root / LAYOUTS[dataset].images
+        self._sources = read_source(dataset, root)
+        self.digest = _digest(root, self._images, self._sources, settings.size, with_images)
+        pixels = [source.class_pixels for source in self._sources]
+        totals = class_totals(pixels)
         if not totals:
             raise InputError(
                 f"--source {root}: no label map holds any of the {len(CLASS_NAMES)} classes, expected a "
                 "labeled data set; take the data set's labels as downloaded, and convert it again"
             )
         least = settings.labeled_min_pixels * (settings.size / RECIPE_SIDE) ** 2
-        candidates = {
-            train_id: [source for source in self._sources if source.pixels.get(train_id, 0) > least]
-            for train_id in totals
-        }
-        self._candidates = {train_id: found for train_id, found in candidates.items() if found}
-        if not self._candidates:
+        self._rare = rare_classes(pixels, least, settings.labeled_temperature)
+        if not self._rare.classes:
             raise InputError(
                 f"generation.labeled_min_pixels={settings.labeled_min_pixels}: no class has more than "
                 f"{least:.0f} pixels (at this generation.size) in any label map of {root}; lower it"
             )
-        # A class that no label map holds enough of cannot be sampled; the others share its probability.
-        probabilities = class_probabilities(totals, settings.labeled_temperature)
-        self._classes = list(self._candidates)
-        drawn = np.array([probabilities[train_id] for train_id in self._classes])
-        self._probabilities = drawn / drawn.sum()
         self.class_names = [CLASS_NAMES[train_id] for train_id in totals]
 
     def cut(self, seed: int, index: int) -> LabelMap:
         """Label map `index` of `seed`."""
         rng = np.random.default_rng([seed, index])
-        train_id = self._classes[rng.choice(len(self._classes), p=self._probabilities)]
-        candidates = self._candidates[train_id]
-        source = candidates[int(rng.integers(len(candidates)))]
+        train_id, chosen = self._rare.draw(rng)
+        source = self._sources[chosen]
         ids = read_label(source.label)
         places = np.argwhere(ids == train_id)
         for _ in range(TRIES):
@@ -117,7 +98,7 @@ class LabelMaps:
             # Copies: whole label maps would stay in memory with their crops.
             ids=ids[box].copy(),
             image=read_image(source.image)[box].copy() if self._with_images else None,
-            condition=Condition(image=source.name, top=top, left=left),
+            condition=Condition(image=_name(source, self._images), top=top, left=left),
         )
 
     def _around(self, place: np.ndarray, shape: Sequence[int]) -> tuple[int, int]:
@@ -127,24 +108,6 @@ class LabelMaps:
             for middle, side in zip(place, shape)
         )
         return top, left
-
-
-def _find_sources(root: Path) -> list[_Source]:
-    require_scale_of(root, None)
-    dataset = _dataset_of(root)
-    layout, remedy = LAYOUTS[dataset], f"run `datum convert {dataset} {root}`"
-    statistics = read_statistics(root, layout.labels, remedy)
-    sources = []
-    for frame in find_frames(dataset, root):
-        below = frame.train_ids.removeprefix(f"{layout.labels}/")
-        image, label = root / frame.image, root / frame.train_ids
-        if not label.is_file() or below not in statistics:
-            raise InputError(
-                f"{image}: no converted label {label}, expected one for every image; add it and {remedy}"
-            )
-        name = frame.image.removeprefix(f"{layout.images}/")
-        sources.append(_Source(name=name, image=image, label=label, pixels=statistics[below]))
-    return sources
 
 
 def _dataset_of(root: Path) -> DatasetName:
@@ -158,7 +121,12 @@ def _dataset_of(root: Path) -> DatasetName:
     raise InputError(f"--source {root}: found no source data set, expected its folders {expected}")
 
 
-def _digest(root: Path, sources: Sequence[_Source], size: int, with_images: bool) -> str:
+def _name(source: SourceImage, images: Path) -> str:
+    """Name of its image in the folder `images`."""
+    return source.image.relative_to(images).as_posix()
+
+
+def _digest(root: Path, images: Path, sources: Sequence[SourceImage], size: int, with_images: bool) -> str:
     """SHA-256 of names and contents of what decides the drawings; reads what has changed since it was read
     last, and checks it."""
     groups = []
@@ -170,12 +138,12 @@ def _digest(root: Path, sources: Sequence[_Source], size: int, with_images: bool
                 check=functools.partial(_check, source, size),
             )
         )
-    pixels = digest_of_set({source.name: str(sorted(source.pixels.items())) for source in sources})
+    pixels = digest_of_set({_name(it, images): str(sorted(it.class_pixels.items())) for it in sources})
     what = "check label maps and images" if with_images else "check label maps"
     return digest_of_set(read_digests(what, root, groups, given=f"{pixels} {size}"))
 
 
-def _check(source: _Source, size: int, contents: Sequence[bytes]) -> None:
+def _check(source: SourceImage, size: int, contents: Sequence[bytes]) -> None:
     ids = decode_label(source.label, contents[0])
     if len(contents) > 1:
         image_size = require_photograph(source.image, contents[1], PHOTOGRAPH_MODES)
@@ -188,4 +156,4 @@ def _check(source: _Source, size: int, contents: Sequence[bytes]) -> None:
             f"{source.label}: found {ids.shape[1]}x{ids.shape[0]} pixels, expected {size}x{size} or more "
             "(generation.size); lower generation.size, or enlarge the data set"
         )
-    require_counts_of(source.label, ids, source.pixels)
+    require_counts_of(source.label, ids, source.class_pixels)

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from datum.formats.generated import MANIFEST
 from datum.formats.labeled import (
+    DROPPED,
     LABELED,
     LabeledImage,
     gate_counts,
@@ -75,7 +77,7 @@ def labeled_files(run: Run) -> list[Path]:
     """The files of a run that decide what the page shows of its labeled drawings."""
     if run.labels != "source":
         return []
-    lists = [_folder(run) / name for name in ("manifest.jsonl", "dropped.jsonl")]
+    lists = [_folder(run) / name for name in (MANIFEST, DROPPED)]
     return lists + [folder / name for folder, drawing in _shown([run]) for name in drawing.files()]
 
 

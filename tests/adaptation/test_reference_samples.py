@@ -17,9 +17,10 @@ import pytest
 import torch
 
 from datum.adaptation.feature_distance import thing_cells
-from datum.adaptation.inputs import SourceImage, class_totals, find_source
+from datum.adaptation.inputs import find_source
 from datum.adaptation.mixing import class_mix_masks
-from datum.adaptation.sampling import CropRules, TrainingSamples, class_probabilities, draw_crop
+from datum.adaptation.sampling import CropRules, TrainingSamples, draw_crop
+from datum.rare_classes import class_probabilities, class_totals
 from tests.adaptation.scripted import ScriptedGenerator
 from tests.segmentation.reference import golden
 
@@ -31,11 +32,8 @@ DRAWS = 11
 
 @pytest.mark.parametrize("temperature", [0.01, 0.1, 0.5])
 def test_class_probabilities_are_daformers(temperature: float) -> None:
-    source = [
-        SourceImage(image=Path(), label=Path(), class_pixels={int(c): n for c, n in counts.items()})
-        for counts in json.loads(str(SAMPLES["statistics"]))
-    ]
-    found = class_probabilities(class_totals(source), temperature)
+    pixels = [{int(c): n for c, n in counts.items()} for counts in json.loads(str(SAMPLES["statistics"]))]
+    found = class_probabilities(class_totals(pixels), temperature)
     expected = dict(zip(SAMPLES["classes"].tolist(), SAMPLES[f"probabilities/{temperature}"].tolist()))
     assert found.keys() == expected.keys()
     # DAFormer counts in float32: exponents of up to 1 / temperature, rounded to 6e-8 of themselves.

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from datum.adaptation.inputs import find_source
-from datum.adaptation.sampling import CropRules, TrainingSamples, batches, class_probabilities, draw_crop
+from datum.adaptation.sampling import CropRules, TrainingSamples, batches, draw_crop
 from datum.errors import InputError
+from datum.rare_classes import class_probabilities
 from tests.adaptation.small_training import RULES
 
 MakeSource = Callable[[list[np.ndarray]], Path]
