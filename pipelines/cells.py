@@ -31,7 +31,7 @@ def cells(*, seeds: Sequence[int], shards: int = 1, cluster: Cluster | None = No
 
     def body(p: SimpleNamespace) -> None:
         tasks = Tasks(p, seeds=seeds, cluster=cluster)
-        data = tasks.ingest(tasks.check(variants=[WITH_LABELS]))
+        data = tasks.ingest(tasks.check(variants=[WITH_LABELS]), variant=[WITH_LABELS])
         runs = []
         for seed in seeds:
             one_shot = tasks.select(seed, data[1])

@@ -45,13 +45,13 @@ class Tasks:
             self._task(check_node, "node", "check node", **named).after(checked)
         return checked
 
-    def ingest(self, checked: Any) -> tuple[Any, Any]:
-        """Where the source and the target data set lie, ready to train on."""
+    def ingest(self, checked: Any, *, variant: Sequence[str] = ()) -> tuple[Any, Any]:
+        """Where the source and the target data set lie, ready to train on, and to draw from by `variant`."""
         p = self._parameters
         # Not every pipeline has a field of the method, which may name an experiment.
         method = getattr(p, "method", PAPER.run.method)
-        source = self._task(ingest_source, "ingest", "ingest source", root=p.source, method=method)
-        source = source.after(checked)
+        named = {"root": p.source, "method": method, "variant": list(variant)}
+        source = self._task(ingest_source, "ingest", "ingest source", **named).after(checked)
         target = self._task(ingest_target, "ingest", "ingest target", root=p.target).after(checked)
         return source.output, target.output
 

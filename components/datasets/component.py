@@ -24,6 +24,7 @@ labels: GTA's 1914x1052 pixels as the 1280x704 that DAFormer's make of them. HRD
 labeled drawings are made from them in full size.
 
 - `root`: `s3://…`, a path of the mounted volume, or empty for drawn scenes
+- `variant`: further overrides, by which the pipeline draws whatever its form says
 - `Output`: URI of the ingested data set, which ends in a digest of its content
 
 ## `ingest_target`
@@ -108,6 +109,7 @@ def ingest_source(
     root: str,
     benchmark: str,
     method: str,
+    variant: list[str],
     installation: dict,
     workspace: str,
     overrides: list[str],
@@ -124,7 +126,7 @@ def ingest_source(
 
     with failing_with_status(installation):
         profile, fields = installation["profile"], {"benchmark": benchmark, "method": method}
-        run = run_settings(profile, **fields, overrides=overrides)
+        run = run_settings(profile, **fields, overrides=[*overrides, *variant])
         settings, dataset = run.datasets, BENCHMARKS[run.run.benchmark].source
         if not workspace:
             place, scale = installation["datasets"], ingestion_scale(run)

@@ -112,7 +112,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     """Both data sets, drawn."""
     chain = Chain(tmp_path_factory.mktemp("chain"))
     shared = {"root": "", **chain.settings}
-    source = ingest_source.python_func(benchmark=BENCHMARK, method="daformer", **shared)
+    source = ingest_source.python_func(benchmark=BENCHMARK, method="daformer", variant=[], **shared)
     target = ingest_target.python_func(**shared)
     assert (source, target) == tuple(
         str(chain.workspace / "datasets" / name) for name in ("source", "target")

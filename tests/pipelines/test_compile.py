@@ -134,6 +134,8 @@ def test_a_training_draws_nothing_and_goes_from_the_data_to_the_scores(tmp_path:
 
 def test_the_four_cells_draw_once_a_seed_and_differ_in_what_they_train_on(tmp_path: Path) -> None:
     tasks = _tasks(cells(seeds=(4, 2)), tmp_path)
+    # Label maps are cut out in full size, so the source is not to be stored smaller.
+    assert _constant(tasks["ingest source"], "variant") == ["generation.labels=source"]
     for seed in (4, 2):
         drawn = f"seed {seed} · generate 1/1"
         assert _constant(tasks[drawn], "variant") == ["generation.labels=source"]
