@@ -377,7 +377,8 @@ def to_dict(settings: Any) -> dict[str, Any]:
 
 def describe(settings: Any) -> list[tuple[str, Any, str]]:
     """(key, value, docstring) of every field of one stage's settings, for `--help`."""
-    return [(key, getattr(settings, key), text) for key, text in docstrings(type(settings)).items()]
+    kind: type = type(settings)
+    return [(key, getattr(settings, key), text) for key, text in docstrings(kind).items()]
 
 
 def require_counts(stage: str, settings: Any) -> None:

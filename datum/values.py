@@ -8,6 +8,7 @@ the table that a name comes from, or that the value changes how the work is done
 import ast
 import dataclasses
 import difflib
+import functools
 import inspect
 import math
 import types
@@ -207,7 +208,8 @@ def require_known(name: str, known: Iterable[str], where: str, kind: str) -> Non
         raise InputError(f"{where}: unknown {kind} {name!r}; {did_you_mean(name, names)}")
 
 
-def docstrings(settings: type) -> dict[str, str]:
+@functools.cache
+def docstrings(settings: type) -> Mapping[str, str]:
     """The docstring beneath every field of a dataclass, those of its bases first."""
     texts: dict[str, str] = {}
     for one in reversed([base for base in settings.__mro__ if dataclasses.is_dataclass(base)]):

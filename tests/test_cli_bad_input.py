@@ -65,7 +65,7 @@ COMMANDS = {
     "generate": "generate --profile demo --model {world}/model --output {world}/output",
     "adapt": "adapt --profile demo --encoder mit-b0 --source {world}/gta --target {world}/generated "
     "--validation {world}/cityscapes --set adaptation.iterations=1 --set adaptation.crop=64 "
-    "--output {world}/output",
+    "--set adaptation.initial_segmentor= --output {world}/output",
     "evaluate": "evaluate --profile demo --checkpoint {world}/segmentor/best.safetensors "
     "--dataset {world}/cityscapes --output {world}/output",
     "report": "report --run {world}/run --output {world}/output",
