@@ -55,7 +55,7 @@ def ablation(
         def run(variant: Sequence[str], **names: Any) -> Any:
             drawing = {"source": data[0], "shards": shards, "variant": variant}
             generated = tasks.generate(seed, personalized, **drawing, **names)
-            images = {"generated": generated, "labeled": generated}
+            images = {"generated": generated, "labeled": True}
             shared = {"data": data, "one_shot": one_shot, "images": images}
             return tasks.train_and_evaluate(seed, **shared, **names)
 

@@ -65,9 +65,9 @@ def _trainings(drawn: Any, one_shot: Any) -> dict[str, dict[str, Any]]:
     """What the trainings of a seed differ in, by the names that the report shows them under; the empty name
     is that of the run's own method, with all that was drawn."""
     return {
-        "": {"images": {"generated": drawn, "labeled": drawn}},
+        "": {"images": {"generated": drawn, "labeled": True}},
         "unlabeled drawings": {"images": {"generated": drawn}},
-        "labeled drawings": {"images": {"labeled": drawn}, "baseline": "source-only"},
+        "labeled drawings": {"images": {"generated": drawn, "labeled": True}, "baseline": "source-only"},
         "source-only": {"images": {}, "baseline": "source-only"},
         "one-image": {"images": {"one_shot": one_shot}, "baseline": "one-image"},
         ALL_IMAGES: {"images": {}, "baseline": ALL_IMAGES},

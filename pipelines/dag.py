@@ -115,15 +115,15 @@ class Tasks:
         name: str,
         run_name: str,
     ) -> Any:
-        """The run folder of one training on `images`, the inputs of `adapt` that hold images; a `baseline` is
-        trained in place of the run's method."""
+        """The run folder of one training on `images`, the inputs of `adapt` that say what is trained on; a
+        `baseline` is trained in place of the run's method."""
         source, target = data
         method = getattr(self._parameters, "method", baseline)
         shared = {"method": method, "baseline": baseline, "seed": seed, "run_name": run_name}
         given = {"source": source, "validation": target, **shared, **images}
         trained = self._task(adapt, "adapt", f"{name} · adapt", **given)
         # The report shows what was drawn.
-        drawn = images.get("generated", images.get("labeled"))
+        drawn = images.get("generated")
         tested = self._task(
             evaluate,
             "evaluate",

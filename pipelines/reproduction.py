@@ -44,7 +44,7 @@ def reproduction(
             one_shot = tasks.select(seed, data[1])
             personalized = tasks.personalize(seed, one_shot)
             generated = tasks.generate(seed, personalized, source=data[0], shards=shards, **names)
-            images = {"generated": generated, "labeled": generated}
+            images = {"generated": generated, "labeled": True}
             shared = {"data": data, "one_shot": one_shot, "images": images}
             runs.append(("", tasks.train_and_evaluate(seed, **shared, **names)))
             if baselines:

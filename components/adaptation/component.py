@@ -8,8 +8,8 @@ source alone. Tried again, it goes on from the last saved iteration and ends wit
 - `validation`: URI of the ingested target, of which the val split is fetched
 - `method`: a method, or the name of an experiment (`datum experiments`)
 - `baseline`: the method that is trained in place of it, for comparison; empty trains the run's own
-- `generated`: the drawn images, where these are trained on
-- `labeled`: the drawn images whose labeled ones, if there are any, are a second labeled source
+- `generated`: the drawn images, where these are trained on, or the labeled ones among them
+- `labeled`: whether the labeled ones, if there are any, are a second labeled source
 - `one_shot`: the photograph, where it is
 - `gpu_count`: GPUs that share each batch, where there are several
 - `segmentor`: `best.safetensors`, `last.safetensors`, `config.yaml`, `training.jsonl`, `provenance.json`,
@@ -47,7 +47,7 @@ def adapt(
     overrides: list[str],
     segmentor: dsl.Output[dsl.Model],
     generated: dsl.Input[dsl.Dataset] = None,
-    labeled: dsl.Input[dsl.Dataset] = None,
+    labeled: bool = False,
     one_shot: dsl.Input[dsl.Artifact] = None,
 ):
     """Trains to the images of the new place that the run's settings name, or on the source alone."""
@@ -77,7 +77,7 @@ def adapt(
             encoder=run.encoder,
             source=fetch(source, scratch()),
             target=located(images.path) if images else everything,
-            labeled=labeled_in(labeled),
+            labeled=labeled_in(generated) if labeled else None,
             validation=everything or fetch_validation(validation, scratch()),
             output=output,
             settings=settings.adaptation,

@@ -102,7 +102,7 @@ class Chain:
             run=run,
             **shared,
             one_shot=one_shot,
-            generated=images.get("generated", images.get("labeled")),
+            generated=images.get("generated"),
         )
         return run, metrics
 
@@ -172,7 +172,7 @@ def generated(chain: Chain) -> Any:
 
 @pytest.fixture(scope="module")
 def run(chain: Chain, one_shot: Any, generated: Any) -> Any:
-    images = {"generated": generated, "labeled": generated}
+    images = {"generated": generated, "labeled": True}
     return chain.seed_run("seed-5", "daformer", one_shot, images)
 
 
@@ -289,8 +289,8 @@ def test_a_training_sees_labeled_drawings_where_it_is_given_some_and_the_report_
     shutil.copytree(located(generated.path), drawn.path)
     folder = Path(drawn.path) / "labeled"
     write_manifest(folder, [drawing(folder, 0), drawing(folder, 1, train_id=11)], [])
-    cells = {"labeled": ("source-only", {"labeled": drawn})}
-    cells["both"] = ("daformer", {"generated": drawn, "labeled": drawn})
+    cells = {"labeled": ("source-only", {"generated": drawn, "labeled": True})}
+    cells["both"] = ("daformer", {"generated": drawn, "labeled": True})
     runs = {}
     for name, (method, images) in cells.items():
         runs[name], _ = chain.seed_run(f"{name}/seed-5", method, one_shot, images)
