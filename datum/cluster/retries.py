@@ -53,7 +53,7 @@ def _is_recorded_twice(view: RunView) -> bool:
         for task in view.watched.tasks
         if task.state == "failed"
         for attempt in view.watched.seen.tries(task.key)
-        if attempt.display_name.startswith(f"{task.key}-driver")
+        if attempt.is_driver
     ]
     for pod in drivers:
         with contextlib.suppress(UnreadableError, TemporaryFaultError):

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from datum.cluster.kubernetes_access import UnreadableError
 from datum.cluster.run_view import RunView
@@ -21,6 +21,11 @@ FOLLOW_SECONDS = 3.0
 """Time between two looks for the next try of a task that is followed."""
 _OF_THE_PLATFORM = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \w+\.go:\d+\]|time=\S+ level=")
 """How lines of KFP's launcher (glog) and of Argo's emissary begin."""
+_COMPLAINT = re.compile(r"(?:[EF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \w+\.go:\d+\] |ERROR:? )(.+)")
+"""A line in which KFP's driver says what failed; what follows it are stacks."""
+_DUMP = re.compile(r"I\d{4} .*\{$")
+"""Opens a dump of JSON, whose last line is a brace alone: KFP's driver and launcher write what they were
+given."""
 
 
 class TaskLogs:
@@ -55,29 +60,55 @@ class TaskLogs:
         lines = self._view.kubernetes.log(pod, follow=True) if self._view.kubernetes else None
         return self.lines(pod) if lines is None else lines
 
-    def last_lines(self, pod: str) -> list[str]:
-        """The last lines that the task itself has written."""
-        own = [line for line in self.lines(pod, tail=TAIL) if not _OF_THE_PLATFORM.match(line)]
+    def last_lines(self, attempt: Node) -> list[str]:
+        """The last lines that the task itself has written; of a driver, those that say what failed."""
+        lines = list(without_dumps(self.lines(attempt.pod, tail=None if attempt.is_driver else TAIL)))
+        if attempt.is_driver and (
+            complaints := [found[1] for found in map(_COMPLAINT.match, lines) if found]
+        ):
+            return complaints[-LAST_LINES:]
+        own = [line for line in lines if not _OF_THE_PLATFORM.match(line)]
         return [line for line in own if line.strip()][-LAST_LINES:]
+
+
+def without_dumps(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a log without the JSON that KFP dumps into it, of which the first line stays, closed."""
+    dumped = False
+    for line in lines:
+        if dumped:
+            dumped = not line.startswith("}")
+        elif dumped := bool(_DUMP.match(line)):
+            yield f"{line} … }}"
+        else:
+            yield line
 
 
 def show_failures(view: RunView) -> None:
     """Prints on standard error why each failed task failed: Argo's message, and its own last lines."""
-    failed, logs = [task for task in view.watched.tasks if task.state == "failed"], TaskLogs(view)
-    for task in failed[:MOST_SHOWN]:
-        tries = view.watched.seen.tries(task.key)
-        if not tries:
-            continue
-        count = f" (try {len(tries)})" if len(tries) > 1 else ""
-        log(f"{task.name}{count}: {tries[-1].message or 'failed'}")
-        try:
-            for line in logs.last_lines(tries[-1].pod):
-                log(f"  {line}")
-        except (UnreadableError, TemporaryFaultError) as error:
-            log(f"  its log cannot be shown: {error}")
+    seen = view.watched.seen
+    failed = [(task.name, task.key) for task in view.watched.tasks if task.state == "failed"]
+    logs = TaskLogs(view)
+    if not failed and (driver := seen.task("root-driver")) and driver.state == "FAILED":
+        _show_failure(logs, view.watched.name, seen.tries("root") or [driver])
+    for name, key in failed[:MOST_SHOWN]:
+        if tries := seen.tries(key):
+            _show_failure(logs, name, tries)
     if failed:
         more = f"{len(failed) - MOST_SHOWN} more tasks failed; " if len(failed) > MOST_SHOWN else ""
         log(f"{more}whole logs: datum runs {view.run_id} --logs TASK")
+
+
+def _show_failure(logs: TaskLogs, name: str, tries: list[Node]) -> None:
+    count = f" (try {len(tries)})" if len(tries) > 1 else ""
+    why = tries[-1].message or "failed"
+    if tries[-1].is_driver:
+        why = f"failed in KFP's driver, before the task began ({why})"
+    log(f"{name}{count}: {why}")
+    try:
+        for line in logs.last_lines(tries[-1]):
+            log(f"  {line}")
+    except (UnreadableError, TemporaryFaultError) as error:
+        log(f"  its log cannot be shown: {error}")
 
 
 def print_logs(view: RunView, name: str, *, follow: bool) -> None:
@@ -131,7 +162,7 @@ def _print_tries(logs: TaskLogs, task: Task, tries: list[Node]) -> str:
     for number, attempt in enumerate(tries, start=1):
         _print_heading(task, number, attempt)
         try:
-            for line in logs.lines(attempt.pod):
+            for line in without_dumps(logs.lines(attempt.pod)):
                 print(line)
             shown = True
         except UnreadableError as error:
@@ -167,7 +198,7 @@ def _follow(view: RunView, task: Task, logs: TaskLogs) -> None:
                 lines = iter([f"(not to be had: {error})"])
             shown.append(attempt.pod)
             _print_heading(task, len(shown), attempt)
-            for line in lines:
+            for line in without_dumps(lines):
                 print(line, flush=True)
         if ended:
             return

@@ -54,6 +54,11 @@ class Node:
     message: str = ""
     """Why it is as it is, such as `OOMKilled (exit code 137)`."""
 
+    @property
+    def is_driver(self) -> bool:
+        """Whether it is the driver that works out a task's inputs before the task, or a try of it."""
+        return self.display_name.partition("(")[0].endswith("-driver")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Snapshot:

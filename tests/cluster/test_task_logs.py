@@ -54,6 +54,27 @@ def test_the_last_lines_of_a_failed_task_are_printed(uploaded: Cluster, workload
     assert lines[-1].startswith("datum: run 'mine' failed after 1h02m: the task")
 
 
+def test_a_failed_driver_says_what_failed_and_that_the_task_never_began(
+    uploaded: Cluster, workloads: Workloads
+) -> None:
+    run_id = run_with(uploaded, workloads, ADAPT, Work("Failed", (), "main: Error (exit code 1)"))
+    (driver,) = snapshot(workloads.workflows[run_id]).tries(adapt_key(uploaded))
+    dump = ["I1126 05:00:31.1       1 main.go:180] input ComponentSpec:{", *['  "a": {', "  }"] * 300, "}"]
+    stacks = ["goroutine 1 [running]:", "main.main()", *["\t/src/main.go:127 +0x1c5"] * 250]
+    said = "KFP driver: driver.Container(pipelineName=datum) failed: store away"
+    workloads.logs[driver.pod] = [
+        *dump,
+        f"F1126 05:00:33.123456       1 main.go:127] {said}",
+        *stacks,
+        "Error: exit status 1",
+    ]
+    lines = uploaded.datum("runs", run_id).err.splitlines()
+    start = lines.index(f"{ADAPT}: failed in KFP's driver, before the task began (main: Error (exit code 1))")
+    assert lines[start + 1 : start + 3] == [f"  {said}", f"whole logs: datum runs {run_id} --logs TASK"]
+    shown = uploaded.datum("runs", run_id, "--logs", ADAPT).out.splitlines()
+    assert shown[1] == f"{dump[0]} … }}" and said in shown[2] and shown[-1] == "Error: exit status 1"
+
+
 def test_a_pod_that_never_ran_says_what_argo_says_of_it(uploaded: Cluster, workloads: Workloads) -> None:
     message = 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'
     run_id = run_with(uploaded, workloads, ADAPT, Work("Failed", ("Error",), message))
