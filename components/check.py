@@ -18,6 +18,7 @@ from components.inside import (
 )
 from components.installation import require_installation, require_plain
 from components.run_room import bytes_at, bytes_of_model, bytes_of_scenes, room_of_run
+from components.target_images import require_pipeline, require_target_images
 from datum.config import Settings
 from datum.datasets.one_shot import protocol_of, require_one_a_seed
 from datum.datasets.remote import require_protocol
@@ -25,7 +26,6 @@ from datum.diffusion.base_model import base_model_path, check_base_model
 from datum.diffusion.sizes import latent_cell, require_cells_of_crop, require_cells_of_image, require_crop
 from datum.errors import InputError
 from datum.experiments import run_settings
-from datum.methods import MAIN_METHODS, METHODS
 from datum.prompts import build_prompts, require_prompt
 from datum.room import size_in_words
 from datum.segmentation.pretrained_file import (
@@ -178,7 +178,7 @@ def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:
     """Raises `InputError` for settings of two stages that do not go together, and for a base model that is
     not there or does not fit, as far as its small files tell; `asks_base_model` says whether it can be looked
     at."""
-    _require_target_images(settings)
+    require_target_images(settings)
     _require_labels(settings)
     step, training = settings.generation.checkpoint_step, settings.personalization
     written = {*range(training.checkpoint_every, training.steps + 1, max(1, training.checkpoint_every))}
@@ -202,34 +202,6 @@ def check_settings(settings: Settings, *, asks_base_model: bool = True) -> None:
 
                 given = {"personalization.instance_prompt": [training.instance_prompt]}
                 check_prompts(folder, given | {"generation.prompt_template": prompts})
-
-
-def require_pipeline(settings: Settings, *, draws: bool) -> None:
-    """Raises `InputError` where a pipeline, which `draws` images of the new place or does not, does not make
-    what the settings train on, or where no pipeline could."""
-    _require_target_images(settings)
-    wanted = settings.run.target_images
-    if draws != (wanted == "generated"):
-        works, other = ("generated", "training") if draws else ("one-shot, all or none", "reproduction")
-        raise InputError(
-            f"run.target_images: found {wanted} (by run.method={settings.run.method}), and this pipeline "
-            f"trains on {works}; start the pipeline {other}, or choose another method"
-        )
-
-
-def _require_target_images(settings: Settings) -> None:
-    method, wanted = settings.run.method, settings.run.target_images
-    only = METHODS[method].target
-    if only and wanted != only:
-        raise InputError(
-            f"run.target_images={wanted}: run.method={method} trains on {only}; leave it out, or choose "
-            f"another method, such as {', '.join(MAIN_METHODS)}"
-        )
-    if not only and wanted == "none":
-        raise InputError(
-            f"run.target_images=none: run.method={method} trains itself on target images; choose generated, "
-            "one-shot or all, or run.method=source-only"
-        )
 
 
 def _require_labels(settings: Settings) -> None:

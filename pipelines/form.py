@@ -1,12 +1,14 @@
 """The form of a run: the fields that a person fills in the KFP UI, which are a pipeline's parameters.
 
 The UI shows them by name alone, in alphabetical order, so the names begin with what they are about. What the
-fields mean is in the table that a pipeline's versions have for their description, which the UI shows too.
+fields mean is in README's table (`pipelines.form_table`), and in short in the description of a pipeline's
+versions, which the UI shows too.
 """
 
 import dataclasses
 import inspect
 import json
+import re
 from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +29,9 @@ from pipelines.form_defaults import (
 )
 from pipelines.resources import Cluster
 
+HEADING = "| field | what it is; README says more |"
+"""Of the table in a version's description."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Field:
@@ -37,6 +42,11 @@ class Field:
     kind: type
     default: Any
     description: str
+
+    @property
+    def brief(self) -> str:
+        """The first words of the description: KFP's web interface cuts off what is higher than the window."""
+        return re.split(r" \(|[:;,.] ", " ".join(self.description.split()))[0].rstrip(".")
 
 
 _TEXTS = docstrings(FormDefaults)
@@ -112,11 +122,15 @@ DIFFUSION_FIELDS = ("method", "method_base_model")
 
 
 def form_fields(
-    cluster: Cluster | None, *, only: Collection[str] = FIELDS, without: Collection[str] = ()
+    cluster: Cluster | None,
+    *,
+    only: Collection[str] = FIELDS,
+    without: Collection[str] = (),
+    method: str = PAPER.run.method,
 ) -> dict[str, Field]:
-    """The fields of a pipeline's form by name, `only` those named less those in `without`, filled with what
-    `cluster` says; those of a run on one machine without one."""
-    values = form_values(cluster.form if cluster else FormDefaults())
+    """The fields of a pipeline's form by name, `only` those named less those in `without`, filled with
+    `method` and what `cluster` says; those of a run on one machine without one."""
+    values = {**form_values(cluster.form if cluster else FormDefaults()), "method": method}
     chosen = {
         name: dataclasses.replace(field, default=values.get(name, field.default))
         for name, field in FIELDS.items()
@@ -155,7 +169,7 @@ def pipeline(
     lines = [f"    {key}: {field.description}" for key, field in fields.items()]
     build.__doc__ = "\n".join([summary, "", "Args:", *lines])
     # A cell of the table is one line; what is no code would lose its underscores, which Markdown takes.
-    rows = [f"| `{key}` | {' '.join(field.description.split())} |" for key, field in fields.items()]
+    rows = [f"| `{key}` | {field.brief} |" for key, field in fields.items()]
     fixed = f"{COMPILED_IN}`{json.dumps(compiled_in(cluster.form if cluster else FormDefaults()))}`"
-    description = "\n".join([summary, "", "| field | what it is |", "|---|---|", *rows, "", fixed])
+    description = "\n".join([summary, "", HEADING, "|---|---|", *rows, "", fixed])
     return dsl.pipeline(name=name, description=description)(build)

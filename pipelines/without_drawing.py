@@ -5,13 +5,15 @@ check ─┬─ ingest source ─┐
        └─ ingest target ─┴─ select one-shot ─ adapt(seed) ─ evaluate(seed) ─ report
 ```
 
-The method, or the experiment, says which images of the new place a training sees.
+The method, or the experiment, says which images of the new place a training sees: source-only none, one-image
+the one-shot image; daformer and the like train on all of the target with run.target_images=all.
 """
 
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from components.target_images import WITHOUT_DRAWING
 from pipelines.dag import Tasks
 from pipelines.form import form_fields, pipeline
 from pipelines.reproduction import train_baselines
@@ -42,7 +44,7 @@ def without_drawing(
         "datum-training",
         "Training on all target images, on the one-shot image alone or on the source alone, by method or "
         "experiment.",
-        form_fields(cluster, without=("method_base_model",)),
+        form_fields(cluster, without=("method_base_model",), method=WITHOUT_DRAWING),
         body,
         cluster=cluster,
     )

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from components.installation import Installation, require_installation, require_plain
+from components.target_images import WITHOUT_DRAWING, require_pipeline
 from datum.cluster.settings import ClusterSettings
-from datum.config import PAPER
 from datum.errors import InputError
 from datum.experiments import run_settings
 from datum.segmentation.pretrained_file import RANDOM, require_named
@@ -49,23 +49,27 @@ def run_arguments(settings: ClusterSettings, spec: Mapping[str, Any], given: Ite
     _say_what_differs(settings, pipeline_spec(spec).get("pipelineInfo", {}).get("description", ""))
     if INSTALLATION in values:
         require_installation(INSTALLATION, values[INSTALLATION])
-        _require_encoder_weights(values)
+        _require_training({**_defaults(spec), **values})
     return values
 
 
-def _require_encoder_weights(values: Mapping[str, Any]) -> None:
-    """Raises `InputError` for a training that the run's first task would refuse: it is not said what the
-    network starts from, or by a text that names no weights."""
+def _require_training(values: Mapping[str, Any]) -> None:
+    """Raises `InputError` for a training that the run's first task would refuse: the pipeline does not make
+    the images that it trains on, it is not said what the network starts from, or by a text that names no
+    weights."""
     if "method_encoder_weights" not in values:
         return
+    # The baselines' form has no method: theirs draw nothing.
     profile, named = values[INSTALLATION]["profile"], str(values["method_encoder_weights"])
     settings = run_settings(
         profile,
-        method=values.get("method", PAPER.run.method),
-        benchmark=values.get("data_benchmark", ""),
-        encoder=values.get("method_encoder", ""),
-        overrides=values.get("run_overrides", []),
+        method=values.get("method", WITHOUT_DRAWING),
+        benchmark=values["data_benchmark"],
+        encoder=values["method_encoder"],
+        overrides=values["run_overrides"],
     )
+    # Pipelines that draw ask for the model that they draw by.
+    require_pipeline(settings, draws="method_base_model" in values)
     named = named or settings.adaptation.pretrained_encoder
     if named:
         require_named(settings.run.encoder, named)
@@ -100,6 +104,12 @@ def parameter_types(spec: Mapping[str, Any]) -> dict[str, str]:
     """Names of the pipeline's parameters and their types in KFP's words (STRING, LIST, …)."""
     inputs = pipeline_spec(spec).get("root", {}).get("inputDefinitions", {})
     return {name: entry["parameterType"] for name, entry in inputs.get("parameters", {}).items()}
+
+
+def _defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What the form of the pipeline is filled with."""
+    inputs = pipeline_spec(spec)["root"]["inputDefinitions"]["parameters"]
+    return {name: entry["defaultValue"] for name, entry in inputs.items() if "defaultValue" in entry}
 
 
 def pipeline_spec(spec: Mapping[str, Any]) -> Any:

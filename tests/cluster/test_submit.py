@@ -175,6 +175,21 @@ def test_a_training_that_nobody_gives_weights_is_refused_before_it_starts(upload
     assert uploaded.datum("submit", "ingest").status == 0
 
 
+def test_a_pipeline_that_does_not_make_what_is_trained_on_is_refused_before_it_starts(
+    uploaded: Cluster,
+) -> None:
+    daformer = ("--param", "method=daformer")
+    ended = uploaded.datum("submit", "training", *daformer)
+    assert ended.status == 2 and uploaded.api.posts() == []
+    assert "choose method=source-only or method=one-image" in ended.err
+    on_all = ("--param", 'run_overrides=["run.target_images=all"]')
+    ended = uploaded.datum("submit", *on_all)
+    assert ended.status == 2 and "start the pipeline training" in ended.err
+    for works in ((), (*daformer, *on_all), ("--param", "method=one-image")):
+        assert uploaded.datum("submit", "training", *works).status == 0
+    assert len(uploaded.api.runs) == 3
+
+
 @pytest.mark.parametrize(
     "text, said",
     [

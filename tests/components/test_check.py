@@ -61,7 +61,11 @@ def test_a_run_may_use_fewer_gpus_than_its_pods_have_or_larger_batches() -> None
             {"overrides": on_gpus(4)},
             "adaptation.processes=4 (a cluster's gpu_count): cannot share adaptation.batch_size=2 evenly",
         ),
-        ({"draws": False}, "this pipeline trains on one-shot, all or none; start the pipeline reproduction"),
+        (
+            {"draws": False},
+            "this pipeline trains on one-shot, all or none; start the pipeline reproduction, choose "
+            'method=source-only or method=one-image, or add "run.target_images=all" to run_overrides',
+        ),
         ({"encoder": "vgg"}, "run.encoder: found 'vgg'"),
         ({"profile": "huge"}, "run_installation: found profile='huge', expected demo or paper"),
         ({"keep_state": "never"}, "found keep_state='never', expected on-failure or always"),
