@@ -14,6 +14,7 @@ from pathlib import Path
 
 from components.webhook import tell
 from datum.errors import InputError, TemporaryFaultError, exit_status, explained, one_line, shortened
+from datum.exposition import RUN_NAME, TaskLabels, exposed
 from datum.patience import begin_again
 from datum.provenance import IMAGE
 from datum.stopping import stop_asked
@@ -35,7 +36,7 @@ ACCOUNT, WANTED_ACCOUNT = "DATUM_SERVICE_ACCOUNT", "DATUM_WANTED_SERVICE_ACCOUNT
 """Environment variables of a run's first task: its service account, and that of the installation."""
 
 TASK = "DATUM_TASK"
-"""Environment variable with the task's name as a person reads it, where a webhook is told of it."""
+"""Environment variable with the task's name as a person reads it, where a webhook or a metric tells of it."""
 
 
 @contextlib.contextmanager
@@ -94,7 +95,7 @@ def failing_with_status(installation: Mapping[str, str] | None = None) -> Iterat
     if endpoint := (installation or {}).get("store_endpoint"):
         os.environ["S3_ENDPOINT"] = endpoint
     try:
-        with exit_status():
+        with exit_status(), exposed(_labels()):
             if runner := os.environ.get(RUNNER):
                 stop_file = Path(os.environ[STOP_FILE])
                 threading.Thread(target=_end_with, args=(int(runner), stop_file), daemon=True).start()
@@ -114,6 +115,12 @@ def failing_with_status(installation: Mapping[str, str] | None = None) -> Iterat
         traceback.print_exc()
         _tell_failure(error, 1)
         raise SystemExit(1) from None
+
+
+def _labels() -> TaskLabels:
+    """What this task's metrics are labeled with."""
+    run = os.environ.get(RUN_ID) or os.environ.get(RUN_NAME, "")
+    return TaskLabels.of_task(os.environ.get(TASK, ""), run)
 
 
 def scratch() -> Path:

@@ -17,6 +17,7 @@ from datum.command_parser import ANY_CHECKPOINT, CommandParser, add_command
 from datum.config import MOST_SEED, PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
 from datum.errors import InputError, exit_status
 from datum.experiments_table import add_experiment, as_json_text, as_table
+from datum.exposition import add_metrics_port, exposed_command
 from datum.methods import (
     BENCHMARKS,
     ENCODERS,
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one sub-command; ends the process with the exit statuses of `datum.errors`."""
     options = vars(_parser().parse_args(arguments))
     command = options.pop("command")
-    with exit_status():
+    with exit_status(), exposed_command(command, options):
         command(**options)
 
 
@@ -149,8 +150,7 @@ def _add_adapt(commands: Any) -> None:
 
 
 def _add_evaluate(commands: Any) -> None:
-    summary = "test a checkpoint on Cityscapes val"
-    command = _add_stage(commands, "evaluate", _evaluate, summary, "evaluation")
+    command = _add_stage(commands, "evaluate", _evaluate, "test a checkpoint on Cityscapes val", "evaluation")
     command.add_path("--checkpoint", "FILE", ANY_CHECKPOINT, required=True)
     command.add_path("--dataset", "ROOT", "Cityscapes-layout root", required=True)
     _output(command, "folder for metrics.json and predictions/")
@@ -287,8 +287,7 @@ def _report(baselines: Sequence[tuple[str, Path]], **options: Any) -> None:
 def _run(**options: Any) -> None:
     from pipelines.local import run_locally
 
-    overrides = _overrides(options)
-    run_locally(**options, overrides=overrides)
+    run_locally(overrides=_overrides(options), **options)
 
 
 def _verify(place: str) -> None:
@@ -320,6 +319,7 @@ def _add_stage(
     command.add_choice("--profile", PROFILES, profile, "which set of settings")
     meaning = "change one setting, in YAML's notation; may be given again"
     command.add_repeated("--set", "STAGE.KEY=VALUE", "overrides", meaning)
+    add_metrics_port(command)
     return command
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from datum.disk import flush_folder, is_mount_point
 from datum.errors import InputError
+from datum.instruments import disks
 from datum.one_writer import locked, require_unlocked
 from datum.provenance import PROVENANCE, Provenance, read_provenance
 from datum.telemetry import duration, log
@@ -120,6 +121,7 @@ def building(output: Path, provenance: Provenance) -> Iterator[Path]:
             )
         started = _take_over(partial, provenance)
         partial.mkdir(exist_ok=True)
+        disks["output"] = partial.parent
         write_json(partial / PROVENANCE, provenance.record(started=started))
         yield partial
         write_json(partial / PROVENANCE, provenance.record(started=started, outputs=digests_below(partial)))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from datum.errors import TemporaryFaultError
+from datum.instruments import RETRIES, add
 from datum.telemetry import duration, log
 
 PATIENCE = "DATUM_PATIENCE"
@@ -36,11 +37,14 @@ _started = float(os.environ.get(_STARTED) or time.monotonic())
 Result = TypeVar("Result")
 
 
-def persevere(what: str, attempt: Callable[[], Result], *, until: float | None = None) -> Result:
+def persevere(
+    what: str, attempt: Callable[[], Result], *, until: float | None = None, of: str = "download"
+) -> Result:
     """The result of `attempt`, which is called again while it raises `TemporaryFaultError`.
 
     Each try is said in the log, with `what` was tried. `until` (of `time.monotonic`) ends the tries; None
-    takes the end of the process's patience. The last error is raised then.
+    takes the end of the process's patience. The last error is raised then. `of` is what the metric of retries
+    counts it under.
     """
     until = patience_ends() if until is None else until
     tries = 0
@@ -55,6 +59,7 @@ def persevere(what: str, attempt: Callable[[], Result], *, until: float | None =
                 raise
             pause = min(pause, left)
             log(f"{what}: {error}; try {tries}, again in {duration(pause)} (for another {duration(left)})")
+            add(RETRIES, of=of)
             time.sleep(pause)
 
 
@@ -69,7 +74,7 @@ def begin_again(fault: TemporaryFaultError) -> None:
     left = _started + patience - time.monotonic() if patience is not None else 0.0
     if left <= 0:
         return
-    failed = int(os.environ.get(_TRIES, "0")) + 1
+    failed = tries_before() + 1
     pause = min(2.0**failed, LONGEST_PAUSE_OF_TASK, left)
     log(f"{fault}; try {failed} of this task, again in {duration(pause)} (for another {duration(left)})")
     time.sleep(pause)
@@ -81,6 +86,11 @@ def begin_again(fault: TemporaryFaultError) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def tries_before() -> int:
+    """How often this task has failed and begun again."""
+    return int(os.environ.get(_TRIES, "0"))
 
 
 def patience_ends() -> float:

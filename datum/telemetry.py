@@ -5,6 +5,8 @@ import sys
 import time
 from typing import Any
 
+from datum.instruments import PROGRESSED, WORK_DONE, WORK_PLANNED, put
+
 LOG_INTERVAL = 5.0
 """Seconds between two progress lines in a log."""
 TERMINAL_INTERVAL = 0.1
@@ -24,15 +26,22 @@ class Progress:
         self._done = self._started_at_count = done
         self._started = self._last_line = time.monotonic()
         self._bar = _Bar(total) if sys.stderr.isatty() else None
+        put(WORK_PLANNED, total, unit)
+        self._note()
 
     def advance(self, units: int = 1, note: str = "") -> None:
         """Counts `units` more; `note` (a loss, an mIoU) is shown beside the rate."""
         self._done += units
+        self._note()
         now = time.monotonic()
         interval = TERMINAL_INTERVAL if self._bar else LOG_INTERVAL
         if now - self._last_line >= interval or self._done >= self._total:
             self._last_line = now
             self._show(now, note)
+
+    def _note(self) -> None:
+        put(WORK_DONE, self._done, self._unit)
+        put(PROGRESSED, time.time())
 
     def _show(self, now: float, note: str) -> None:
         rate = (self._done - self._started_at_count) / max(now - self._started, 1e-9)

@@ -12,6 +12,7 @@ import json
 import re
 import tempfile
 import threading
+import time
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 
 from datum.disk import PIECE
 from datum.errors import TemporaryFaultError
+from datum.instruments import STATE_SAVED, put
 from datum.outputs import sha256
 from datum.provenance import Provenance
 from datum.store import Store
@@ -88,6 +90,7 @@ class TrainingState:
         self._stored_parts: dict[str, tuple[Any, dict[str, Any]]] = {}
 
     def __enter__(self) -> "TrainingState":
+        put(STATE_SAVED, time.time())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,6 +172,7 @@ class TrainingState:
             files[part] = stored[1]
         record = json.dumps({"step": copy.step, "files": files}).encode()
         self._store.write_bytes(f"{name}.json", record)
+        put(STATE_SAVED, time.time())
         self._remove_old(copy.step)
 
     def _put_file(self, key: str, value: Any, *, forget: bool = False) -> dict[str, Any]:

@@ -8,7 +8,7 @@ in.
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from components.installation import Installation
 from datum.values import Least
@@ -50,6 +50,12 @@ class FormDefaults(Installation):
     webhook_secret: str = ""
     """Secret whose key `url` is a webhook that takes JSON with a `text`, as Slack's and Mattermost's do:
     tasks tell it why they failed, and the report what it found. It may be absent; empty tells nobody."""
+    monitoring: Literal["on", "off"] = "off"
+    """Whether tasks serve metrics, and the alerts, the dashboard and what Prometheus needs to reach the tasks
+    are applied; on needs the Prometheus operator in the cluster."""
+    pushgateway: str = ""
+    """URL of a Pushgateway, as pods see it, where each task leaves its last values, and which Prometheus
+    scrapes with honor_labels. Empty: none, so that alerts of what has ended stay silent."""
     gpu_type: str = "nvidia.com/gpu"
     """Resource name of the GPUs."""
     gpu_count: Annotated[int, Least(0)] = 1

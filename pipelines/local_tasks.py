@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.task import RUNNER, STOP_FILE
+from components.task import RUNNER, STOP_FILE, TASK
 from datum.errors import one_line
 from datum.processors import PROCESSORS
 from datum.stopping import deferred, stop_asked
@@ -199,7 +199,7 @@ class _Run:
             pipeline_root=self._root,
             unique_pipeline_id="run",
         )
-        process = _started(command, self._environment)
+        process = _started(command, {**self._environment, TASK: self._name(name)})
         threading.Thread(
             target=lambda: ended.put((name, _outcome(process, self._name(name)))), daemon=True
         ).start()

@@ -16,12 +16,16 @@ from components.task import ACCOUNT, RUN_ID, TASK, WANTED_ACCOUNT
 from components.webhook import WEBHOOK
 from datum.data_cache import CACHE
 from datum.errors import InputError
+from datum.exposition import PORT, PUSHGATEWAY
 from datum.patience import PATIENCE
 from datum.processors import PROCESSORS
 from pipelines.form_defaults import FormDefaults
 
 HOUR = 3600
 """Seconds."""
+
+PORT_IN_POD = 9464
+"""At which a task serves its metrics: OpenTelemetry's for Prometheus. manifests/monitoring names it too."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -235,7 +239,18 @@ class Cluster:
             kubernetes.use_secret_as_env(task, form.hub_secret, HUB_KEYS, optional=True)
         if form.webhook_secret:
             kubernetes.use_secret_as_env(task, form.webhook_secret, {"url": WEBHOOK}, optional=True)
-            task.set_env_variable(TASK, name)
+        for variable, value in _told(form, name).items():
+            task.set_env_variable(variable, value)
+
+
+def _told(form: FormDefaults, name: str) -> dict[str, str]:
+    """What the task called `name` is told, by its environment, of who looks at it."""
+    watched = form.monitoring == "on" or form.pushgateway
+    return {
+        **({PORT: str(PORT_IN_POD)} if form.monitoring == "on" else {}),
+        **({PUSHGATEWAY: form.pushgateway} if form.pushgateway else {}),
+        **({TASK: name} if watched or form.webhook_secret else {}),
+    }
 
 
 def _toleration(toleration: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from datum.config import AdaptationSettings
 from datum.errors import InputError
+from datum.instruments import NOT_FINITE, add
 
 
 class Watch:
@@ -42,6 +43,7 @@ class Watch:
             raise self._diverged(f"the mIoU of iteration {iteration} is {miou}")
 
     def _diverged(self, found: str) -> InputError:
+        add(NOT_FINITE)
         settings = self._settings
         precise = " or set adaptation.mixed_precision=no" if settings.mixed_precision != "no" else ""
         return InputError(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from datum.instruments import IMAGES, ITERATIONS, add
+
 
 class Pace:
     """Images per second of the steps alone: what is done beside them does not count.
@@ -25,6 +27,8 @@ class Pace:
     def add(self, images: int) -> None:
         """Counts the images of a step."""
         self._images += images
+        add(IMAGES, images)
+        add(ITERATIONS)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:

@@ -34,6 +34,7 @@ from datum.errors import InputError
 from datum.formats.mix_pictures import MixPictures
 from datum.formats.training_log import TrainingLog
 from datum.global_batch import average_gradients, mean, process_count
+from datum.instruments import StepClock
 from datum.outputs import replacing
 from datum.segmentation.pretrained_file import RANDOM
 from datum.segmentation.segmentor import Segmentor, read_header, save_segmentor
@@ -217,17 +218,22 @@ class Training(Learner):
         iterations = self._settings.iterations
         progress = Progress("adapt", iterations, unit="iterations", done=self._iteration)
         self._pace.restart()
+        clock = StepClock()
         with telling_of_dead_processes():
             for batch in self._batches(samples):
+                clock.part("loading")
                 losses = self._step(batch)
                 self._iteration += 1
                 self._pace.add(self._settings.batch_size * (1 if batch.target is None else 2))
                 self._watch.add(self._iteration, losses)
                 note = self._log_losses(losses)
                 self._state.check()
+                clock.part("computing")
                 if self._iteration < iterations:
                     self._save_if_due()
+                clock.part("saving")
                 self._validate_if_due()
+                clock.part("validating")
                 progress.advance(note=note)
 
     def write(self, folder: Path) -> None:

@@ -6,24 +6,47 @@ the files as `${NAME}` is filled in here, since kustomize's own replacements dif
 what was not filled in never reaches a cluster.
 """
 
+import itertools
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import yaml
 
-from datum.cluster.network import api_rules, dns_rules, model_registry_rules, store_rules, webhook_rules
+from datum.cluster.network import (
+    api_rules,
+    dns_rules,
+    model_registry_rules,
+    pushgateway_rules,
+    store_rules,
+    webhook_rules,
+)
+from datum.cluster.rhythm import Rhythm
 from datum.cluster.settings import ClusterSettings, in_cluster_service
 from datum.errors import InputError
 from datum.values import did_you_mean
 
 PART_OF = "app.kubernetes.io/part-of"
 """Label of every resource of ours; its value is `datum`."""
+
+MONITORING = ("app.kubernetes.io/component", "monitoring")
+"""Label of what is applied where `monitoring` is on."""
+
+SELECTED = ("PodMonitor", "PrometheusRule")
+"""Kinds that a Prometheus selects by labels of its own choice."""
+
+LOOKED_AHEAD = 60
+"""Coming reproductions whose longest pause counts."""
+
+DAY = 86_400
+"""Seconds."""
 
 Resource = dict[str, Any]
 
@@ -37,7 +60,10 @@ def render_manifests(settings: ClusterSettings, overlay: Path) -> list[Resource]
         _filled(resource, values, f"{resource['kind']} {resource['metadata']['name']}")
         for resource in _composed(overlay)
         if settings.network_policies == "on" or resource["kind"] != "NetworkPolicy"
+        if settings.monitoring == "on" or MONITORING not in resource["metadata"].get("labels", {}).items()
     ]
+    for selected in (item for item in resources if item["kind"] in SELECTED):
+        selected["metadata"]["labels"].update(settings.monitoring_labels)
     for account in (item for item in resources if item["kind"] == "ServiceAccount"):
         if settings.image_pull_secret:
             account["imagePullSecrets"] = [{"name": settings.image_pull_secret}]
@@ -104,6 +130,19 @@ def _filled(value: Any, values: Mapping[str, Any], where: str) -> Any:
     return _PLACE.sub(lambda place: str(values[place[1]]), value)
 
 
+def _overdue(settings: ClusterSettings) -> str:
+    """Seconds after a scheduled reproduction at which the next one is overdue: the longest pause of the
+    coming ones, and a day for its own work. Never, where none is scheduled."""
+    if not settings.schedule:
+        return "+Inf"
+    zone = ZoneInfo("UTC")
+    times = list(
+        itertools.islice(Rhythm.parse(settings.schedule).times(datetime.now(UTC), zone), LOOKED_AHEAD)
+    )
+    pauses = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(times)]
+    return str(round(max(pauses, default=366 * DAY) + DAY))
+
+
 def _values(settings: ClusterSettings) -> Mapping[str, Any]:
     """What the names in the manifests stand for."""
     service = in_cluster_service(settings)
@@ -123,4 +162,9 @@ def _values(settings: ClusterSettings) -> Mapping[str, Any]:
         "STORE_RULES": store_rules(settings),
         "MODEL_REGISTRY_RULES": model_registry_rules(settings),
         "WEBHOOK_RULES": webhook_rules(settings),
+        "PROMETHEUS_NAMESPACE": settings.prometheus_namespace,
+        "PROMETHEUS_ACCOUNT": settings.prometheus_account,
+        "PROMETHEUS_LABELS": dict(settings.prometheus_labels),
+        "PUSHGATEWAY_RULES": pushgateway_rules(settings),
+        "REPRODUCTION_OVERDUE": _overdue(settings),
     }

@@ -63,11 +63,12 @@ def store_rules(settings: ClusterSettings) -> list[Rule]:
 
 def model_registry_rules(settings: ClusterSettings) -> list[Rule]:
     """Egress to the model registry, if there is one: the pods of its namespace, or addresses outside."""
-    if not settings.model_registry:
-        return []
-    service = in_cluster_service(settings, settings.model_registry)
-    to = [_namespace(service.namespace)] if service else [{"ipBlock": dict(block)} for block in ANYWHERE]
-    return [{"to": to, "ports": _ports([_port(settings.model_registry)])}]
+    return _rules_to(settings, settings.model_registry)
+
+
+def pushgateway_rules(settings: ClusterSettings) -> list[Rule]:
+    """Egress to the Pushgateway, if there is one: the pods of its namespace, or addresses outside."""
+    return _rules_to(settings, settings.pushgateway)
 
 
 def webhook_rules(settings: ClusterSettings) -> list[Rule]:
@@ -80,6 +81,14 @@ def webhook_rules(settings: ClusterSettings) -> list[Rule]:
 def store_ports(settings: ClusterSettings) -> list[int]:
     """Ports of the store that tasks may connect to: the endpoint's or, where it is set, its pods'."""
     return [settings.store_pod_port or _port(settings.store_endpoint)]
+
+
+def _rules_to(settings: ClusterSettings, url: str) -> list[Rule]:
+    if not url:
+        return []
+    service = in_cluster_service(settings, url)
+    to = [_namespace(service.namespace)] if service else [{"ipBlock": dict(block)} for block in ANYWHERE]
+    return [{"to": to, "ports": _ports([_port(url)])}]
 
 
 def _port(url: str) -> int:

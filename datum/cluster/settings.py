@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from datum import __version__
 from datum.cluster.rhythm import Rhythm
 from datum.errors import InputError
+from datum.store import is_http_url
 from datum.values import Least, cast, did_you_mean, in_words
 from pipelines.form_defaults import FormDefaults
 
@@ -71,6 +72,17 @@ class ClusterSettings(FormDefaults):
     """Labels of the pods of KFP's metadata store; on OpenShift AI, app: ds-pipeline-metadata-grpc-NAME."""
     network_policies: Literal["on", "off"] = "on"
     """Whether NetworkPolicies keep tasks to what they need; off leaves that to the cluster's owner."""
+    prometheus_namespace: str = "monitoring"
+    """Namespace of the Prometheus that scrapes tasks, where `monitoring` is on."""
+    prometheus_account: str = "prometheus-k8s"
+    """Its service account; RELEASE-kube-prometheus-prometheus of Helm's kube-prometheus-stack."""
+    prometheus_labels: Mapping[str, str] = dataclasses.field(
+        default_factory=lambda: {"app.kubernetes.io/name": "prometheus"}
+    )
+    """Labels of its pods."""
+    monitoring_labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Further labels of PodMonitor and PrometheusRule, by which Prometheus selects them, such as
+    {"release": "RELEASE"} of kube-prometheus-stack."""
     dns_namespace: str = "kube-system"
     """Namespace of the cluster's DNS; openshift-dns on OpenShift."""
     dns_port: int = 53
@@ -110,6 +122,11 @@ class ClusterSettings(FormDefaults):
                         f"setting {key}: found {cidr!r}, expected networks such as 10.0.0.0/8; an address "
                         "alone ends in /32"
                     )
+        if self.pushgateway and not is_http_url(self.pushgateway):
+            raise InputError(
+                f"setting pushgateway: found {self.pushgateway!r}, expected a URL such as "
+                "http://pushgateway.monitoring:9091"
+            )
 
 
 def _is_network(text: str) -> bool:

@@ -14,6 +14,7 @@ from datum.config import EvaluationSettings, require_counts
 from datum.device import choose_device
 from datum.errors import InputError
 from datum.formats.metrics import write_metrics
+from datum.instruments import IMAGES, StepClock, add
 from datum.labels import IGNORE, TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
 from datum.outputs import building, is_complete, set_aside_outdated, sha256
 from datum.provenance import NAMED, Provenance, record_of
@@ -108,13 +109,17 @@ def _predict(
     confusion = np.zeros((CLASS_COUNT, CLASS_COUNT), dtype=np.int64)
     progress = Progress("evaluate", len(images), unit="images")
     writes: deque[Future[None]] = deque()
+    clock = StepClock()
     with ThreadPoolExecutor(WORKERS) as pool:
         for loaded, prediction in predict_all(segmentor, images, settings):
             confusion += confusion_matrix(loaded.label, prediction)
+            clock.part("computing")
+            add(IMAGES)
             writes.append(pool.submit(_write, folder, loaded, prediction, loaded.entry.name in examples))
             # No more than a few pictures wait in memory.
             while len(writes) > WORKERS:
                 writes.popleft().result()
+            clock.part("saving")
             progress.advance()
         for write in writes:
             write.result()

@@ -16,12 +16,23 @@ from typing import Any
 
 from datum.errors import InputError
 from datum.formats.json_files import read_json_lines
+from datum.instruments import CONFIDENT, IMAGES_RATE, LEARNING_RATE, LOSS, PEAK_MEMORY, VALIDATION_MIOU, put
 from datum.outputs import replacing
 
 TRAINING_LOG = "training.jsonl"
 """Name of the file in the outputs of `datum personalize` and `datum adapt`."""
 LARGEST = 1e15
 """No figure of a training that got anywhere is larger; a sum of a chart's points stays finite."""
+
+_METRICS = {
+    "learning_rate": LEARNING_RATE,
+    "confident_share": CONFIDENT,
+    "images_per_second": IMAGES_RATE,
+    "peak_memory": PEAK_MEMORY,
+    "miou": VALIDATION_MIOU,
+}
+_COUNTS = ("step", "iteration", "seconds")
+"""Figures that say when; all others but those above are losses."""
 
 
 class TrainingLog:
@@ -41,6 +52,11 @@ class TrainingLog:
     def append(self, record: dict[str, Any]) -> None:
         """Adds a line."""
         self.records.append(record)
+        for key, value in record.items():
+            if metric := _METRICS.get(key):
+                put(metric, value)
+            elif key not in _COUNTS:
+                put(LOSS, value, key)
         with self._file.open("a", encoding="utf-8") as stream:
             stream.write(_line(record))
 

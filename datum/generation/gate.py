@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datum.formats.labeled import LabeledImage, write_gate
+from datum.instruments import REJECTED, add
 from datum.labels import CLASS_NAMES
 from datum.telemetry import log
 
@@ -23,6 +24,7 @@ def drop_worst(folder: Path, images: Sequence[LabeledImage], share: float) -> No
         dropped.update(image.index for image in of_class[: round(share * len(of_class))])
     kept = [image for image in images if image.index not in dropped]
     gone = [image for image in images if image.index in dropped]
+    add(REJECTED, len(gone), "label_agreement")
     by_sampled = write_gate(folder, kept, gone, share)["by_class"]
     by_class = ", ".join(
         f"{name} {counts['dropped']} of {counts['kept'] + counts['dropped']}"

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Generic
 
 from datum.formats.generated import Drawn, append_image, surviving_images
+from datum.instruments import STATE_SAVED, put
 from datum.store import DamagedError, Store
 from datum.telemetry import log
 from datum.threads import at_once
@@ -27,6 +29,7 @@ class KeptImages(Generic[Drawn]):
             self._store.put(folder / name, f"{self._place}{name}", digest)
         record = json.dumps(dataclasses.asdict(image)).encode()
         self._store.write_bytes(f"{self._place}{_RECORDS}{image.index:08d}.json", record)
+        put(STATE_SAVED, time.time())
 
     def restore(self, folder: Path) -> None:
         """Brings the images that `folder` lacks there, with their lines of the manifest.

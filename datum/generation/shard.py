@@ -18,6 +18,7 @@ from datum.formats.generated import (
     write_manifest,
 )
 from datum.generation.kept_images import KeptImages
+from datum.instruments import DRAWN, IMAGES, REJECTED, StepClock, add
 from datum.outputs import replacing
 from datum.stopping import Stopped, stop_asked
 from datum.telemetry import Progress, log
@@ -68,6 +69,7 @@ class Shard(Generic[Drawn]):
         self._indices = {index for block in self._blocks for index in block if index < series.count}
         self._images: list[Drawn] = []
         self._rejected: list[RejectedImage] = []
+        self._clock = StepClock()
 
     def draw(self, kept: KeptImages[Drawn] | None) -> list[Drawn]:
         """Draws what is neither in the folder nor `kept`, writes the manifest, and returns all images."""
@@ -77,6 +79,7 @@ class Shard(Generic[Drawn]):
             self._take_up()
         there = {image.index for image in self._images} | {image.index for image in self._rejected}
         progress = Progress(self._series.title, len(self._indices), unit="images", done=len(there))
+        self._clock.restart()
         for block in self._blocks:
             missing = self._indices.intersection(block) - there
             for image in self._draw_missing(block, missing):
@@ -84,6 +87,8 @@ class Shard(Generic[Drawn]):
                 self._images.append(image)
                 if kept:
                     kept.keep(self._folder, image)
+                self._clock.part("saving")
+                add(IMAGES)
                 if stop_asked():
                     raise Stopped(f"stopped after image {image.index}")
             progress.advance(len(missing))
@@ -113,8 +118,10 @@ class Shard(Generic[Drawn]):
     def _draw_missing(self, block: range, missing: Collection[int]) -> Iterator[Drawn]:
         """Draws a block, if any of its indices is `missing`, and writes those images, in order."""
         drawn = dict(zip(block, self._series.draw(block))) if missing else {}
+        add(DRAWN, len(missing))
         for index in sorted(missing):
             found = self._accepted(drawn[index], index)
+            self._clock.part("computing")
             if found is None:
                 self._leave_out(index)
                 continue
@@ -130,9 +137,11 @@ class Shard(Generic[Drawn]):
         redrawn = 0
         while blackened:
             redrawn += 1
+            add(REJECTED, of="safety_checker")
             if redrawn == MOST_DRAWS:
                 return None
             picture, blackened = self._series.draw([index], redrawn)[0]
+            add(DRAWN)
         return picture, redrawn
 
     def _leave_out(self, index: int) -> None:

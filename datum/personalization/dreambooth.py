@@ -23,6 +23,7 @@ from datum.diffusion.checkpoint import (
 from datum.diffusion.load import not_finite
 from datum.errors import InputError
 from datum.formats.training_log import TrainingLog
+from datum.instruments import IMAGES, ITERATIONS, NOT_FINITE, StepClock, add
 from datum.personalization.crops import random_crops
 from datum.personalization.loss import denoising_losses, step_generator
 from datum.stopping import Stopped, deferred, stop_asked
@@ -110,17 +111,22 @@ class DreamBooth:
         with deferred(), self._states, self._uploader:
             first = self._resume()
             progress = Progress("personalize", settings.steps, unit="steps", done=first)
+            clock = StepClock()
             for step in range(first + 1, settings.steps + 1):
                 self._states.check()
                 started = time.monotonic()
                 loss = self._step(scheduler, image, ids, seed, step)
                 record = {"step": step, "loss": loss, "seconds": round(time.monotonic() - started, 4)}
                 self._log.append(record)
+                add(ITERATIONS)
+                add(IMAGES, settings.batch_size)
+                clock.part("computing")
                 progress.advance(note=f"loss {loss:.3f}")
                 if step in checkpoint_steps(settings):
                     self._save_checkpoint(step)
                 if stop_asked() and step < settings.steps:
                     self._stop(step)
+                clock.part("saving")
 
     def remove_local_state(self) -> None:
         """Deletes the state in the unfinished output, which the finished one does not need."""
@@ -192,6 +198,7 @@ class DreamBooth:
         )
 
     def _diverged(self, step: int, found: str) -> InputError:
+        add(NOT_FINITE)
         return InputError(
             f"personalization.learning_rate={self._settings.learning_rate}: in step {step} {found}, expected "
             "a finite number; lower it, or set personalization.mixed_precision=no"

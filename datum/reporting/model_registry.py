@@ -128,7 +128,7 @@ class _Api:
                 raise InputError(f"{url}: answers as no model registry does; check MODEL_REGISTRY")
             return found
 
-        return persevere("model registry", attempt)
+        return persevere("model registry", attempt, of="registry")
 
 
 def _object(content: bytes) -> dict[str, Any]:

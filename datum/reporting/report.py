@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from datum.errors import InputError
 from datum.formats.metrics import METRICS
 from datum.formats.report_figures import write_figures
 from datum.formats.run_folder import EVALUATIONS, Run, read_runs, require_same
+from datum.instruments import REPRODUCTION_FINISHED, REPRODUCTION_MIOU, put
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import Provenance, record_of
 from datum.reporting.labeled_section import labeled_files
@@ -73,6 +75,8 @@ def report(
         write_figures(folder, summary)
         # A file's name may be no text.
         (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
+    put(REPRODUCTION_MIOU, summary["median_checkpoint"]["miou"])
+    put(REPRODUCTION_FINISHED, time.time())
     return summary_table(summary)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from datum.errors import InputError
+from datum.instruments import STORE_BYTES, add
 from datum.outputs import is_temporary, replacing, sha256
 from datum.store.protocol import DamagedError, Entry, Store
 from datum.store.uris import require_key
@@ -24,20 +25,25 @@ class FolderStore(Store):
             shutil.copyfile(file, temporary)
             if digest and sha256(temporary) != digest:
                 raise InputError(f"{file}: was changed since it was read first; run the same command again")
+            add(STORE_BYTES, temporary.stat().st_size, "sent")
 
     def get(self, key: str, file: Path, digest: str = "") -> None:
         with self._present(key) as source, replacing(file) as temporary:
             shutil.copyfile(source, temporary)
+            add(STORE_BYTES, temporary.stat().st_size, "received")
             if digest and sha256(temporary) != digest:
                 raise DamagedError(f"{source}: damaged: its SHA-256 is not the one that it was put with")
 
     def read_bytes(self, key: str) -> bytes:
         with self._present(key) as source:
-            return source.read_bytes()
+            data = source.read_bytes()
+        add(STORE_BYTES, len(data), "received")
+        return data
 
     def write_bytes(self, key: str, data: bytes) -> None:
         with self._replacing(key) as temporary:
             temporary.write_bytes(data)
+            add(STORE_BYTES, len(data), "sent")
 
     def swap_bytes(self, key: str, data: bytes, version: str) -> bool:
         file = self._file(key)

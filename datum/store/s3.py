@@ -24,6 +24,7 @@ from xml.etree import ElementTree
 
 from datum.disk import file_identity, write_at
 from datum.errors import InputError, TemporaryFaultError
+from datum.instruments import STORE_BYTES, add
 from datum.outputs import replacing, sha256
 from datum.patience import persevere
 from datum.store.answers import LOST_UPLOAD_CODES, FinalAnswerError, as_our_errors
@@ -115,8 +116,7 @@ class S3Store(Store):
         return b"".join(pieces[start] for start in sorted(pieces))
 
     def write_bytes(self, key: str, data: bytes) -> None:
-        digest = hashlib.sha256(data).digest()
-        self._try(key, lambda: self._write(key, data, digest, {}))
+        self._try(key, lambda: self._write(key, data, hashlib.sha256(data).digest(), {}))
 
     def swap_bytes(self, key: str, data: bytes, version: str) -> bool:
         # Where the answer is lost and the request repeated, the name tells our own write from another's.
@@ -221,8 +221,7 @@ class S3Store(Store):
 
     def _digest_or_none(self, key: str) -> str | None:
         with contextlib.suppress(KeyError), as_our_errors(self._where(key)):
-            headers = self._client.stat_object(self._bucket, self._name(key)).metadata
-            return headers.get(_DIGEST)
+            return self._client.stat_object(self._bucket, self._name(key)).metadata.get(_DIGEST)
         return None
 
     def _write(self, key: str, data: bytes, digest: bytes, headers: Mapping[str, str]) -> bool:
@@ -301,6 +300,7 @@ class S3Store(Store):
             response.close()
             raise
         response.release_conn()
+        add(STORE_BYTES, len(data), "received")
         if response.status != 206 and start:
             raise FinalAnswerError(f"{self._where(key)}: the store answers whole files alone, expected parts")
         whole = "content-range" if response.status == 206 else "content-length"
@@ -374,7 +374,7 @@ class S3Store(Store):
             if not self._patient:
                 raise
         with self._outage:
-            return persevere("store", once)
+            return persevere("store", once, of="store")
 
     def _translated(self, key: str, attempt: Callable[[], Result]) -> Callable[[], Result]:
         """`attempt` with our own errors, asked `TRIES` times before a final answer is believed."""

@@ -5,6 +5,8 @@ from datetime import datetime
 from minio import Minio
 from minio.credentials import Credentials
 
+from datum.instruments import STORE_BYTES, add
+
 _CHECKSUMS = ("x-amz-checksum-crc32", "x-amz-checksum-sha256")
 
 
@@ -22,6 +24,7 @@ class Client(Minio):
         body: bytes | None = None,
         creds: Credentials | None = None,
     ) -> tuple[dict[str, str | list[str] | tuple[str]], datetime]:
+        add(STORE_BYTES, len(body or b""), "sent")
         if not body or not any(name in _CHECKSUMS for name in headers or {}):
             return super()._build_headers(host, headers, body, creds)
         built, date = super()._build_headers(host, headers, None, creds)

@@ -229,6 +229,16 @@ def test_secrets_are_named_and_never_held(by_digest: list[Task]) -> None:
         assert not any("KEY" in variable["name"] for variable in task.container.get("env", []))
 
 
+def test_every_task_serves_metrics_by_its_name_and_leaves_them_at_the_pushgateway_where_these_are_set(
+    tmp_path: Path,
+) -> None:
+    gateway = "http://pushgateway.monitoring:9091"
+    for task in placed(tmp_path, FormDefaults(monitoring="on", pushgateway=gateway)):
+        told = {variable["name"]: variable["value"] for variable in task.container["env"]}
+        assert told.items() >= {"DATUM_METRICS_PORT": "9464", "DATUM_PUSHGATEWAY": gateway}.items()
+        assert told["DATUM_TASK"] == task.name
+
+
 def test_every_task_knows_its_name_and_the_webhook_where_one_is_set(
     by_digest: list[Task], tmp_path: Path
 ) -> None:
