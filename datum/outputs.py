@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -119,7 +120,7 @@ def building(output: Path, provenance: Provenance) -> Iterator[Path]:
             raise InputError(
                 f"--output {output}: was just completed by another process; run the command again"
             )
-        started = _take_over(partial, provenance)
+        started = _take_over(partial, provenance) or time.time()
         partial.mkdir(exist_ok=True)
         disks["output"] = partial.parent
         write_json(partial / PROVENANCE, provenance.record(started=started))

@@ -16,7 +16,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -46,15 +46,18 @@ COMMIT = "DATUM_GIT_COMMIT"
 IMAGE = "DATUM_IMAGE"
 """Environment variable with the container image, by digest, that this process runs in."""
 
+WORK = ("device", "gpu", "started", "finished", "peak_memory")
+"""Keys of the record of finished work that tell what it took: the device, whether that is a GPU, the times in
+seconds since 1970, bytes."""
+
 _RECORDED = frozenset(
     (
         "datum_version",
         "versions",
         "git_commit",
         "image",
-        "device",
-        "started",
-        "finished",
+        *WORK,
+        "parts",
         "outputs",
         "made_from",
     )
@@ -79,6 +82,9 @@ class Provenance:
     """Names in `inputs` of what may change in mid-work: unfinished work compares what it has done itself."""
     made_from: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Records of the outputs that this one is made from, by the name of the input; see `record_of`."""
+    parts: Sequence[Mapping[str, Any]] = ()
+    """Records of the work where it was done in several processes, less all but `WORK`: of shards that are
+    merged here."""
 
     def record(
         self, *, started: float | None = None, outputs: Mapping[str, str] | None = None
@@ -92,10 +98,14 @@ class Provenance:
             "git_commit": git_commit(),
             "image": os.environ.get(IMAGE, ""),
             "device": device_name(),
+            "gpu": _has_gpu(),
             "started": time.time() if started is None else started,
             "made_from": dict(self.made_from),
+            **({"parts": [dict(part) for part in self.parts]} if self.parts else {}),
         }
-        return record if outputs is None else record | {"finished": time.time(), "outputs": dict(outputs)}
+        if outputs is None:
+            return record
+        return record | {"finished": time.time(), "peak_memory": peak_memory(), "outputs": dict(outputs)}
 
     def made(self, folder: Path) -> bool:
         """Whether the finished output in `folder` was made by the same stage, settings and inputs."""
@@ -230,14 +240,32 @@ def git_commit() -> str:
 
 def device_name() -> str:
     """The GPU, where there is one that this process uses, else the processor."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
+    if _has_gpu():
+        return str(sys.modules["torch"].cuda.get_device_name())
     try:
         models = [n for n in Path("/proc/cpuinfo").read_text().splitlines() if n.startswith("model name")]
     except OSError:  # another system than Linux
         models = []
     return models[0].partition(":")[2].strip() if models else platform.processor() or platform.machine()
+
+
+def peak_memory(device: Any = None) -> int:
+    """Bytes of a GPU's memory (of the torch device, by default the current GPU) that this process has had in
+    use at once; without one, bytes of memory that it has held at once, 0 on other systems than Linux."""
+    if device.type == "cuda" if device is not None else _has_gpu():
+        return int(sys.modules["torch"].cuda.max_memory_allocated(device))
+    # Not by getrusage, whose figure is at least that of the process that started this one.
+    try:
+        fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    except OSError:
+        return 0
+    return int(fields["VmHWM"].split()[0]) * 1024
+
+
+def _has_gpu() -> bool:
+    """Whether this process computes on a GPU; one that has not imported torch does not."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda.is_available())
 
 
 def _git(root: Path, *command: str) -> str:

@@ -72,6 +72,7 @@ def evaluate(
                 "experiment": "" if baseline else experiment_of(method, installation["profile"], settings),
                 **({"data": data} if data else {}),
             },
+            export=not baseline,
         )
     for name, value in miou.items():
         metrics.log_metric(name, value)

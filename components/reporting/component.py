@@ -11,6 +11,9 @@ set, what it found.
 - `baselines`: run by run, the name of the baseline that it belongs to, or an empty text
 - `page`: `report.html`, shown in the UI under *Visualization*
 - `summary`: `report.json`
+- `text`: `report.md`; with the two after it, what KFP's page that compares runs shows
+- `metrics`: mIoU, its deviation, and the IoU of each class, the mean over the seeds
+- `confusion`: the confusion matrix over all seeds, in percent of each label
 - `median_checkpoint`: the reported checkpoint of the median seed, with its configuration, scores and one-
   shot image
 """
@@ -35,6 +38,9 @@ def report(
     page: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Artifact],
     median_checkpoint: dsl.Output[dsl.Model],
+    text: dsl.Output[dsl.Markdown],
+    metrics: dsl.Output[dsl.Metrics],
+    confusion: dsl.Output[dsl.ClassificationMetrics],
     run_2: dsl.Input[dsl.Artifact] = None,
     run_3: dsl.Input[dsl.Artifact] = None,
     run_4: dsl.Input[dsl.Artifact] = None,
@@ -52,7 +58,9 @@ def report(
     given = [run for name, run in locals().items() if name.startswith("run_")]
     from pathlib import Path
 
+    from components.figures import log_figures
     from components.task import located, publish_report, remove_state, task, tell_report
+    from datum.formats.report_figures import read_figures
     from datum.outputs import place
     from datum.reporting.report import report
 
@@ -70,7 +78,9 @@ def report(
     made = located(str(folder))
     place(made / "report.html", Path(page.path))
     place(made / "report.json", Path(summary.path))
+    place(made / "report.md", Path(text.path))
     place(made / "median_checkpoint", Path(median_checkpoint.path))
+    log_figures(read_figures(made), metrics, confusion)
 
 
 _LAST = "run_12"

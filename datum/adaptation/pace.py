@@ -1,11 +1,8 @@
-"""How fast a training goes, and how much memory it takes: for its log."""
+"""How fast a training goes: for its log."""
 
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
-
-import torch
 
 from datum.instruments import IMAGES, ITERATIONS, add
 
@@ -44,16 +41,3 @@ class Pace:
         rate = self._images / max(time.monotonic() - self._started, 1e-9)
         self.restart()
         return rate
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes of a GPU's memory that this process has had in use at once; on a processor, bytes of memory that
-    it has held at once, 0 on other systems than Linux."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    # Not by getrusage, whose figure is at least that of the process that started this one.
-    try:
-        fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
-    except OSError:
-        return 0
-    return int(fields["VmHWM"].split()[0]) * 1024

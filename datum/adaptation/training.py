@@ -24,7 +24,7 @@ from datum.adaptation.optimizer import (
     learning_rate_factor,
     set_learning_rate,
 )
-from datum.adaptation.pace import Pace, peak_memory
+from datum.adaptation.pace import Pace
 from datum.adaptation.processes import begin_alike
 from datum.adaptation.sampling import Batch, TrainingSamples, batches, telling_of_dead_processes
 from datum.adaptation.self_training import Mixed, Teacher, augment, mix
@@ -36,6 +36,7 @@ from datum.formats.training_log import TrainingLog
 from datum.global_batch import average_gradients, mean, process_count
 from datum.instruments import StepClock
 from datum.outputs import replacing
+from datum.provenance import peak_memory
 from datum.segmentation.pretrained_file import RANDOM
 from datum.segmentation.segmentor import Segmentor, read_header, save_segmentor
 from datum.segmentation.shared_layers import share_layers

@@ -13,6 +13,7 @@ from PIL import Image
 from datum.config import EvaluationSettings, require_counts
 from datum.device import choose_device
 from datum.errors import InputError
+from datum.formats.image_scores import THUMBNAIL_WIDTH, THUMBNAILS, image_score, write_image_scores
 from datum.formats.metrics import write_metrics
 from datum.instruments import IMAGES, StepClock, add
 from datum.labels import IGNORE, TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
@@ -42,10 +43,11 @@ def evaluate(*, checkpoint: Path, dataset: Path, output: Path, settings: Evaluat
     """Predicts every validation image of `dataset` with `checkpoint`, which may be any that
     `datum.segmentation.checkpoints` opens, and writes the scores to `output`.
 
-    `output` holds `metrics.json` (`datum.formats.metrics`), `predictions/label_ids/<name>.png` (Cityscapes
-    label ids: the folder that `CITYSCAPES_RESULTS` names to cityscapesScripts), `predictions/color/` (the
-    same in the Cityscapes palette) and `examples/` (`<name>_image.png`, `<name>_label.png`,
-    `<name>_prediction.png`, spread evenly over the set).
+    `output` holds `metrics.json` (`datum.formats.metrics`), the counts of each image and thumbnails
+    (`datum.formats.image_scores`), `predictions/label_ids/<name>.png` (Cityscapes label ids: the folder that
+    `CITYSCAPES_RESULTS` names to cityscapesScripts), `predictions/color/` (the same in the Cityscapes
+    palette) and `examples/` (`<name>_image.png`, `<name>_label.png`, `<name>_prediction.png`, spread evenly
+    over the set).
 
     Raises `InputError`, before anything is written, where the checkpoint or any file of the validation set
     is missing, broken or of the wrong kind, and where no pixel is labeled; and where the network's output is
@@ -77,8 +79,8 @@ def evaluate(*, checkpoint: Path, dataset: Path, output: Path, settings: Evaluat
     opened = open_checkpoint(checkpoint)
     log(f"evaluate: {opened}")
     segmentor = opened.segmentor.to(choose_device())
-    # Predictions take about as much as their labels, and in color twice as much.
-    needed = 3 * sum(image.label.stat().st_size for image in images)
+    # Predictions take about as much as their labels, in color twice as much, and thumbnails about as much.
+    needed = 4 * sum(image.label.stat().st_size for image in images)
     require_disk(output, needed, "the predictions")
     with building(output, provenance) as folder:
         try:
@@ -102,17 +104,21 @@ def _say_where_names_are_not_cityscapes(dataset: Path, images: Sequence[Validati
 def _predict(
     segmentor: Segmentor, images: Sequence[ValidationImage], folder: Path, settings: EvaluationSettings
 ) -> npt.NDArray[np.int64]:
-    """Writes predictions and examples into `folder`; returns the confusion matrix of the whole set."""
-    for name in ("predictions/label_ids", "predictions/color", "examples"):
+    """Writes predictions, examples and what was counted of each image into `folder`; returns the confusion
+    matrix of the whole set."""
+    for name in ("predictions/label_ids", "predictions/color", "examples", THUMBNAILS):
         (folder / name).mkdir(parents=True, exist_ok=True)
     examples = {images[index].name for index in spread(len(images), EXAMPLES)}
     confusion = np.zeros((CLASS_COUNT, CLASS_COUNT), dtype=np.int64)
     progress = Progress("evaluate", len(images), unit="images")
+    scores = []
     writes: deque[Future[None]] = deque()
     clock = StepClock()
     with ThreadPoolExecutor(WORKERS) as pool:
         for loaded, prediction in predict_all(segmentor, images, settings):
-            confusion += confusion_matrix(loaded.label, prediction)
+            counted = confusion_matrix(loaded.label, prediction)
+            confusion += counted
+            scores.append(image_score(loaded.entry.name, counted))
             clock.part("computing")
             add(IMAGES)
             writes.append(pool.submit(_write, folder, loaded, prediction, loaded.entry.name in examples))
@@ -123,6 +129,7 @@ def _predict(
             progress.advance()
         for write in writes:
             write.result()
+    write_image_scores(folder, scores)
     return confusion
 
 
@@ -138,7 +145,21 @@ def _write(folder: Path, loaded: Loaded, prediction: npt.NDArray[np.uint8], exam
         folder / "predictions" / "label_ids" / f"{name}.png"
     )
     color.save(folder / "predictions" / "color" / f"{name}.png")
+    label = Image.fromarray(TRAIN_ID_TO_COLOR[loaded.label])
+    _thumbnail(Image.fromarray(loaded.image), Image.Resampling.BOX).save(
+        folder / THUMBNAILS / f"{name}.jpg", quality=85
+    )
+    _thumbnail(label, Image.Resampling.NEAREST).quantize(256, dither=Image.Dither.NONE).save(
+        folder / THUMBNAILS / f"{name}_label.png"
+    )
     if example:
         shutil.copyfile(loaded.entry.image, folder / "examples" / f"{name}_image.png")
-        Image.fromarray(TRAIN_ID_TO_COLOR[loaded.label]).save(folder / "examples" / f"{name}_label.png")
+        label.save(folder / "examples" / f"{name}_label.png")
         color.save(folder / "examples" / f"{name}_prediction.png")
+
+
+def _thumbnail(picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
+    if picture.width <= THUMBNAIL_WIDTH:
+        return picture
+    height = max(1, round(picture.height * THUMBNAIL_WIDTH / picture.width))
+    return picture.resize((THUMBNAIL_WIDTH, height), resampling)

@@ -10,6 +10,7 @@
     RUN/segmentor/                output of `datum adapt`
     RUN/evaluation/               output of `datum evaluate` for the checkpoint that the report speaks of
     RUN/evaluation_last/          optional: the same for the other one of best and last checkpoint
+    RUN/mmcv.pth                  optional: the best checkpoint as the references' programs read it
 
 A baseline's folder needs `run.json`, `segmentor/` and `evaluation/` alone; that of a method that trains on no
 drawn image needs no `generated/`.
@@ -24,6 +25,7 @@ from typing import Any
 
 from datum.errors import InputError
 from datum.formats.generated import Drawing, read_drawings
+from datum.formats.image_scores import ImageScore, read_image_scores
 from datum.formats.json_files import read_json, read_text, require_file
 from datum.formats.metrics import METRICS, read_metrics
 from datum.formats.training_log import read_training_log
@@ -35,6 +37,8 @@ EVALUATIONS: Mapping[str, str] = {"best": "evaluation", "last": "evaluation_last
 set, DAFormer the last."""
 
 CHECKPOINTS = tuple(EVALUATIONS)
+
+MMCV_EXPORT = "mmcv.pth"
 
 DESCRIPTION = "run.json"
 
@@ -77,6 +81,8 @@ class Run:
     """Lines of `segmentor/training.jsonl`."""
     generated: Sequence[Drawing]
     """Empty for a baseline, and for a method that trains on no drawn image."""
+    image_scores: Sequence[ImageScore] = ()
+    """What was counted of each image by `evaluation/`; empty where an earlier release wrote it."""
 
     @property
     def checkpoint(self) -> Path:
@@ -149,6 +155,7 @@ def _read_run(option: str, folder: Path, *, baseline: bool) -> Run:
         scores=evaluated | (_scored(last, hashes) if last.is_dir() else {}),
         training=read_training_log(folder / "segmentor"),
         generated=read_drawings(folder / "generated") if draws else [],
+        image_scores=read_image_scores(folder / EVALUATIONS["best"]),
     )
 
 

@@ -5,7 +5,7 @@
 `feature_distance`, `mixed`, `masked`; at two resolutions also those of the detail); `confident_share`, the
 share of target pixels whose pseudo-label is confident, which is also what pseudo-labels weigh;
 `learning_rate`, the encoder's; `images_per_second`, source and target images of the steps since the line
-before, without validation and saving; and `peak_memory` in bytes, as `datum.adaptation.pace` has it. After
+before, without validation and saving; and `peak_memory` in bytes, as `datum.provenance` has it. After
 every validation: `miou`, in percent.
 """
 

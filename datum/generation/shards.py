@@ -22,7 +22,7 @@ from datum.formats.generated import (
 from datum.formats.labeled import LABELED, LABELS, LabeledImage
 from datum.generation.gate import drop_worst
 from datum.outputs import building, is_complete, link_or_copy
-from datum.provenance import NAMED, PROVENANCE, Provenance, read_provenance
+from datum.provenance import NAMED, PROVENANCE, WORK, Provenance, read_provenance
 
 
 def merge_shards(shards: Sequence[Path], output: Path) -> None:
@@ -35,7 +35,7 @@ def merge_shards(shards: Sequence[Path], output: Path) -> None:
         raise InputError("merging shards: found none, expected the outputs of `datum generate --shard I/K`")
     records = [_record(shard) for shard in shards]
     _require_one_generation(shards, records)
-    whole = _of_one_shard(records[0])
+    whole = dataclasses.replace(_of_one_shard(records[0]), parts=[_work(record) for record in records])
     if is_complete(output, whole):
         return
     settings = whole.settings
@@ -120,6 +120,10 @@ def _of_one_shard(record: Mapping[str, Any]) -> Provenance:
     compared = {key: record[key] for key in _COMPARED}
     arguments, made_from = {"shard": [1, 1]}, record.get("made_from", {})
     return Provenance(stage="generate", arguments=arguments, made_from=made_from, **compared)
+
+
+def _work(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: record[key] for key in WORK if key in record}
 
 
 def _record(shard: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from datum import __version__
@@ -16,11 +15,17 @@ from datum.formats.run_folder import Run
 from datum.labels import CLASSES
 from datum.methods import BENCHMARKS
 from datum.reporting.charts import DotRow, dot_plot, score_bar
+from datum.reporting.citations import bibtex
+from datum.reporting.confusion_section import confusion_rows
+from datum.reporting.cost_section import STAGES, cost_totals
+from datum.reporting.image_section import hardest_images, improved_images
 from datum.reporting.labeled_section import labeled_runs, labeled_sheet
+from datum.reporting.markdown import cost_cells
 from datum.reporting.median import median_run
 from datum.reporting.pictures import Picture, label_map, photograph
 from datum.reporting.reproduced import COLLAPSING
 from datum.reporting.styles import baseline_style, style_of
+from datum.reporting.templates import style_sheet, template
 from datum.reporting.training_section import learning_curves, shown_mixes, what_it_took
 
 GENERATED_IN_ALL = 36
@@ -75,19 +80,12 @@ def render_page(
     Raises `InputError` for a missing or broken picture.
     """
     median, methods = median_run(runs), summary["methods"]
+    groups = {methods[0]["name"]: runs, **baselines}
     photographs = [run.photograph for run in runs]
     benchmark = summary["benchmark"]
     benchmark = BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark
-    folder = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html").render(
-        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+    return template("template.html").render(
+        style=style_sheet(),
         title=summary["data"] or benchmark,
         benchmark=benchmark,
         summary=summary,
@@ -97,12 +95,19 @@ def render_page(
         class_rows=_class_rows(methods),
         collapsing=COLLAPSING,
         seeds=[_seed_pictures(position, runs, photographs) for position in range(len(runs))],
-        examples=_examples(median, {methods[0]["name"]: runs, **baselines}),
+        examples=_examples(median, groups),
         legend=[(c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for c in CLASSES],
         curves=learning_curves(runs, baselines),
         drawn=labeled_sheet(labeled_runs(runs, baselines)),
         mixes=shown_mixes(methods[0]["name"], runs, baselines),
         took=what_it_took(methods[0]["name"], runs, baselines),
+        confusion=confusion_rows(summary["confusion"]),
+        hardest=hardest_images(summary["image_scores"], runs, methods[0]["name"]),
+        improved=improved_images(summary["image_scores"], groups, methods[0]["name"]),
+        stages=STAGES,
+        cost_cells=cost_cells,
+        totals={**cost_totals(summary["cost"]), "images_per_second": None, "peak_memory": None},
+        citations=bibtex(summary),
         details=_details(median),
         style_of=style_of,
         baseline_style=baseline_style,

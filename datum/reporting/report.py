@@ -5,18 +5,23 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from datum.errors import InputError
+from datum.formats.image_scores import IMAGE_SCORES
 from datum.formats.metrics import METRICS
 from datum.formats.report_figures import write_figures
-from datum.formats.run_folder import EVALUATIONS, Run, read_runs, require_same
+from datum.formats.run_folder import EVALUATIONS, MMCV_EXPORT, Run, read_runs, require_same
 from datum.instruments import REPRODUCTION_FINISHED, REPRODUCTION_MIOU, put
 from datum.outputs import building, is_complete, sha256
-from datum.provenance import Provenance, record_of
+from datum.provenance import PROVENANCE, Provenance, record_of
+from datum.reporting.image_section import image_files, require_consistent_images
 from datum.reporting.labeled_section import labeled_files
+from datum.reporting.markdown import REPORT_TEXT, markdown
 from datum.reporting.median import median_run
+from datum.reporting.model_card import MMCV, MODEL_CARD, model_card
 from datum.reporting.page import render_page, shown_drawings, shown_examples
 from datum.reporting.summary import summarize, summary_table
 from datum.reporting.training_section import shown_pictures
@@ -31,6 +36,8 @@ _FILES_READ = (
     "segmentor/training.jsonl",
     "generated/manifest.jsonl",
     *(f"{evaluation}/{METRICS}" for evaluation in EVALUATIONS.values()),
+    f"{EVALUATIONS['best']}/{IMAGE_SCORES}",
+    *(f"{part}/{PROVENANCE}" for part in ("generated", "segmentor", *EVALUATIONS.values())),
 )
 """Files of a run's folder, beside checkpoints and pictures, that decide what the report says."""
 
@@ -38,12 +45,14 @@ _FILES_READ = (
 def report(
     *, runs: Sequence[Path], output: Path, baselines: Mapping[str, Sequence[Path]] | None = None
 ) -> str:
-    """Writes `report.html`, `report.json` and `median_checkpoint/` to `output`; returns the summary table.
+    """Writes `report.html`, `report.md`, `report.json` and `median_checkpoint/` to `output`; returns the
+    summary table.
 
     `runs` are the folders of one seed each (`datum.formats.run_folder` says what they hold), `baselines` the
     same for each other method by the name it is shown under. `report.html` needs no other file;
-    `median_checkpoint/` holds the reported checkpoint of the median seed, its `config.yaml`, its
-    `metrics.json`, the training's `provenance.json`, and the one-shot image.
+    `median_checkpoint/` holds the reported checkpoint of the median seed with a model card (`README.md`), its
+    `config.yaml`, its `metrics.json`, the training's `provenance.json`, the one-shot image, and `mmcv.pth`
+    where the run has one.
 
     A report that is already at `output` is replaced.
 
@@ -63,16 +72,22 @@ def report(
     _require_one_validation_set(every)
     for run in every:
         _require_consistent_scores(run)
+        require_consistent_images(run)
     summary = summarize(ours, others)
-    inputs = {"runs": _digests(ours), "baselines": {name: _digests(group) for name, group in others.items()}}
+    images = summary["image_scores"]
+    inputs = {
+        "runs": _digests(ours, images),
+        "baselines": {name: _digests(group, images) for name, group in others.items()},
+    }
     evaluations = [record_of(run.folder / EVALUATIONS["best"], METRICS) for run in every]
     provenance = Provenance(stage="report", inputs=inputs, made_from={"evaluations": evaluations})
     if is_complete(output, provenance, replaceable=True):
         return summary_table(summary)
     page = render_page(summary, ours, others)
     with building(output, provenance) as folder:
-        _copy_median_checkpoint(median_run(ours), folder / "median_checkpoint")
+        _copy_median_checkpoint(median_run(ours), summary, folder / "median_checkpoint")
         write_figures(folder, summary)
+        (folder / REPORT_TEXT).write_bytes(markdown(summary).encode("utf-8", errors="replace"))
         # A file's name may be no text.
         (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
     put(REPRODUCTION_MIOU, summary["median_checkpoint"]["miou"])
@@ -118,7 +133,7 @@ def _equal(one: float | None, other: float | None) -> bool:
     return math.isclose(one, other, rel_tol=0, abs_tol=1e-6)
 
 
-def _digests(runs: Sequence[Run]) -> list[dict[str, object]]:
+def _digests(runs: Sequence[Run], images: Mapping[str, Any] | None) -> list[dict[str, object]]:
     median = median_run(runs)
     return [
         {
@@ -128,36 +143,42 @@ def _digests(runs: Sequence[Run]) -> list[dict[str, object]]:
             "metrics_sha256": sha256(run.folder / "evaluation" / METRICS),
             "files": {
                 file.relative_to(run.folder).as_posix(): sha256(file)
-                for file in _files_read(run, len(runs), median=run is median)
+                for file in _files_read(run, len(runs), images, median=run is median)
             },
         }
         for run in runs
     ]
 
 
-def _files_read(run: Run, seeds: int, *, median: bool) -> list[Path]:
-    """The files beside the checkpoints that decide what the report on one of `seeds` runs says and shows."""
+def _files_read(run: Run, seeds: int, images: Mapping[str, Any] | None, *, median: bool) -> list[Path]:
+    """The files beside the checkpoints that decide what the report on one of `seeds` runs says and shows;
+    `images` are the figures of single images."""
     files = [run.folder / name for name in _FILES_READ]
     files += [drawing.file for drawing in shown_drawings(run, seeds)]
     files += shown_pictures(run, median=median).values()
     files += labeled_files(run)
     if median:
+        files += image_files(run, images)
         parts = ("image", "label", "prediction")
         files += [Path(f"{start}_{part}.png") for start in shown_examples(run).values() for part in parts]
     return sorted(file for file in files if file.is_file())
 
 
-def _copy_median_checkpoint(run: Run, folder: Path) -> None:
+def _copy_median_checkpoint(run: Run, summary: Mapping[str, Any], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
+    has_mmcv = run.reported == "best" and (run.folder / MMCV_EXPORT).is_file()
     files = {
         run.checkpoint.name: run.checkpoint,
         "config.yaml": run.folder / "segmentor" / "config.yaml",
         "provenance.json": run.folder / "segmentor" / "provenance.json",
         "metrics.json": run.folder / "evaluation" / METRICS,
         "one_shot.png": run.folder / "one_shot.png",
+        **({MMCV: run.folder / MMCV_EXPORT} if has_mmcv else {}),
     }
     for name, file in files.items():
         shutil.copyfile(file, folder / name)
+    card = model_card(summary, run, mmcv=has_mmcv)
+    (folder / MODEL_CARD).write_bytes(card.encode("utf-8", errors="replace"))
     expected = run.scores[run.reported]["checkpoint_sha256"]
     if (found := sha256(folder / run.checkpoint.name)) != expected:
         raise InputError(

@@ -9,6 +9,9 @@ from datum.formats.metrics import times_19_over_16
 from datum.formats.run_folder import CHECKPOINTS, Run
 from datum.labels import CLASS_NAMES
 from datum.methods import title_of
+from datum.reporting.confusion_section import confusion_figures
+from datum.reporting.cost_section import cost_figures
+from datum.reporting.image_section import image_figures
 from datum.reporting.labeled_section import labeled_figures, labeled_runs
 from datum.reporting.median import headline_classes, headline_miou, median_run
 from datum.reporting.one_shot_spread import one_shot_spread
@@ -41,6 +44,9 @@ def summarize(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> di
         "labeled_drawings": labeled_figures(labeled_runs(runs, baselines)),
         "published": beside_published(first, method),
         "differences": [_difference(method, other) for other in others],
+        "confusion": confusion_figures(runs),
+        "image_scores": image_figures(runs, baselines),
+        "cost": cost_figures(runs, baselines, method["name"]),
         "median_checkpoint": {
             "seed": median.seed,
             "file": f"median_checkpoint/{median.checkpoint.name}",

@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -20,7 +21,7 @@ PANEL_WIDTH = 192
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Curve:
+class Curve:
     """What a chart shows of the lines of `training.jsonl`."""
 
     caption: str
@@ -29,16 +30,27 @@ class _Curve:
     factor: float = 1.0
     smoothed: bool = True
 
+    def points(self, logged: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+        """(iteration, value) of the lines that have one, in ascending order."""
+        return sorted(
+            (
+                float(line["iteration"]),
+                self.factor * sum(float(line[key]) for key in self.keys if key in line),
+            )
+            for line in logged
+            if self.keys[0] in line
+        )
 
-_CURVES = (
-    _Curve(caption="Loss on labeled source images", keys=("source", "source_detail")),
-    _Curve(caption="Loss on mixed images", keys=("mixed", "mixed_detail")),
-    _Curve(caption="Loss on masked target images", keys=("masked", "masked_detail")),
-    _Curve(caption="Feature distance to the ImageNet encoder", keys=("feature_distance",)),
-    _Curve(
+
+CURVES = (
+    Curve(caption="Loss on labeled source images", keys=("source", "source_detail")),
+    Curve(caption="Loss on mixed images", keys=("mixed", "mixed_detail")),
+    Curve(caption="Loss on masked target images", keys=("masked", "masked_detail")),
+    Curve(caption="Feature distance to the ImageNet encoder", keys=("feature_distance",)),
+    Curve(
         caption="Target pixels with a confident pseudo-label, percent", keys=("confident_share",), factor=100
     ),
-    _Curve(caption="Validation mIoU over 19 classes, percent", keys=("miou",), smoothed=False),
+    Curve(caption="Validation mIoU over 19 classes, percent", keys=("miou",), smoothed=False),
 )
 
 
@@ -76,30 +88,27 @@ class Took:
 def learning_curves(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -> list[LearningCurve]:
     """Charts of all that at least one of the trainings has logged."""
     styles = [
-        (f"baseline {baseline_style(i)}", median_run(group)) for i, group in enumerate(baselines.values())
+        (f"baseline {baseline_style(i)}", median_run(group).training)
+        for i, group in enumerate(baselines.values())
     ]
-    styles += [(style_of(i), run) for i, run in enumerate(runs)]
+    return overlaid_curves(styles + [(style_of(i), run.training) for i, run in enumerate(runs)])
+
+
+def overlaid_curves(
+    trainings: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], lines_are: str = "a line per seed"
+) -> list[LearningCurve]:
+    """The same of the lines of `training.jsonl` of each training, with the CSS class of its line; `lines_are`
+    says in the charts' names what lines there are."""
     charts = []
-    for curve in _CURVES:
+    for curve in CURVES:
         lines = [
-            Line(style=style, points=_series(run, curve), smoothed=curve.smoothed) for style, run in styles
+            Line(style=style, points=curve.points(logged), smoothed=curve.smoothed)
+            for style, logged in trainings
         ]
-        title = f"{curve.caption}, by iteration, a line per seed"
+        title = f"{curve.caption}, by iteration, {lines_are}"
         chart = line_chart(lines, title=title, x_label="iteration", from_zero=curve.smoothed)
         charts.append(LearningCurve(chart=chart, caption=curve.caption))
     return [curve for curve in charts if curve.chart]
-
-
-def _series(run: Run, curve: _Curve) -> list[tuple[float, float]]:
-    first = curve.keys[0]
-    return sorted(
-        (
-            float(line["iteration"]),
-            curve.factor * sum(float(line[key]) for key in curve.keys if key in line),
-        )
-        for line in run.training
-        if first in line
-    )
 
 
 def shown_pictures(run: Run, *, median: bool) -> dict[int, Path]:

@@ -10,19 +10,25 @@ from datum.labels import CLASSES
 from datum.outputs import replacing, require_folder, sha256
 from datum.segmentation.checkpoints import Checkpoint, checkpoint_file, open_checkpoint
 from datum.segmentation.named_weights import read_weights
-from datum.segmentation.reference_names import below, encoder_in_reference_names, head_in_reference_names
+from datum.segmentation.reference_names import (
+    below,
+    encoder_in_reference_names,
+    have_network,
+    head_in_reference_names,
+)
+from datum.segmentation.segmentor import read_header
 from datum.telemetry import log
 
 _MADE_FROM = "made_from_sha256"
 """Key of the file's `meta`: digest of the checkpoint that it was made from."""
 
 
-def export_to_mmcv(*, checkpoint: Path, output: Path) -> None:
+def export_to_mmcv(*, checkpoint: Path, output: Path, replaceable: bool = False) -> None:
     """Writes the network in `checkpoint`, any that `datum.segmentation.checkpoints` opens, to the file
     `output` under the references' names, whole or not at all.
 
-    No number changes. Raises `InputError` where `output` is there and was made from something else, and for a
-    network that the references have not.
+    No number changes. Raises `InputError` where `output` is there and was made from something else, unless it
+    is `replaceable`, and for a network that the references have not.
     """
     file = checkpoint_file(checkpoint, "CHECKPOINT")
     digest = sha256(file)
@@ -30,9 +36,10 @@ def export_to_mmcv(*, checkpoint: Path, output: Path) -> None:
         if _is_made_from(output, digest):
             log(f"{output}: already complete")
             return
-        raise InputError(
-            f"--output {output}: is there and holds something else; remove it or name another file"
-        )
+        if not replaceable:
+            raise InputError(
+                f"--output {output}: is there and holds something else; remove it or name another file"
+            )
     require_folder(output.parent)
     opened = open_checkpoint(file, "CHECKPOINT")
     state = _in_reference_names(opened)
@@ -47,6 +54,12 @@ def export_to_mmcv(*, checkpoint: Path, output: Path) -> None:
     with replacing(output) as temporary, temporary.open("wb") as stream:
         torch.save({"meta": meta, "state_dict": state}, stream)
     log(f"export: {opened}; its {len(state)} tensors are in {output}")
+
+
+def is_of_references(checkpoint: Path) -> bool:
+    """Whether the references have the network in a file of `datum adapt`."""
+    config = read_header(checkpoint)["config"]
+    return have_network(str(config.get("encoder")), str(config.get("decode_head")))
 
 
 def _in_reference_names(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:

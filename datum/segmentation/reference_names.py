@@ -60,6 +60,11 @@ _ENCODERS: Mapping[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
 back is the family's `in_our_names`."""
 
 
+def have_network(encoder: str, head: str) -> bool:
+    """Whether the references have a network of these."""
+    return ENCODERS.get(encoder) in _ENCODERS and head in _HEADS
+
+
 def encoder_in_reference_names(encoder: str, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """Weights of `encoder` as the references name them; None where they have no such encoder."""
     family = ENCODERS[encoder]

@@ -176,7 +176,15 @@ def run(chain: Chain, one_shot: Any, generated: Any) -> Any:
     return chain.seed_run("seed-5", "daformer", one_shot, images)
 
 
-def reported(folder: Path, runs: dict[str, Any], *, workspace: str, **places: str) -> tuple[Path, Path, Path]:
+def reported(
+    folder: Path,
+    runs: dict[str, Any],
+    *,
+    workspace: str,
+    metrics: Any = None,
+    confusion: Any = None,
+    **places: str,
+) -> tuple[Path, Path, Path]:
     """Page, summary and median checkpoint of `runs`: the baseline that each is, or nothing -> its folder."""
     page, summary, median = (dsl.Artifact(uri=str(folder / name)) for name in ("page", "json", "median"))
     report.python_func(
@@ -188,6 +196,9 @@ def reported(folder: Path, runs: dict[str, Any], *, workspace: str, **places: st
         page=page,
         summary=summary,
         median_checkpoint=median,
+        text=dsl.Artifact(uri=str(folder / "text")),
+        metrics=metrics or dsl.Metrics(),
+        confusion=confusion or dsl.ClassificationMetrics(),
         **{f"run_{number}": run for number, run in enumerate(runs.values(), start=1)},
     )
     return located(page.path), located(summary.path), located(median.path)

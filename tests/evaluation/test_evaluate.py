@@ -17,6 +17,7 @@ from datum.cli import main
 from datum.config import EvaluationSettings
 from datum.errors import InputError
 from datum.evaluation.evaluate import evaluate, spread
+from datum.formats.image_scores import image_score, read_image_scores
 from datum.labels import CLASS_NAMES, LABEL_ID, LABEL_ID_TO_TRAIN_ID, TRAIN_ID_TO_COLOR
 from datum.outputs import sha256
 from datum.photographs import read_image
@@ -180,6 +181,47 @@ def test_metrics_and_pictures_say_what_the_network_predicted(
         assert ids.shape == np.array(Image.open(next(dataset.glob(f"gtFine/val/*/{name}_*")))).shape
     assert len(list((output / "examples").glob("*_image.png"))) == 4
     assert len(list((output / "examples").iterdir())) == 12
+
+
+def test_what_is_counted_of_each_image_adds_up_to_the_scores_of_the_set(
+    checkpoint: Path, dataset: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    evaluate(checkpoint=checkpoint, dataset=dataset, output=output, settings=SETTINGS)
+    scores = read_image_scores(output)
+    confusion = np.array(json.loads((output / "metrics.json").read_text())["confusion_matrix"])
+    assert np.sum([s.right for s in scores], axis=0).tolist() == np.diagonal(confusion).tolist()
+    assert np.sum([s.labeled for s in scores], axis=0).tolist() == confusion.sum(axis=1).tolist()
+    assert np.sum([s.predicted for s in scores], axis=0).tolist() == confusion.sum(axis=0).tolist()
+    assert len(scores) == 5
+    for found in scores:
+        # Counted again from the files, by the definition: over all classes labeled or predicted there.
+        ids = np.array(Image.open(output / "predictions" / "label_ids" / f"{found.image}.png"))
+        label = np.array(Image.open(next(dataset.glob(f"gtFine/val/*/{found.image}_*"))))
+        truth, predicted = LABEL_ID_TO_TRAIN_ID[label], LABEL_ID_TO_TRAIN_ID[ids]
+        counted = truth != 255
+        both = [(truth == c, counted & (predicted == c)) for c in range(19)]
+        each = [100 * np.sum(a & b) / np.sum(a | b) for a, b in both if np.any(a | b)]
+        assert found.miou("19") == pytest.approx(np.mean(each))
+        size = Image.open(output / "predictions" / "color" / f"{found.image}.png").size
+        for thumbnail in (f"{found.image}.jpg", f"{found.image}_label.png"):
+            assert Image.open(output / "thumbnails" / thumbnail).size == size
+
+
+@pytest.mark.parametrize("line", ["{}", '{"image": 1}', '{"image": "../a", "right": []}'])
+def test_counts_of_images_that_are_none_are_refused(line: str, tmp_path: Path) -> None:
+    (tmp_path / "image_scores.jsonl").write_text(line)
+    with pytest.raises(InputError, match=r"image_scores\.jsonl, line 1: expected an image and 19 counts"):
+        read_image_scores(tmp_path)
+
+
+def test_an_image_without_labels_has_no_score_and_one_of_a_class_that_is_only_predicted_scores_0() -> None:
+    confusion = np.zeros((19, 19), dtype=np.int64)
+    assert image_score("void", confusion).miou("19") is None
+    confusion[0, 0], confusion[0, 9] = 30, 10
+    # Terrain, which is predicted alone, is none of the 16 classes.
+    assert image_score("a", confusion).miou("19") == pytest.approx((75 + 0) / 2)
+    assert image_score("a", confusion).miou("16") == pytest.approx(75)
 
 
 def test_batches_do_not_change_the_scores(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:

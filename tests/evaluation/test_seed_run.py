@@ -10,6 +10,7 @@ from PIL import Image
 from datum.config import EvaluationSettings
 from datum.evaluation.seed_run import evaluate_seed_run
 from datum.outputs import sha256
+from datum.segmentation.checkpoints import open_checkpoint
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor, save_segmentor
 from datum.streetscenes.drawing import write_cityscapes
 
@@ -41,6 +42,7 @@ def evaluate(parts: Path, output: Path, generated: bool = True) -> dict[str, flo
         dataset=parts / "target",
         settings=EvaluationSettings(scale=(64, 64)),
         description=DESCRIPTION,
+        export=generated,
     )
 
 
@@ -57,6 +59,11 @@ def test_both_checkpoints_are_scored_and_all_parts_lie_in_one_folder(parts: Path
     ):
         assert (tmp_path / "run" / copy).read_bytes() == (parts / original).read_bytes()
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == DESCRIPTION
+    theirs, ours = (
+        open_checkpoint(file).segmentor.state_dict()
+        for file in (tmp_path / "run" / "mmcv.pth", parts / "segmentor" / "best.safetensors")
+    )
+    assert all(torch.equal(theirs[name], tensor) for name, tensor in ours.items())
 
 
 def test_parts_that_lie_in_the_folder_already_stay_as_they_are(parts: Path, tmp_path: Path) -> None:
@@ -71,6 +78,7 @@ def test_parts_that_lie_in_the_folder_already_stay_as_they_are(parts: Path, tmp_
         dataset=parts / "target",
         settings=EvaluationSettings(scale=(64, 64)),
         description=DESCRIPTION,
+        export=True,
     )
     after = {file: file.stat().st_mtime_ns for file in run.rglob("*") if file.is_file()}
     assert {file for file in after if before.get(file) != after[file]} <= {run / "run.json"}
@@ -80,4 +88,5 @@ def test_parts_that_lie_in_the_folder_already_stay_as_they_are(parts: Path, tmp_
 def test_a_baseline_has_no_generated_images(parts: Path, tmp_path: Path) -> None:
     evaluate(parts, tmp_path / "run", generated=False)
     assert not (tmp_path / "run" / "generated").exists()
+    assert not (tmp_path / "run" / "mmcv.pth").exists()
     assert (tmp_path / "run" / "run.json").is_file()

@@ -158,9 +158,10 @@ def snapshot(place: Path) -> dict[str, str]:
     return found
 
 
-_TIMES = ("seconds", "started", "finished", "git_commit", "images_per_second", "peak_memory")
+_TIMES = ("seconds", "started", "finished", "parts", "git_commit", "images_per_second", "peak_memory", "cost")
 """Keys of JSON that say when, how fast, or at which state of the working tree."""
-_TIMED = ("provenance.json", "training.jsonl", "report.html", "config.yaml")
+_TIMED = ("provenance.json", "training.jsonl", "config.yaml", "README.md")
+_TIMED += ("report.html", "report.md", "report.json")
 """Files that hold some."""
 _TIME = re.compile(f"({'|'.join(_TIMES)}):".encode())
 
@@ -169,8 +170,8 @@ def _without_times(path: Path) -> bytes:
     content = path.read_bytes()
     if path.name not in _TIMED:
         return content
-    if path.suffix == ".html":
-        # The page says when it was written, and shows provenance.
+    if path.suffix in (".html", ".md"):
+        # The page says when it was written and what it cost, and shows provenance.
         return b""
     if path.suffix == ".yaml":
         return b"".join(line for line in content.splitlines(keepends=True) if not _TIME.match(line))
