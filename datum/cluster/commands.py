@@ -35,15 +35,20 @@ def _command(commands: Any, name: str, function: Callable[..., None], summary: s
     """A sub-command that calls `function` with the settings of the installation and its other options."""
 
     def run(settings: Path | None, overrides: list[str], **options: Any) -> None:
-        file = settings or (DEFAULT_SETTINGS if DEFAULT_SETTINGS.exists() else None)
-        function(load_cluster_settings(file, overrides), **options)
+        function(read_settings(settings, overrides), **options)
 
     command = add_command(commands, name, run, summary)
-    _settings_options(command)
+    add_settings_options(command)
     return command
 
 
-def _settings_options(command: CommandParser) -> None:
+def read_settings(file: Path | None, overrides: list[str]) -> ClusterSettings:
+    """The settings of the installation that the options name."""
+    return load_cluster_settings(file or (DEFAULT_SETTINGS if DEFAULT_SETTINGS.exists() else None), overrides)
+
+
+def add_settings_options(command: CommandParser) -> None:
+    """The options by which every command of a cluster is told the installation."""
     command.add_path(
         "--settings",
         "FILE",
@@ -80,7 +85,7 @@ def _doctor(settings: ClusterSettings, inside: bool) -> None:
 def _add_manifests(commands: Any) -> None:
     summary = "write the manifests of an overlay, with its settings filled in, for kubectl, Argo CD or Flux"
     command = add_command(commands, "manifests", _manifests, summary)
-    _settings_options(command)
+    add_settings_options(command)
     command.add_path("--output", "DIR", "folder to write into", required=True)
 
 

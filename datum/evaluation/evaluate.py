@@ -13,6 +13,7 @@ from PIL import Image
 from datum.config import EvaluationSettings, require_counts
 from datum.device import choose_device
 from datum.errors import InputError
+from datum.formats.image_scores import image_score, write_image_scores
 from datum.formats.metrics import write_metrics
 from datum.labels import IGNORE, TRAIN_ID_TO_COLOR, TRAIN_ID_TO_LABEL_ID
 from datum.outputs import building, is_complete, set_aside_outdated, sha256
@@ -41,9 +42,10 @@ def evaluate(*, checkpoint: Path, dataset: Path, output: Path, settings: Evaluat
     """Predicts every validation image of `dataset` with `checkpoint`, which may be any that
     `datum.segmentation.checkpoints` opens, and writes the scores to `output`.
 
-    `output` holds `metrics.json` (`datum.formats.metrics`), `predictions/label_ids/<name>.png` (Cityscapes
-    label ids: the folder that `CITYSCAPES_RESULTS` names to cityscapesScripts), `predictions/color/` (the
-    same in the Cityscapes palette) and `examples/` (`<name>_image.png`, `<name>_label.png`,
+    `output` holds `metrics.json` (`datum.formats.metrics`), the counts of each image
+    (`datum.formats.image_scores`), `predictions/label_ids/<name>.png` (Cityscapes label ids: the folder that
+    `CITYSCAPES_RESULTS` names to cityscapesScripts), `predictions/color/` (the same in the Cityscapes
+    palette) and `examples/` (`<name>_image.png`, `<name>_label.png`,
     `<name>_prediction.png`, spread evenly over the set).
 
     Raises `InputError`, before anything is written, where the checkpoint or any file of the validation set
@@ -101,16 +103,20 @@ def _say_where_names_are_not_cityscapes(dataset: Path, images: Sequence[Validati
 def _predict(
     segmentor: Segmentor, images: Sequence[ValidationImage], folder: Path, settings: EvaluationSettings
 ) -> npt.NDArray[np.int64]:
-    """Writes predictions and examples into `folder`; returns the confusion matrix of the whole set."""
+    """Writes predictions, examples and what was counted of each image into `folder`; returns the confusion
+    matrix of the whole set."""
     for name in ("predictions/label_ids", "predictions/color", "examples"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     examples = {images[index].name for index in spread(len(images), EXAMPLES)}
     confusion = np.zeros((CLASS_COUNT, CLASS_COUNT), dtype=np.int64)
     progress = Progress("evaluate", len(images), unit="images")
     writes: deque[Future[None]] = deque()
+    scores = []
     with ThreadPoolExecutor(WORKERS) as pool:
         for loaded, prediction in predict_all(segmentor, images, settings):
-            confusion += confusion_matrix(loaded.label, prediction)
+            counted = confusion_matrix(loaded.label, prediction)
+            confusion += counted
+            scores.append(image_score(loaded.entry.name, counted))
             writes.append(pool.submit(_write, folder, loaded, prediction, loaded.entry.name in examples))
             # No more than a few pictures wait in memory.
             while len(writes) > WORKERS:
@@ -118,6 +124,7 @@ def _predict(
             progress.advance()
         for write in writes:
             write.result()
+    write_image_scores(folder, scores)
     return confusion
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from datum.errors import InputError
+from datum.formats.image_scores import IMAGE_SCORES
 from datum.formats.metrics import METRICS
 from datum.formats.report_figures import write_figures
+from datum.formats.report_seeds import write_seeds
 from datum.formats.run_folder import EVALUATIONS, Run, read_runs, require_same
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import Provenance, record_of
@@ -29,6 +31,7 @@ _FILES_READ = (
     "segmentor/training.jsonl",
     "generated/manifest.jsonl",
     *(f"{evaluation}/{METRICS}" for evaluation in EVALUATIONS.values()),
+    f"{EVALUATIONS['best']}/{IMAGE_SCORES}",
 )
 """Files of a run's folder, beside checkpoints and pictures, that decide what the report says."""
 
@@ -36,7 +39,8 @@ _FILES_READ = (
 def report(
     *, runs: Sequence[Path], output: Path, baselines: Mapping[str, Sequence[Path]] | None = None
 ) -> str:
-    """Writes `report.html`, `report.json` and `median_checkpoint/` to `output`; returns the summary table.
+    """Writes `report.html`, `report.json`, `median_checkpoint/` and what a comparison asks of each seed
+    (`datum.formats.report_seeds`) to `output`; returns the summary table.
 
     `runs` are the folders of one seed each (`datum.formats.run_folder` says what they hold), `baselines` the
     same for each other method by the name it is shown under. `report.html` needs no other file;
@@ -70,6 +74,7 @@ def report(
     page = render_page(summary, ours, others)
     with building(output, provenance) as folder:
         _copy_median_checkpoint(median_run(ours), folder / "median_checkpoint")
+        write_seeds(folder, ours)
         write_figures(folder, summary)
         # A file's name may be no text.
         (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))

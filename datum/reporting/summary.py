@@ -104,7 +104,7 @@ def _method(name: str, runs: Sequence[Run], classes: str) -> dict[str, Any]:
         "name": name,
         "mean": statistics.fmean(values),
         "deviation": _deviation(values),
-        "interval": _interval(values),
+        "interval": interval_of_mean(values),
         "median": headline_miou(median.scores[median.reported], classes),
         "median_seed": median.seed,
         "checkpoints": {
@@ -161,7 +161,7 @@ def _deviation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def _interval(values: Sequence[float]) -> float | None:
+def interval_of_mean(values: Sequence[float]) -> float | None:
     """Half the width of the 95 % interval of the mean, by Student's t; None for one value."""
     deviation = _deviation(values)
     if deviation is None:

@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -79,10 +80,16 @@ def learning_curves(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]])
         (f"baseline {baseline_style(i)}", median_run(group)) for i, group in enumerate(baselines.values())
     ]
     styles += [(style_of(i), run) for i, run in enumerate(runs)]
+    return overlaid_curves([(style, run.training) for style, run in styles])
+
+
+def overlaid_curves(trainings: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> list[LearningCurve]:
+    """Charts of all that at least one of the `trainings` has logged: (CSS class, lines of its log)."""
     charts = []
     for curve in _CURVES:
         lines = [
-            Line(style=style, points=_series(run, curve), smoothed=curve.smoothed) for style, run in styles
+            Line(style=style, points=_series(training, curve), smoothed=curve.smoothed)
+            for style, training in trainings
         ]
         title = f"{curve.caption}, by iteration, a line per seed"
         chart = line_chart(lines, title=title, x_label="iteration", from_zero=curve.smoothed)
@@ -90,14 +97,14 @@ def learning_curves(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]])
     return [curve for curve in charts if curve.chart]
 
 
-def _series(run: Run, curve: _Curve) -> list[tuple[float, float]]:
+def _series(training: Sequence[Mapping[str, Any]], curve: _Curve) -> list[tuple[float, float]]:
     first = curve.keys[0]
     return sorted(
         (
             float(line["iteration"]),
             curve.factor * sum(float(line[key]) for key in curve.keys if key in line),
         )
-        for line in run.training
+        for line in training
         if first in line
     )
 

@@ -17,11 +17,13 @@ from datum.cli import main
 from datum.config import EvaluationSettings
 from datum.errors import InputError
 from datum.evaluation.evaluate import evaluate, spread
+from datum.formats.image_scores import image_score, read_image_scores
 from datum.labels import CLASS_NAMES, LABEL_ID, LABEL_ID_TO_TRAIN_ID, TRAIN_ID_TO_COLOR
 from datum.outputs import sha256
 from datum.photographs import read_image
 from datum.provenance import read_provenance
 from datum.segmentation.checkpoints import method_tested_as
+from datum.segmentation.iou import confusion_matrix
 from datum.segmentation.mmcv_export import export_to_mmcv
 from datum.segmentation.preprocess import to_tensor
 from datum.segmentation.segmentor import SegmentorConfig, build_segmentor, save_segmentor
@@ -180,6 +182,19 @@ def test_metrics_and_pictures_say_what_the_network_predicted(
         assert ids.shape == np.array(Image.open(next(dataset.glob(f"gtFine/val/*/{name}_*")))).shape
     assert len(list((output / "examples").glob("*_image.png"))) == 4
     assert len(list((output / "examples").iterdir())) == 12
+
+
+def test_the_counts_of_every_image_are_kept_beside_their_sum(
+    checkpoint: Path, dataset: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    evaluate(checkpoint=checkpoint, dataset=dataset, output=output, settings=SETTINGS)
+    found = {one.image: one for one in read_image_scores(output)}
+    assert sorted(found) == sorted(p.stem for p in (output / "predictions" / "label_ids").iterdir())
+    for name, counted in found.items():
+        label = LABEL_ID_TO_TRAIN_ID[np.array(Image.open(next(dataset.glob(f"gtFine/val/*/{name}_*"))))]
+        ids = np.array(Image.open(output / "predictions" / "label_ids" / f"{name}.png"))
+        assert counted == image_score(name, confusion_matrix(label, LABEL_ID_TO_TRAIN_ID[ids]))
 
 
 def test_batches_do_not_change_the_scores(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
