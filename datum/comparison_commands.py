@@ -17,7 +17,7 @@ _KFP_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 def add_comparison_commands(commands: Any) -> None:
-    """Adds `compare`."""
+    """Adds `compare` and `history`."""
     command = add_command(commands, "compare", _compare, "compare finished runs, all with the first")
     meaning = (
         "a report, an output of `datum run`, the folder of one seed's run, an s3:// or file:// URI of a "
@@ -26,6 +26,13 @@ def add_comparison_commands(commands: Any) -> None:
     command.add_argument("runs", nargs="+", metavar="RUN", help=meaning)
     meaning = "folder for comparison.html, comparison.json and comparison.md"
     command.add_path("--output", "DIR", meaning, required=True)
+    add_settings_options(command)
+    command = add_command(commands, "history", _history, "show the finished reproductions, and which drifted")
+    meaning = (
+        "folder or URI of a history (default: this machine's own, or that of the installation in --settings)"
+    )
+    command.add_argument("place", nargs="?", metavar="PLACE", help=meaning)
+    command.add_path("--output", "FILE", "also write a page with the bands drawn (default: do not)")
     add_settings_options(command)
 
 
@@ -71,3 +78,27 @@ def _fetched(store: Store, place: str, stack: contextlib.ExitStack) -> Path:
     checkpoints = [f"median_checkpoint/{name}.safetensors" for name in ("best", "last")]
     get_folder(store, "", folder, leaving_out=checkpoints)
     return folder
+
+
+def _history(place: str | None, output: Path | None, settings: Path | None, overrides: list[str]) -> None:
+    from datum.formats.history import HISTORY, history_of_machine
+    from datum.reporting.history_page import show_history
+
+    if output and output.is_dir():
+        raise InputError(f"--output {output}: is a folder, expected the name of a page to write")
+    if place and (settings or overrides):
+        raise InputError("PLACE and --settings: give one of the two")
+    with contextlib.ExitStack() as stack:
+        if settings or overrides:
+            from datum.cluster.store_access import installed_store
+
+            installation = read_settings(settings, overrides)
+            place = f"{installation.reports}/{HISTORY}"
+            store = stack.enter_context(installed_store(installation, place))
+        else:
+            folder = local_path(place) if place else None
+            if folder is not None and not folder.is_dir():
+                raise InputError(f"{place}: no such folder, expected that of a history")
+            place = place or history_of_machine()
+            store = open_store(place)
+        print(show_history(store, place, output))

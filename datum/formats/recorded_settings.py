@@ -43,6 +43,11 @@ def recorded_versions(record: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in {**own, **packages}.items() if value}
 
 
+def recorded_start(record: Mapping[str, Any]) -> str:
+    """When the training in `record`, or behind it, began: tells it from another with the same result."""
+    return str(_training(record).get("started", ""))
+
+
 def _training(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((one for one in _records(record) if one.get("stage") == "adapt"), {})
 

@@ -16,6 +16,7 @@ from datum.formats.run_folder import Run
 from datum.labels import CLASSES
 from datum.methods import BENCHMARKS
 from datum.reporting.charts import DotRow, dot_plot, score_bar
+from datum.reporting.drift import drift_sentences
 from datum.reporting.labeled_section import labeled_runs, labeled_sheet
 from datum.reporting.median import median_run
 from datum.reporting.pictures import Picture, label_map, photograph
@@ -103,6 +104,7 @@ def render_page(
         drawn=labeled_sheet(labeled_runs(runs, baselines)),
         mixes=shown_mixes(methods[0]["name"], runs, baselines),
         took=what_it_took(methods[0]["name"], runs, baselines),
+        drift=drift_sentences(summary.get("drift")),
         details=_details(median),
         style_of=style_of,
         baseline_style=baseline_style,

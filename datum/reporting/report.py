@@ -10,7 +10,7 @@ import numpy as np
 from datum.errors import InputError
 from datum.formats.image_scores import IMAGE_SCORES
 from datum.formats.metrics import METRICS
-from datum.formats.report_figures import write_figures
+from datum.formats.report_figures import read_figures, write_figures
 from datum.formats.report_seeds import write_seeds
 from datum.formats.run_folder import EVALUATIONS, Run, read_runs, require_same
 from datum.outputs import building, is_complete, sha256
@@ -18,6 +18,7 @@ from datum.provenance import Provenance, record_of
 from datum.reporting.labeled_section import labeled_files
 from datum.reporting.median import median_run
 from datum.reporting.page import render_page, shown_drawings, shown_examples
+from datum.reporting.remember import judged
 from datum.reporting.summary import summarize, summary_table
 from datum.reporting.training_section import shown_pictures
 from datum.segmentation.iou import score
@@ -37,7 +38,12 @@ _FILES_READ = (
 
 
 def report(
-    *, runs: Sequence[Path], output: Path, baselines: Mapping[str, Sequence[Path]] | None = None
+    *,
+    runs: Sequence[Path],
+    output: Path,
+    baselines: Mapping[str, Sequence[Path]] | None = None,
+    history: str = "",
+    run_id: str = "",
 ) -> str:
     """Writes `report.html`, `report.json`, `median_checkpoint/` and what a comparison asks of each seed
     (`datum.formats.report_seeds`) to `output`; returns the summary table.
@@ -46,6 +52,9 @@ def report(
     same for each other method by the name it is shown under. `report.html` needs no other file;
     `median_checkpoint/` holds the reported checkpoint of the median seed, its `config.yaml`, its
     `metrics.json`, the training's `provenance.json`, and the one-shot image.
+
+    With a `history`, a place that `datum.formats.history` describes, it says whether the run, `run_id` on a
+    cluster, has drifted from the earlier ones (`datum.reporting.drift`).
 
     A report that is already at `output` is replaced.
 
@@ -70,7 +79,8 @@ def report(
     evaluations = [record_of(run.folder / EVALUATIONS["best"], METRICS) for run in every]
     provenance = Provenance(stage="report", inputs=inputs, made_from={"evaluations": evaluations})
     if is_complete(output, provenance, replaceable=True):
-        return summary_table(summary)
+        return summary_table(read_figures(output))
+    summary["drift"] = judged(history, summary, provenance.record(), run_id) if history else None
     page = render_page(summary, ours, others)
     with building(output, provenance) as folder:
         _copy_median_checkpoint(median_run(ours), folder / "median_checkpoint")

@@ -9,6 +9,7 @@ from datum.formats.metrics import times_19_over_16
 from datum.formats.run_folder import CHECKPOINTS, Run
 from datum.labels import CLASS_NAMES
 from datum.methods import title_of
+from datum.reporting.drift import drift_sentences
 from datum.reporting.labeled_section import labeled_figures, labeled_runs
 from datum.reporting.median import headline_classes, headline_miou, median_run
 from datum.reporting.one_shot_spread import one_shot_spread
@@ -69,7 +70,8 @@ def summary_table(report_json: Mapping[str, Any]) -> str:
     classes = report_json["headline"]["classes"]
     heading = f"mIoU over {classes} classes, percent, {report_json['benchmark']}"
     spreads = _spread_lines(report_json["methods"])
-    return "\n".join([heading, *lines, *spreads, *_published_line(report_json.get("published"))])
+    drift = [text for _, text in drift_sentences(report_json.get("drift"))]
+    return "\n".join([heading, *lines, *spreads, *_published_line(report_json.get("published")), *drift])
 
 
 def _spread_lines(methods: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -332,6 +332,17 @@ def test_a_published_report_is_compared_by_its_uri(
     assert end.value.code == 2
 
 
+def test_a_run_on_the_cluster_is_compared_by_its_id(tmp_path: Path) -> None:
+    run = "9546c397-0f5a-4400-89ed-7b3bfe56087d"
+    reported(tmp_path / "a", {1: matrices(1, 0.8)}).rename(tmp_path / run)
+    other = reported(tmp_path / "b", {1: matrices(2, 0.8)})
+    settings = ["--set", f"reports=file://{tmp_path}"]
+    main(["compare", run, str(other), *settings, "--output", str(tmp_path / "out")])
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [one["name"] for one in found["runs"]] == [run, "b"]
+    assert found["differences"][0]["interval"] is not None
+
+
 @pytest.mark.parametrize("words", [["a"], ["a", "a"], ["a", "b"]])
 def test_fewer_than_two_runs_and_runs_that_are_not_there_are_refused(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
