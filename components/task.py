@@ -165,6 +165,16 @@ def publish_report(folder: Path, reports: str, model_registry: str = "") -> str:
     return place
 
 
+def history_of(workspace: str, reports: str) -> tuple[str, str]:
+    """(place, run id) by which a report is judged and remembered: beside the `reports` on a cluster; on one
+    machine the user's own, where the trainings make the id."""
+    from datum.formats.history import HISTORY, history_of_machine
+
+    if workspace:
+        return history_of_machine(), ""
+    return f"{reports.rstrip('/')}/{HISTORY}", os.environ[RUN_ID]
+
+
 def tell_report(folder: Path, place: str) -> None:
     """Tells the webhook, if one is set, what the report in `folder`, published at the URI `place`, found."""
     from datum.formats.report_figures import read_figures
@@ -175,8 +185,11 @@ def tell_report(folder: Path, place: str) -> None:
         scores = (
             f"{ours['name']}, {figures['data']}: mIoU {median['miou']:.2f} (median seed {median['seed']})"
         )
+        reasons = (figures.get("drift") or {}).get("reasons", [])
+        drift = f"; drifted: {'; '.join(reasons)}" if reasons else ""
         return {
-            **_message(f"its report is published at {place}: {scores}"),
+            **_message(f"its report is published at {place}: {scores}{drift}"),
+            "drifted": bool(reasons),
             "status": 0,
             "report": place,
             "miou": median["miou"],

@@ -14,6 +14,7 @@ from datum import __version__
 from datum.checkpoint_commands import add_checkpoint_commands
 from datum.cluster.commands import add_cluster_commands
 from datum.command_parser import ANY_CHECKPOINT, CommandParser, add_command
+from datum.comparison_commands import add_comparison_commands
 from datum.config import MOST_SEED, PAPER, PROFILES, STAGES_WITH_SETTINGS, Settings, describe, load_settings
 from datum.errors import InputError, exit_status
 from datum.experiments_table import add_experiment, as_json_text, as_table
@@ -57,6 +58,7 @@ def _parser() -> CommandParser:
     _add_predict(commands)
     add_checkpoint_commands(commands)
     _add_report(commands)
+    add_comparison_commands(commands)
     _add_run(commands)
     _add_verify(commands)
     _add_experiments(commands)

@@ -134,8 +134,10 @@ def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What was read of files is kept in the user's cache folder, which no test touches."""
+    """What was read of files is kept in the user's cache folder, and finished runs in the user's history,
+    which no test touches."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["DATUM_HISTORY"] = str(tmp_path_factory.mktemp("history"))
 
 
 @pytest.fixture

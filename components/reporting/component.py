@@ -7,6 +7,9 @@ installation names a Kubeflow model registry, it registers the checkpoint there.
 that the run's tasks kept to resume from, unless `keep_state` is `always`, and tells the webhook, if one is
 set, what it found.
 
+Each report is also added to the history of reproductions, `<reports>/history/<run id>.json` (on one
+machine: the user's own), and judged by those before it: whether it has drifted.
+
 - `run_1`: output `run` of an `evaluate` task
 - `baselines`: run by run, the name of the baseline that it belongs to, or an empty text
 - `page`: `report.html`, shown in the UI under *Visualization*
@@ -16,10 +19,12 @@ set, what it found.
 - `confusion`: the confusion matrix over all seeds, in percent of each label
 - `median_checkpoint`: the reported checkpoint of the median seed, with its configuration, scores and one-
   shot image
+- `drifted`: whether the median mIoU is outside the band of earlier runs or below that of the published
+  figure, or a class has collapsed in a seed; `report.json` says why
 """
 
 import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfp import dsl
 from kfp.dsl.python_component import PythonComponent
@@ -52,16 +57,17 @@ def report(
     run_10: dsl.Input[dsl.Artifact] = None,
     run_11: dsl.Input[dsl.Artifact] = None,
     run_12: dsl.Input[dsl.Artifact] = None,
-):
+) -> NamedTuple("Outputs", [("drifted", bool)]):  # type: ignore[valid-type]
     """Reports on all runs; `baselines` names, run by run, the baseline that each belongs to, or nothing."""
     # In the order of the signature, to which `report_on` may have added some.
     given = [run for name, run in locals().items() if name.startswith("run_")]
     from pathlib import Path
 
     from components.figures import log_figures
-    from components.task import located, publish_report, remove_state, task, tell_report
+    from components.task import history_of, located, publish_report, remove_state, task, tell_report
     from datum.formats.report_figures import read_figures
     from datum.outputs import place
+    from datum.reporting.remember import remember
     from datum.reporting.report import report
 
     groups: dict[str, list[Path]] = {}
@@ -69,9 +75,13 @@ def report(
         groups.setdefault(name, []).append(located(run.path))
     folder = Path(page.path).with_name("report")
     with task(str(folder), workspace, "report", installation=installation, image=image) as output:
-        report(runs=groups.pop(""), output=output, baselines=groups)
+        history, run_id = history_of(workspace, installation["reports"])
+        report(runs=groups.pop(""), output=output, baselines=groups, history=history, run_id=run_id)
+        published = str(output.resolve())
         if not workspace:
             published = publish_report(output, installation["reports"], installation["model_registry"])
+        remember(output, history, run=run_id, report=published)
+        if not workspace:
             if installation["keep_state"] != "always":
                 remove_state(installation["state"], resume_from)
             tell_report(output, published)
@@ -80,7 +90,9 @@ def report(
     place(made / "report.json", Path(summary.path))
     place(made / "report.md", Path(text.path))
     place(made / "median_checkpoint", Path(median_checkpoint.path))
-    log_figures(read_figures(made), metrics, confusion)
+    made_of = read_figures(made)
+    log_figures(made_of, metrics, confusion)
+    return (bool((made_of.get("drift") or {}).get("drifted")),)
 
 
 _LAST = "run_12"

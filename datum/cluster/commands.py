@@ -39,22 +39,31 @@ def _command(
     that `changes` the cluster does so by a file of settings alone."""
 
     def run(settings: Path | None, overrides: list[str], **options: Any) -> None:
-        file = settings or (DEFAULT_SETTINGS if DEFAULT_SETTINGS.exists() else None)
-        if not file and changes:
-            raise InputError(
-                f"settings: there is no {DEFAULT_SETTINGS} here; run this in the checkout, or name the "
-                "installation's file by --settings"
-            )
-        if not file:
-            log(f"settings: built in (no {DEFAULT_SETTINGS} here; --settings names another file)")
-        function(load_cluster_settings(file, overrides), **options)
+        function(read_settings(settings, overrides, changes=changes), **options)
 
     command = add_command(commands, name, run, summary)
-    _settings_options(command)
+    add_settings_options(command)
     return command
 
 
-def _settings_options(command: CommandParser) -> None:
+def read_settings(file: Path | None, overrides: list[str], *, changes: bool = False) -> ClusterSettings:
+    """The settings of the installation that the options name.
+
+    Raises `InputError` where a command `changes` the cluster and there is no file to say which.
+    """
+    file = file or (DEFAULT_SETTINGS if DEFAULT_SETTINGS.exists() else None)
+    if not file and changes:
+        raise InputError(
+            f"settings: there is no {DEFAULT_SETTINGS} here; run this in the checkout, or name the "
+            "installation's file by --settings"
+        )
+    if not file:
+        log(f"settings: built in (no {DEFAULT_SETTINGS} here; --settings names another file)")
+    return load_cluster_settings(file, overrides)
+
+
+def add_settings_options(command: CommandParser) -> None:
+    """The options by which every command of a cluster is told the installation."""
     command.add_path(
         "--settings",
         "FILE",
@@ -91,7 +100,7 @@ def _doctor(settings: ClusterSettings, inside: bool) -> None:
 def _add_manifests(commands: Any) -> None:
     summary = "write the manifests of an overlay, with its settings filled in, for kubectl, Argo CD or Flux"
     command = add_command(commands, "manifests", _manifests, summary)
-    _settings_options(command)
+    add_settings_options(command)
     command.add_path("--output", "DIR", "folder to write into", required=True)
 
 

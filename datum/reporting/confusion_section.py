@@ -16,8 +16,9 @@ def confusion_figures(runs: Sequence[Run]) -> dict[str, Any]:
     """What `report.json` says of the reported checkpoints of `runs`: `counts` of pixels by label (rows) and
     prediction (columns), both in the order of `classes`; and the `most` frequent confusions, in percent of
     the pixels that are labeled as the class."""
-    counts = np.sum([run.scores[run.reported]["confusion_matrix"] for run in runs], axis=0, dtype=np.int64)
-    shares = confusion_shares(counts.tolist())
+    matrices = [run.scores[run.reported]["confusion_matrix"] for run in runs]
+    counts = np.asarray(matrices, dtype=np.int64).sum(axis=0).tolist()
+    shares = confusion_shares(counts)
     wrong = [
         (share, CLASS_NAMES[label], CLASS_NAMES[prediction])
         for label, row in enumerate(shares)
@@ -27,7 +28,7 @@ def confusion_figures(runs: Sequence[Run]) -> dict[str, Any]:
     wrong.sort(key=lambda entry: (-entry[0], entry[1:]))
     return {
         "classes": list(CLASS_NAMES),
-        "counts": counts.tolist(),
+        "counts": counts,
         "most": [
             {"class": label, "taken_for": prediction, "percent": share}
             for share, label, prediction in wrong[:MOST]

@@ -18,6 +18,7 @@ from datum.reporting.charts import DotRow, dot_plot, score_bar
 from datum.reporting.citations import bibtex
 from datum.reporting.confusion_section import confusion_rows
 from datum.reporting.cost_section import STAGES, cost_totals
+from datum.reporting.drift import drift_sentences
 from datum.reporting.image_section import hardest_images, improved_images
 from datum.reporting.labeled_section import labeled_runs, labeled_sheet
 from datum.reporting.markdown import cost_cells
@@ -108,6 +109,7 @@ def render_page(
         cost_cells=cost_cells,
         totals={**cost_totals(summary["cost"]), "images_per_second": None, "peak_memory": None},
         citations=bibtex(summary),
+        drift=drift_sentences(summary.get("drift")),
         details=_details(median),
         style_of=style_of,
         baseline_style=baseline_style,

@@ -12,9 +12,10 @@ import numpy as np
 from datum.errors import InputError
 from datum.formats.image_scores import IMAGE_SCORES
 from datum.formats.metrics import METRICS
-from datum.formats.report_figures import write_figures
+from datum.formats.report_figures import read_figures, write_figures
+from datum.formats.report_seeds import write_seeds
 from datum.formats.run_folder import EVALUATIONS, MMCV_EXPORT, Run, read_runs, require_same
-from datum.instruments import REPRODUCTION_FINISHED, REPRODUCTION_MIOU, put
+from datum.instruments import REPRODUCTION_DRIFTED, REPRODUCTION_FINISHED, REPRODUCTION_MIOU, put
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import PROVENANCE, Provenance, record_of
 from datum.reporting.image_section import image_files, require_consistent_images
@@ -23,6 +24,7 @@ from datum.reporting.markdown import REPORT_TEXT, markdown
 from datum.reporting.median import median_run
 from datum.reporting.model_card import MMCV, MODEL_CARD, model_card
 from datum.reporting.page import render_page, shown_drawings, shown_examples
+from datum.reporting.remember import judged
 from datum.reporting.summary import summarize, summary_table
 from datum.reporting.training_section import shown_pictures
 from datum.segmentation.iou import score
@@ -43,16 +45,24 @@ _FILES_READ = (
 
 
 def report(
-    *, runs: Sequence[Path], output: Path, baselines: Mapping[str, Sequence[Path]] | None = None
+    *,
+    runs: Sequence[Path],
+    output: Path,
+    baselines: Mapping[str, Sequence[Path]] | None = None,
+    history: str = "",
+    run_id: str = "",
 ) -> str:
-    """Writes `report.html`, `report.md`, `report.json` and `median_checkpoint/` to `output`; returns the
-    summary table.
+    """Writes `report.html`, `report.md`, `report.json`, `median_checkpoint/` and what a comparison asks of
+    each seed (`datum.formats.report_seeds`) to `output`; returns the summary table.
 
     `runs` are the folders of one seed each (`datum.formats.run_folder` says what they hold), `baselines` the
     same for each other method by the name it is shown under. `report.html` needs no other file;
     `median_checkpoint/` holds the reported checkpoint of the median seed with a model card (`README.md`), its
     `config.yaml`, its `metrics.json`, the training's `provenance.json`, the one-shot image, and `mmcv.pth`
     where the run has one.
+
+    With a `history`, a place that `datum.formats.history` describes, it says whether the run, `run_id` on a
+    cluster, has drifted from the earlier ones (`datum.reporting.drift`).
 
     A report that is already at `output` is replaced.
 
@@ -82,16 +92,20 @@ def report(
     evaluations = [record_of(run.folder / EVALUATIONS["best"], METRICS) for run in every]
     provenance = Provenance(stage="report", inputs=inputs, made_from={"evaluations": evaluations})
     if is_complete(output, provenance, replaceable=True):
-        return summary_table(summary)
+        return summary_table(read_figures(output))
+    summary["drift"] = judged(history, summary, provenance.record(), run_id) if history else None
     page = render_page(summary, ours, others)
     with building(output, provenance) as folder:
         _copy_median_checkpoint(median_run(ours), summary, folder / "median_checkpoint")
+        write_seeds(folder, ours)
         write_figures(folder, summary)
         (folder / REPORT_TEXT).write_bytes(markdown(summary).encode("utf-8", errors="replace"))
         # A file's name may be no text.
         (folder / "report.html").write_bytes(page.encode("utf-8", errors="replace"))
     put(REPRODUCTION_MIOU, summary["median_checkpoint"]["miou"])
     put(REPRODUCTION_FINISHED, time.time())
+    if summary["drift"]:
+        put(REPRODUCTION_DRIFTED, summary["drift"]["drifted"])
     return summary_table(summary)
 
 

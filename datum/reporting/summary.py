@@ -11,6 +11,7 @@ from datum.labels import CLASS_NAMES
 from datum.methods import title_of
 from datum.reporting.confusion_section import confusion_figures
 from datum.reporting.cost_section import cost_figures
+from datum.reporting.drift import drift_sentences
 from datum.reporting.image_section import image_figures
 from datum.reporting.labeled_section import labeled_figures, labeled_runs
 from datum.reporting.median import headline_classes, headline_miou, median_run
@@ -75,7 +76,8 @@ def summary_table(report_json: Mapping[str, Any]) -> str:
     classes = report_json["headline"]["classes"]
     heading = f"mIoU over {classes} classes, percent, {report_json['benchmark']}"
     spreads = _spread_lines(report_json["methods"])
-    return "\n".join([heading, *lines, *spreads, *_published_line(report_json.get("published"))])
+    drift = [text for _, text in drift_sentences(report_json.get("drift"))]
+    return "\n".join([heading, *lines, *spreads, *_published_line(report_json.get("published")), *drift])
 
 
 def _spread_lines(methods: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -110,7 +112,7 @@ def _method(name: str, runs: Sequence[Run], classes: str) -> dict[str, Any]:
         "name": name,
         "mean": statistics.fmean(values),
         "deviation": _deviation(values),
-        "interval": _interval(values),
+        "interval": interval_of_mean(values),
         "median": headline_miou(median.scores[median.reported], classes),
         "median_seed": median.seed,
         "checkpoints": {
@@ -167,7 +169,7 @@ def _deviation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def _interval(values: Sequence[float]) -> float | None:
+def interval_of_mean(values: Sequence[float]) -> float | None:
     """Half the width of the 95 % interval of the mean, by Student's t; None for one value."""
     deviation = _deviation(values)
     if deviation is None:

@@ -23,6 +23,7 @@ from components.task import RUN_ID, located
 from components.webhook import WEBHOOK
 from datum.diffusion.base_model import base_model_path
 from datum.formats.generated import write_manifest
+from datum.formats.history import read_history
 from datum.layouts import TRAIN_IMAGES
 from datum.methods import ONE_SHOT_PROTOCOLS
 from datum.outputs import sha256
@@ -371,7 +372,10 @@ def test_on_a_cluster_the_report_is_published_by_run_id_and_the_runs_state_goes_
     (message,) = webhook.told
     figures = json.loads(summary.read_text())
     assert message["report"] == f"file://{published}" and "(median seed 5)" in message["text"]
-    assert message["miou"] == figures["methods"][0]["median"]
+    assert message["miou"] == figures["methods"][0]["median"] and message["drifted"] is False
+    (remembered,) = read_history(FolderStore(tmp_path / "reports" / "history"), "history")
+    assert (remembered.run, remembered.report) == ("run-7", f"file://{published}")
+    assert {"adaptation.iterations", "generation.count"} <= remembered.settings.keys()
 
 
 def test_a_component_with_bad_input_ends_with_status_2_and_one_line(
