@@ -26,6 +26,8 @@ PREFIX = "datum-"
 """Names of our recurring runs begin with it."""
 DEFAULT_NAME = "datum-reproduction"
 """Name of the one that `make deploy` keeps."""
+BY_SETTINGS = ", by the settings"
+"""Ends the description of one that the settings have made, and may remove."""
 
 
 def schedule(kfp: Kfp, every: Rhythm, parameters: Sequence[str], name: str | None) -> None:
@@ -42,12 +44,19 @@ def schedule(kfp: Kfp, every: Rhythm, parameters: Sequence[str], name: str | Non
 def apply_schedule(kfp: Kfp) -> None:
     """Brings the recurring run `DEFAULT_NAME` to what the settings say; a paused one stays paused."""
     if not kfp.settings.schedule:
-        _remove(kfp, _ours(kfp, DEFAULT_NAME))
-        print(f"{DEFAULT_NAME}: not scheduled")
+        there = _ours(kfp, DEFAULT_NAME)
+        _remove(kfp, [run for run in there if _by_settings(run)])
+        if by_hand := [run for run in there if not _by_settings(run)]:
+            print(
+                f"{DEFAULT_NAME}: stays, {_when(by_hand[0])}, since no SCHEDULE has made it; `datum schedule "
+                f"remove {DEFAULT_NAME}` removes it"
+            )
+        else:
+            print(f"{DEFAULT_NAME}: not scheduled")
         return
     every = Rhythm.parse(kfp.settings.schedule)
     zone = require_zone(kfp.settings, every)
-    state, recurring = _ensure(kfp, every, (), DEFAULT_NAME)
+    state, recurring = _ensure(kfp, every, (), DEFAULT_NAME, by_settings=True)
     paused = f", paused (datum schedule resume {DEFAULT_NAME})" if not _is_on(recurring) else ""
     print(f"{DEFAULT_NAME}: {state}, {every.text}{paused}  {_page(kfp, recurring)}")
     print(f"  {coming(every, zone)}")
@@ -78,9 +87,11 @@ def remove(kfp: Kfp, name: str | None = None) -> None:
     _remove(kfp, _named(kfp, name) if name else _ours(kfp))
 
 
-def _ensure(kfp: Kfp, every: Rhythm, parameters: Sequence[str], name: str) -> tuple[str, Any]:
+def _ensure(
+    kfp: Kfp, every: Rhythm, parameters: Sequence[str], name: str, *, by_settings: bool = False
+) -> tuple[str, Any]:
     """Whether the recurring run was `created`, `updated` or `unchanged`, and the one that is there now."""
-    request = _request(kfp, every, parameters, name)
+    request = _request(kfp, every, parameters, by_settings=by_settings)
     same_name = _ours(kfp, name)
     current = _described(same_name, request)
     old = [run for run in same_name if run is not current]
@@ -100,7 +111,7 @@ def _ensure(kfp: Kfp, every: Rhythm, parameters: Sequence[str], name: str) -> tu
     return state, current
 
 
-def _request(kfp: Kfp, every: Rhythm, parameters: Sequence[str], name: str) -> dict[str, Any]:
+def _request(kfp: Kfp, every: Rhythm, parameters: Sequence[str], *, by_settings: bool) -> dict[str, Any]:
     """What the recurring run is to be; its description holds a digest of everything else.
 
     KFP adds to what it stores, so that the digest, not the content, says whether anything has changed. The
@@ -122,7 +133,7 @@ def _request(kfp: Kfp, every: Rhythm, parameters: Sequence[str], name: str) -> d
     text = (
         f"{every.text} reproduction, version {version.display_name}, datum {__version__}, settings {digest}"
     )
-    return {**request, "description": text}
+    return {**request, "description": text + BY_SETTINGS * by_settings}
 
 
 def _create(kfp: Kfp, name: str, request: dict[str, Any], *, enabled: bool) -> Any:
@@ -178,6 +189,10 @@ def _delete(kfp: Kfp, runs: Sequence[Any]) -> None:
             # Otherwise Kubernetes deletes the workflow of a run that is at work with its schedule.
             propagation_policy="ORPHAN",
         )
+
+
+def _by_settings(run: Any) -> bool:
+    return str(run.description).endswith(BY_SETTINGS)
 
 
 def _is_on(run: Any) -> bool:

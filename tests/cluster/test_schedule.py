@@ -144,6 +144,16 @@ def test_apply_brings_the_cluster_to_the_setting(uploaded: Cluster) -> None:
     assert only(uploaded.api).display_name == "datum-mine"
 
 
+def test_apply_leaves_alone_what_no_setting_has_made(uploaded: Cluster) -> None:
+    uploaded.datum("schedule", "weekly")
+    ended = uploaded.datum("schedule", "--apply")
+    assert ended.status == 0 and only(uploaded.api).mode == "ENABLE"
+    assert ended.out.startswith(f"{NAME}: stays, on Mondays at 03:00 (0 0 3 * * 1), since no SCHEDULE")
+    # A setting takes it over, and then takes it back.
+    uploaded.datum("schedule", "--apply", "--set", "schedule=weekly")
+    assert uploaded.datum("schedule", "--apply").out == f"{NAME}: removed\n{NAME}: not scheduled\n"
+
+
 def test_apply_brings_in_the_version_that_was_uploaded_last(uploaded: Cluster) -> None:
     apply = ("schedule", "--apply", "--set", "schedule=weekly")
     uploaded.datum(*apply)
@@ -160,7 +170,7 @@ def test_apply_brings_in_the_version_that_was_uploaded_last(uploaded: Cluster) -
 def test_apply_leaves_a_paused_schedule_paused(uploaded: Cluster) -> None:
     uploaded.datum("schedule", "weekly")
     uploaded.datum("schedule", "pause", NAME)
-    for schedule, state in (("weekly", "unchanged"), ("monthly", "updated")):
+    for schedule, state in (("weekly", "updated"), ("weekly", "unchanged"), ("monthly", "updated")):
         ended = uploaded.datum("schedule", "--apply", "--set", f"schedule={schedule}")
         assert f"{NAME}: {state}, {schedule}, paused (datum schedule resume {NAME})" in ended.out
         assert only(uploaded.api).mode == "DISABLE"
