@@ -11,6 +11,7 @@ from datum.command_parser import CommandParser, add_command
 from datum.errors import BAD_INPUT, InputError
 from datum.experiments import EXPERIMENTS
 from datum.experiments_table import add_experiment
+from datum.telemetry import log
 
 DEFAULT_SETTINGS = Path("manifests/overlays/default/settings.env")
 """Settings that are read without `--settings`, where the command runs in a checkout."""
@@ -31,11 +32,21 @@ def add_cluster_commands(commands: Any) -> None:
     _add_state(commands)
 
 
-def _command(commands: Any, name: str, function: Callable[..., None], summary: str) -> CommandParser:
-    """A sub-command that calls `function` with the settings of the installation and its other options."""
+def _command(
+    commands: Any, name: str, function: Callable[..., None], summary: str, *, changes: bool = False
+) -> CommandParser:
+    """A sub-command that calls `function` with the settings of the installation and its other options; one
+    that `changes` the cluster does so by a file of settings alone."""
 
     def run(settings: Path | None, overrides: list[str], **options: Any) -> None:
         file = settings or (DEFAULT_SETTINGS if DEFAULT_SETTINGS.exists() else None)
+        if not file and changes:
+            raise InputError(
+                f"settings: there is no {DEFAULT_SETTINGS} here; run this in the checkout, or name the "
+                "installation's file by --settings"
+            )
+        if not file:
+            log(f"settings: built in (no {DEFAULT_SETTINGS} here; --settings names another file)")
         function(load_cluster_settings(file, overrides), **options)
 
     command = add_command(commands, name, run, summary)
@@ -47,7 +58,7 @@ def _settings_options(command: CommandParser) -> None:
     command.add_path(
         "--settings",
         "FILE",
-        f"settings of the installation (default: {DEFAULT_SETTINGS} if it is there, else built in)",
+        f"settings of the installation (default: {DEFAULT_SETTINGS} here; what only looks does without)",
     )
     meaning = "change one setting, such as namespace=team; may be given again"
     command.add_repeated("--set", "KEY=VALUE", "overrides", meaning)
@@ -94,7 +105,7 @@ def _manifests(settings: Path | None, overrides: list[str], output: Path) -> Non
 
 def _add_upload(commands: Any) -> None:
     summary = "compile the pipelines and upload those that changed as new versions"
-    command = _command(commands, "upload", _upload, summary)
+    command = _command(commands, "upload", _upload, summary, changes=True)
     # With choices, argparse of Python 3.11 refuses that none is named.
     command.add_argument(
         "pipelines", nargs="*", metavar="PIPELINE", help=f"{', '.join(PIPELINES)} (default: all)"
@@ -123,7 +134,9 @@ def _upload(settings: ClusterSettings, pipelines: list[str], images: Path | None
 
 
 def _add_submit(commands: Any) -> None:
-    command = _command(commands, "submit", _submit, "start a run of the latest version of a pipeline")
+    command = _command(
+        commands, "submit", _submit, "start a run of the latest version of a pipeline", changes=True
+    )
     command.add_argument(
         "pipeline",
         nargs="?",
@@ -166,7 +179,8 @@ def _submit(
 
 
 def _add_schedule(commands: Any) -> None:
-    command = _command(commands, "schedule", _schedule, "have the reproduction repeated, without caching")
+    summary = "have the reproduction repeated, without caching"
+    command = _command(commands, "schedule", _schedule, summary, changes=True)
     command.add_argument(
         "action",
         nargs="?",

@@ -13,6 +13,7 @@ import pytest
 from components.images import STAGES
 from datum import cli
 from datum.cluster import client, task_logs, watch
+from datum.cluster.commands import DEFAULT_SETTINGS
 from tests.cluster.kfp_api import KfpApi
 from tests.cluster.kfp_server import serving
 from tests.cluster.kubernetes_api import serving as serving_kubernetes
@@ -55,12 +56,14 @@ class Cluster:
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Waits are short, and nothing of this machine's installation is found."""
+    """Waits are short, and nothing of this machine's installation is found: the settings are empty."""
     monkeypatch.setattr(client, "DELAYS", (0.01, 0.02, 0.05, 0.1))
     # On a machine that is busy an answer may take a second.
     monkeypatch.setattr(client, "TIMEOUT", (5.0, 3.0))
     monkeypatch.setattr(watch, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(task_logs, "FOLLOW_SECONDS", 0.01)
+    (tmp_path / DEFAULT_SETTINGS).parent.mkdir(parents=True)
+    (tmp_path / DEFAULT_SETTINGS).touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "no-kubeconfig"))
     for name in (client.TOKEN_PATH, "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -110,7 +113,10 @@ def first_upload(images_file: Path) -> tuple[KfpApi, str]:
     """A KFP that the pipelines were uploaded to from a checkout, and what the command printed."""
     api, out = KfpApi(), io.StringIO()
     with serving(api) as url, contextlib.chdir(images_file.parents[1]), contextlib.redirect_stdout(out):
-        cli.main(["upload", "--set", f"kfp_host={url}", "--set", "encoder_weights=random"])
+        settings = images_file.parents[1] / "settings.env"
+        settings.touch()
+        host = ["--set", f"kfp_host={url}", "--set", "encoder_weights=random"]
+        cli.main(["upload", "--settings", str(settings), *host])
     return api, out.getvalue()
 
 

@@ -175,6 +175,21 @@ def test_a_training_that_nobody_gives_weights_is_refused_before_it_starts(upload
     assert uploaded.datum("submit", "ingest").status == 0
 
 
+def test_without_settings_nothing_is_changed_and_what_looks_says_so(
+    uploaded: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "manifests" / "overlays" / "default" / "settings.env"
+    monkeypatch.chdir(tmp_path / "manifests")
+    for command in (("submit",), ("upload",), ("schedule", "weekly")):
+        ended = uploaded.datum(*command)
+        assert ended.status == 2 and "run this in the checkout" in ended.err and not uploaded.api.posts()
+    ended = uploaded.datum("runs")
+    assert ended.status == 0 and ended.err.startswith("settings: built in (no manifests/overlays/default/")
+    assert uploaded.datum("submit", "--settings", str(file)).status == 0
+    monkeypatch.chdir(tmp_path)
+    assert "settings:" not in uploaded.datum("runs").err
+
+
 def test_a_pipeline_that_does_not_make_what_is_trained_on_is_refused_before_it_starts(
     uploaded: Cluster,
 ) -> None:
