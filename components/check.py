@@ -11,6 +11,7 @@ from components.inside import (
     connect_server,
     disks,
     look,
+    rows_of_account,
     rows_of_disk,
     rows_of_services,
     rows_of_store,
@@ -124,6 +125,7 @@ def check_run(*, page: Path, in_cluster: bool, draws: bool, **parameters: Any) -
     rows = [look("parameters", check)]
     if in_cluster:
         needed: dict[str, int] = {}
+        rows += rows_of_account()
         for settings in checked:
             rows += _rows_of_run(settings, needed, draws=draws, **parameters)
         rows += rows_of_store(parameters["installation"], needed)

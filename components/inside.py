@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from components.run_room import bytes_at, bytes_of_model, bytes_of_scenes
-from components.task import failing_with_status, scratch
+from components.task import ACCOUNT, WANTED_ACCOUNT, failing_with_status, scratch
 from datum.config import load_settings
 from datum.data_cache import CACHE
 from datum.diffusion.base_model import base_model_path
@@ -57,6 +57,18 @@ class Row:
     found: str
     error: InputError | TemporaryFaultError | None = None
     """What is wrong with it."""
+    doubtful: bool = False
+    """Whether a person should look at it, though the run can go on."""
+
+    @property
+    def mark(self) -> str:
+        """Begins its line in a log."""
+        return "✗" if self.error else "!" if self.doubtful else "✓"
+
+    @property
+    def verdict(self) -> str:
+        """The mark in a word."""
+        return "wrong" if self.error else "doubtful" if self.doubtful else "right"
 
 
 def look(what: str, at: Callable[[], str]) -> Row:
@@ -72,8 +84,8 @@ def show_rows(rows: Iterable[Row], page: Path) -> None:
     shown = list(rows)
     width = max(len(row.what) for row in shown)
     for row in shown:
-        log(f"{'✗' if row.error else '✓'} {row.what:{width}}  {row.found}")
-    cells = [(row.what, "wrong" if row.error else "right", row.found.replace("|", "\\|")) for row in shown]
+        log(f"{row.mark} {row.what:{width}}  {row.found}")
+    cells = [(row.what, row.verdict, row.found.replace("|", "\\|")) for row in shown]
     page.parent.mkdir(parents=True, exist_ok=True)
     lines = ["| what | | found |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in cells)]
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -111,6 +123,21 @@ def use_place(uri: str, needed: int = 0) -> str:
     if not needed:
         return found
     return f"{found}; this run needs up to {size_in_words(needed)}, and an S3 store does not say what is free"
+
+
+def rows_of_account() -> list[Row]:
+    """Whether the run has the service account of the installation, where it is known: the form of KFP's web
+    interface leaves it empty, and KFP then takes one of its own, which may do more."""
+    account, wanted = os.environ.get(ACCOUNT, ""), os.environ.get(WANTED_ACCOUNT, "")
+    if not (account and wanted):
+        return []
+    found = account
+    if account != wanted:
+        found = (
+            f"{account}, whose rights the run has, and the installation's is {wanted}; type that into the "
+            "form's field Service Account"
+        )
+    return [Row(what="service account", found=found, doubtful=account != wanted)]
 
 
 def rows_of_services(installation: Mapping[str, str]) -> list[Row]:

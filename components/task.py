@@ -31,6 +31,9 @@ pipelines mount, where it is not set."""
 RUN_ID = "DATUM_RUN_ID"
 """Environment variable with the id of the pipeline run, on a cluster."""
 
+ACCOUNT, WANTED_ACCOUNT = "DATUM_SERVICE_ACCOUNT", "DATUM_WANTED_SERVICE_ACCOUNT"
+"""Environment variables of a run's first task: its service account, and that of the installation."""
+
 TASK = "DATUM_TASK"
 """Environment variable with the task's name as a person reads it, where a webhook is told of it."""
 

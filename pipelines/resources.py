@@ -12,7 +12,7 @@ from typing import Any
 from kfp import kubernetes
 
 from components.images import IMAGES
-from components.task import RUN_ID, TASK
+from components.task import ACCOUNT, RUN_ID, TASK, WANTED_ACCOUNT
 from components.webhook import WEBHOOK
 from datum.data_cache import CACHE
 from datum.errors import InputError
@@ -150,6 +150,8 @@ class Cluster:
     """PersistentVolumeClaim with data sets, mounted at /data for data sets; empty mounts none."""
     form: FormDefaults = dataclasses.field(default_factory=FormDefaults)
     """What the installation decides: what the form is filled with, and what is compiled in."""
+    service_account: str = ""
+    """Service account that runs are meant to have, which the first task compares with its own; empty: any."""
     sets_run_as_non_root: bool = True
     """Whether tasks set runAsNonRoot, which Pod Security *restricted* asks for. KFP 2.15 refuses a pipeline
     that sets it, later ones do not."""
@@ -203,6 +205,9 @@ class Cluster:
             kubernetes.add_pod_label(task, label, value)
         # A retried task is of the same run, and finds the state that it left under the run's id.
         kubernetes.use_field_path_as_env(task, RUN_ID, "metadata.labels['pipeline/runid']")
+        if kind == "check" and self.service_account:
+            kubernetes.use_field_path_as_env(task, ACCOUNT, "spec.serviceAccountName")
+            task.set_env_variable(WANTED_ACCOUNT, self.service_account)
         kubernetes.empty_dir_mount(task, "tmp", "/tmp", size_limit=needs.disk)
         if form.scratch_class:
             once, of_class = ["ReadWriteOnce"], {"storage_class_name": form.scratch_class}

@@ -34,6 +34,7 @@ def upload(settings: ClusterSettings, images: Path | None, pipelines: Collection
         images=images_of(settings, images),
         data_volume=settings.data_volume,
         form=settings,
+        service_account=settings.service_account,
         sets_run_as_non_root=kfp.version is None or kfp.version >= NON_ROOT_VERSION,
     )
     with tempfile.TemporaryDirectory(prefix="datum-") as folder:

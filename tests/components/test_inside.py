@@ -22,6 +22,7 @@ from components.inside import (
     connect_server,
     find_model,
     look,
+    rows_of_account,
     rows_of_disk,
     rows_of_node,
     rows_of_store,
@@ -220,6 +221,21 @@ def test_a_server_of_weights_is_asked_through_the_proxy_that_the_download_takes(
         with weights_server() as server:
             assert connect_server(f"{server.url}/mit_b5.pth", "mit-b5") == "127.0.0.1 answers"
             assert len(server.requests) == 1
+
+
+def test_a_run_with_another_service_account_than_the_installations_is_told_what_to_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rows_of_account() == [], "a KFP that tells no account"
+    monkeypatch.setenv("DATUM_WANTED_SERVICE_ACCOUNT", "datum-runner")
+    monkeypatch.setenv("DATUM_SERVICE_ACCOUNT", "pipeline-runner")
+    show_rows(rows_of_account(), tmp_path / "findings.md")
+    said = capsys.readouterr().err
+    assert said.startswith("! service account  pipeline-runner, whose rights the run has")
+    assert "| service account | doubtful | pipeline-runner" in (tmp_path / "findings.md").read_text()
+    monkeypatch.setenv("DATUM_SERVICE_ACCOUNT", "datum-runner")
+    show_rows(rows_of_account(), tmp_path / "findings.md")
+    assert capsys.readouterr().err == "✓ service account  datum-runner\n"
 
 
 def test_parameters_that_cannot_work_are_the_first_row(

@@ -16,6 +16,7 @@ from datum.errors import InputError
 from datum.processors import processors
 from pipelines.compile import compile_all, compile_pipeline
 from pipelines.form_defaults import FormDefaults
+from pipelines.ingest import ingest
 from pipelines.reproduction import reproduction
 from pipelines.resources import Cluster
 
@@ -267,3 +268,14 @@ def test_every_field_of_the_form_has_a_type_a_default_and_a_description(by_diges
             assert field["parameterType"] in ("STRING", "LIST", "STRUCT"), name
             assert field["isOptional"] and "defaultValue" in field, name
             assert len(field["description"]) > 20 and field["description"].endswith("."), name
+
+
+def test_the_first_task_alone_knows_its_service_account_and_the_installations(tmp_path: Path) -> None:
+    pipeline = ingest(cluster=Cluster(service_account="datum-runner"))
+    compile_pipeline(pipeline, tmp_path / "ingest.yaml")
+    first, *others = sorted(tasks_of(tmp_path, "ingest"), key=lambda task: task.name)
+    assert first.name == "check parameters"
+    paths = {one["name"]: one["fieldPath"] for one in first.kubernetes["fieldPathAsEnv"]}
+    assert paths["DATUM_SERVICE_ACCOUNT"] == "spec.serviceAccountName"
+    assert {"name": "DATUM_WANTED_SERVICE_ACCOUNT", "value": "datum-runner"} in first.container["env"]
+    assert not any("SERVICE_ACCOUNT" in json.dumps(task.kubernetes) for task in others)
