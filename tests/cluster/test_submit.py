@@ -237,7 +237,7 @@ def test_settings_that_need_an_upload_first_are_said(uploaded: Cluster) -> None:
 
 def test_without_an_upload_it_says_so(cluster: Cluster) -> None:
     ended = cluster.datum("submit")
-    assert ended.status == 2 and "run `datum upload` first" in ended.err
+    assert ended.status == 2 and "`make deploy` uploads it" in ended.err
     assert cluster.api.posts() == []
 
 
