@@ -46,7 +46,10 @@ def at_once(description: str, sizes: Mapping[str, int], work: Callable[[str], No
 
     for name in sizes:
         waiting.put(name)
-    progress = Progress(description, math.ceil(sum(sizes.values()) / _MEGABYTE), unit="MB")
+    total = math.ceil(sum(sizes.values()) / _MEGABYTE)
+    # Small files take their time one by one: bytes would say nothing of what is left.
+    small = total < len(sizes)
+    progress = Progress(description, len(sizes) if small else total, unit="files" if small else "MB")
     megabytes = size = 0
     try:
         for _ in range(min(THREADS, len(sizes))):
@@ -57,7 +60,8 @@ def at_once(description: str, sizes: Mapping[str, int], work: Callable[[str], No
                 raise error
             size += sizes[name]
             whole = math.ceil(size / _MEGABYTE) if done == len(sizes) else size // _MEGABYTE
-            progress.advance(whole - megabytes, note=f"{done}/{len(sizes)} files")
+            note = f"{whole}/{total} MB" if small else f"{done}/{len(sizes)} files"
+            progress.advance(1 if small else whole - megabytes, note=note)
             megabytes = whole
     finally:
         stop.set()

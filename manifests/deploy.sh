@@ -162,6 +162,17 @@ refuse_others() { # what bears our names in the cluster and is not ours stays as
   fi
 }
 
+refuse_shared_namespace() { # STORE: the policies of the store's own namespace would cut others' pods off
+  local others
+  others=$(kubectl -n "$1" get pods --ignore-not-found --no-headers -o custom-columns='NAME:.metadata.name,OWNER:.metadata.labels.app\.kubernetes\.io/part-of' |
+    awk '$2 != "datum" {printf "%s%s", (n++ ? ", " : ""), $1}')
+  if [[ -n $others ]]; then
+    echo "deploy: namespace $1, which is to hold the store alone, has pods that are not ours ($others) and would be cut" \
+      "off; name another in STORE_ENDPOINT (http://minio.NAMESPACE.svc:9000) of $settings" >&2
+    exit 2
+  fi
+}
+
 remove_old_policies() { # NAMESPACE: those of an earlier deployment that this one has no more
   local kept policy
   kept=$(awk '/^kind: / {kind = $2} /^  name: / && kind == "NetworkPolicy" {print $2}' "$rendered/resources.yaml")
@@ -216,7 +227,11 @@ deploy() {
   "$datum" manifests --settings "$settings" --output "$rendered"
   refuse_others
   case $overlay in
-  minio) share_store_keys ;;
+  minio)
+    store=$(store_namespace)
+    refuse_shared_namespace "$store"
+    share_store_keys
+    ;;
   seaweedfs) make_store_user ;;
   esac
   "$datum" doctor --settings "$settings"
@@ -225,11 +240,12 @@ deploy() {
   fi
   apply
   if [[ $overlay == minio ]]; then
-    store=$(store_namespace)
+    echo "deploy: waiting for MinIO in $store to make its bucket, ten minutes at most; kubectl -n $store get pods shows it"
     kubectl -n "$store" wait job/datum-bucket --for=condition=complete --timeout=10m
   fi
   "$datum" upload --settings "$settings"
   "$datum" schedule --settings "$settings" --apply
+  echo "deploy: done; next: $datum submit --wait --output out$([[ $overlay == default ]] || echo " --settings $settings")"
 }
 
 undeploy() { # leaves namespaces, secrets, volume claims and buckets: the data
@@ -239,6 +255,7 @@ undeploy() { # leaves namespaces, secrets, volume claims and buckets: the data
   "$datum" upload --settings "$settings" --remove
   kubectl delete -f "$rendered/resources.yaml" --selector app.kubernetes.io/part-of=datum --ignore-not-found
   take_back_providers
+  echo "undeploy: done; data stays (namespaces, secrets, volumes, buckets), and so do KFP's runs and the registry's images"
 }
 
 require_default_class() { # KFP's store and database make claims without a class; nobody says why they wait

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from datum.threads import together
+from datum.threads import at_once, together
 
 
 def test_together_gives_the_results_in_the_order_of_the_items() -> None:
@@ -43,3 +43,10 @@ def test_together_begins_nothing_after_a_failure_and_raises_it() -> None:
     with pytest.raises(ValueError, match="the third"):
         together(work, range(1000), threads=2)
     assert max(begun) <= 4
+
+
+def test_many_small_files_are_counted_in_files(capsys: pytest.CaptureFixture[str]) -> None:
+    at_once("get report", {str(number): 10_000 for number in range(300)}, lambda name: None)
+    assert "get report: 300/300 files, " in capsys.readouterr().err.splitlines()[-1]
+    at_once("get model", {"a": 5_000_000, "b": 5_000_000}, lambda name: None)
+    assert "get model: 10/10 MB, " in capsys.readouterr().err.splitlines()[-1]

@@ -1,7 +1,8 @@
 """The `datum` sub-commands of a cluster. Nothing heavy is imported before one of them runs."""
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,27 +40,41 @@ def _command(
     that `changes` the cluster does so by a file of settings alone."""
 
     def run(settings: Path | None, overrides: list[str], **options: Any) -> None:
-        function(read_settings(settings, overrides, changes=changes), **options)
+        file = _settings_file(settings)
+        if not file and changes:
+            raise InputError(
+                f"settings: there is no {DEFAULT_SETTINGS} here; run this in the checkout, or name the "
+                "installation's file by --settings"
+            )
+        with contextlib.nullcontext() if file else _saying_built_in():
+            function(load_cluster_settings(file, overrides), **options)
 
     command = add_command(commands, name, run, summary)
     add_settings_options(command)
     return command
 
 
-def read_settings(file: Path | None, overrides: list[str], *, changes: bool = False) -> ClusterSettings:
-    """The settings of the installation that the options name.
+def read_settings(file: Path | None, overrides: list[str]) -> ClusterSettings:
+    """The settings of the installation that the options name, for a command that only looks."""
+    return load_cluster_settings(_settings_file(file), overrides)
 
-    Raises `InputError` where a command `changes` the cluster and there is no file to say which.
-    """
-    file = file or (DEFAULT_SETTINGS if DEFAULT_SETTINGS.exists() else None)
-    if not file and changes:
-        raise InputError(
-            f"settings: there is no {DEFAULT_SETTINGS} here; run this in the checkout, or name the "
-            "installation's file by --settings"
-        )
-    if not file:
-        log(f"settings: built in (no {DEFAULT_SETTINGS} here; --settings names another file)")
-    return load_cluster_settings(file, overrides)
+
+def _settings_file(file: Path | None) -> Path | None:
+    return file or (DEFAULT_SETTINGS if DEFAULT_SETTINGS.exists() else None)
+
+
+@contextlib.contextmanager
+def _saying_built_in() -> Iterator[None]:
+    """Says of what the block shows, or finds wrong, that it is by no file of settings."""
+    notice = f"settings: built in, since there is no {DEFAULT_SETTINGS} here; --settings names another file"
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error} ({notice})") from None
+    except SystemExit:
+        log(notice)
+        raise
+    log(notice)
 
 
 def add_settings_options(command: CommandParser) -> None:

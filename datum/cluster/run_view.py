@@ -8,6 +8,7 @@ from datum.cluster.kubernetes_access import KubernetesAccess
 from datum.cluster.run_arguments import pipeline_spec
 from datum.cluster.watched import Task, Watched
 from datum.cluster.workflow import WorkflowReader
+from datum.errors import InputError
 
 
 class RunView:
@@ -26,12 +27,20 @@ class RunView:
 
     def run(self) -> Any:
         """What KFP says of the run now."""
-        return self.kfp.read(self.kfp.runs.get_run, run_id=self.run_id)
+        return get_run(self.kfp, self.run_id)
 
     def look(self) -> None:
         """Brings `watched` to what is known now."""
         run = self.run()
         self.watched.update(run, self._reader.look(run))
+
+
+def get_run(kfp: Kfp, run_id: str) -> Any:
+    """What KFP says of a run now; raises `InputError` where it knows none."""
+    run = kfp.find(kfp.runs.get_run, run_id=run_id)
+    if run is None:
+        raise InputError(f"no run {run_id}; `datum runs` lists them")
+    return run
 
 
 def _spec(kfp: Kfp, run: Any) -> Mapping[str, Any]:

@@ -47,9 +47,9 @@ def apply_schedule(kfp: Kfp) -> None:
         there = _ours(kfp, DEFAULT_NAME)
         _remove(kfp, [run for run in there if _by_settings(run)])
         if by_hand := [run for run in there if not _by_settings(run)]:
-            remedy = f"datum schedule remove {DEFAULT_NAME}"
             print(
-                f"{DEFAULT_NAME}: stays, {_when(by_hand[0])}: no SCHEDULE has made it; remove it by: {remedy}"
+                f"{DEFAULT_NAME}: stays, {_when(by_hand[0])}, since no SCHEDULE has made it; `datum schedule "
+                f"remove {DEFAULT_NAME}` removes it"
             )
         else:
             print(f"{DEFAULT_NAME}: not scheduled")

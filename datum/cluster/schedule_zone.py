@@ -44,9 +44,9 @@ def require_zone(settings: ClusterSettings, rhythm: Rhythm) -> str | None:
         return rhythm.zone
     if not _same(zone, rhythm.zone):
         raise InputError(
-            f"schedule: found {rhythm.text!r}, but KFP's scheduler in {zone}, the one zone of all schedules: "
-            f"kubectl -n {settings.kfp_namespace} set env deployment/{CONTROLLER} {VARIABLE}={rhythm.zone}, "
-            f"or give the hours of {zone}"
+            f"schedule: found {rhythm.text!r}, but KFP's scheduler runs in {zone}, the one zone of all "
+            f"schedules: kubectl -n {settings.kfp_namespace} set env deployment/{CONTROLLER} "
+            f"{VARIABLE}={rhythm.zone}, or give the hours of {zone}"
         )
     return zone
 

@@ -115,6 +115,11 @@ class ClusterSettings(FormDefaults):
     monthly or a cron of six fields; empty: not at all."""
 
     def __post_init__(self) -> None:
+        if "://" in self.registry or self.registry != self.registry.lower():
+            raise InputError(
+                f"setting REGISTRY: found {self.registry!r}, expected a host and a path in small letters, "
+                "without http://, such as registry.example.org/team"
+            )
         for key in ("store_cidrs", "dns_cidrs", "api_cidrs"):
             for cidr in getattr(self, key):
                 if not _is_network(cidr):
@@ -218,7 +223,9 @@ def _setting(line: str, where: str) -> dict[str, Any]:
             raise ValueError(text)
     except (ValueError, TypeError, RecursionError):
         found = repr(text) if len(text) <= 200 else f"{text[:200]!r}…"
-        raise InputError(f"{where}: found {found}, expected {in_words(kind)}") from None
+        # A line of a file names its key in capitals, an option all of itself.
+        named = f"{where}: {key}" if key.isupper() else where
+        raise InputError(f"{named}: found {found}, expected {in_words(kind)}") from None
     if key.lower() == "schedule" and value:
         try:
             Rhythm.parse(value)

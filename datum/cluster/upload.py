@@ -87,7 +87,7 @@ def latest_version(kfp: Kfp, name: str) -> Any:
     pipeline = find_pipeline(kfp, kfp_name(name))
     version = _latest_version(kfp, pipeline.pipeline_id) if pipeline else None
     if not version:
-        raise InputError(f"{name}: KFP has no version of {kfp_name(name)}; run `datum upload` first")
+        raise InputError(f"{name}: KFP has no version of {kfp_name(name)}; `make deploy` uploads it")
     return version
 
 

@@ -37,10 +37,11 @@ def finish(kfp: Kfp, run_id: str, output: Path | None, retries: int = 0) -> None
         with _leaving_alone(again):
             view = watch(kfp, run_id)
             watched = view.watched
-            if watched.state == "FAILED":
+            if watched.state == "FAILED" and not watched.seen.terminated:
                 show_failures(view)
             # What was refused or terminated by a person would end the same way.
-            if watched.state != "FAILED" or _is_refused(watched) or not tries_left:
+            ended = watched.seen.terminated or _is_refused(watched)
+            if watched.state != "FAILED" or ended or not tries_left:
                 break
             log(f"datum: {_failure(watched)}; trying again, {tries_left} of {retries} tries left")
             try:
@@ -141,6 +142,8 @@ def _failure(watched: Watched) -> str:
     """One line: how the run ended, which task failed, where its log is."""
     failed = [repr(task.name) for task in watched.tasks if task.state == "failed"]
     text = f"run {watched.name!r} {STATES[watched.state]} after {duration(watched.seconds())}"
+    if watched.seen.terminated:
+        return f"{text}: somebody terminated it; --retry goes on with it"
     if not failed:
         return f"{text}; see {watched.page}"
     return (

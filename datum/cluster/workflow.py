@@ -69,6 +69,8 @@ class Snapshot:
     """Whether no node is missing."""
     at_work: bool = False
     """Whether the Workflow itself says that it goes on."""
+    terminated: bool = False
+    """Whether somebody has ended it: KFP does so by a deadline of no seconds, Argo's own users by a name."""
 
     def task(self, key: str) -> Node | None:
         """The node of the task `key` of the pipeline's spec: the last one, where its DAG was tried again."""
@@ -152,10 +154,12 @@ def snapshot(workflow: Mapping[str, Any]) -> Snapshot:
     Raises `UnreadableError` where they are kept outside of it or cannot be read.
     """
     metadata, status = workflow.get("metadata") or {}, workflow.get("status") or {}
+    spec = workflow.get("spec") or {}
     nodes = status.get("nodes") or _unpacked(status)
     return Snapshot(
         nodes=[_node(metadata, node) for node in nodes.values()],
         at_work=status.get("phase", "") in AT_WORK,
+        terminated=bool(spec.get("shutdown")) or spec.get("activeDeadlineSeconds") == 0,
     )
 
 

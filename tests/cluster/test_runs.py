@@ -19,12 +19,12 @@ def test_runs_are_listed_from_the_latest(uploaded: Cluster) -> None:
     ended = uploaded.datum("runs")
     assert ended.status == 0
     heading, *rows = ended.out.splitlines()
-    assert heading.split() == ["NAME", "STATE", "STARTED", "DURATION", "mIoU", "ID", "URL"]
+    assert heading.split() == ["NAME", "STATE", "STARTED", "DURATION", "mIoU", "(median)", "ID", "URL"]
     states = [row.split()[:2] for row in rows]
     assert states == [["third", "pending"], ["second", "failed"], ["first", "succeeded"]]
     started = f"{first.created_at.astimezone():%Y-%m-%d %H:%M}"
     page = f"{uploaded.url}/#/runs/details/{first.run_id}"
-    assert rows[2].split(maxsplit=2)[2] == f"{started}  1h02m     –     {first.run_id}  {page}"
+    assert rows[2].split(maxsplit=2)[2] == f"{started}  1h02m     –{' ' * 14}{first.run_id}  {page}"
 
 
 def test_a_run_at_work_shows_the_time_so_far(uploaded: Cluster) -> None:
@@ -83,9 +83,18 @@ def test_one_run_is_shown_until_it_ends(uploaded: Cluster) -> None:
     assert ended.status == 0 and ended.err.splitlines()[-1] == "mine: succeeded after 1h02m"
 
 
+def test_the_beginning_of_an_id_names_a_run(uploaded: Cluster) -> None:
+    uploaded.datum("submit", "--name", "mine")
+    (run,) = uploaded.api.runs.values()
+    uploaded.api.on_look = lambda run: show_nodes(run, "SUCCEEDED", [])
+    assert "mine: succeeded" in uploaded.datum("runs", run.run_id[:8]).err
+
+
 def test_a_run_that_is_not_there_is_bad_input(uploaded: Cluster) -> None:
     ended = uploaded.datum("runs", "absent")
-    assert ended.status == 2 and "Run absent not found" in ended.err
+    assert (ended.status, ended.err) == (2, "datum: no run absent; `datum runs` lists them\n")
+    ended = uploaded.datum("runs", "0" * 36)
+    assert (ended.status, ended.err) == (2, f"datum: no run {'0' * 36}; `datum runs` lists them\n")
     assert "of which run?" in uploaded.datum("runs", "--output", "x").err
 
 

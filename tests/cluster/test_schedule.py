@@ -247,7 +247,7 @@ def test_wrong_arguments_change_nothing(uploaded: Cluster, arguments: tuple[str,
 
 def test_without_an_upload_it_says_so(cluster: Cluster) -> None:
     ended = cluster.datum("schedule", "--apply", "--set", "schedule=weekly")
-    assert ended.status == 2 and "run `datum upload` first" in ended.err
+    assert ended.status == 2 and "`make deploy` uploads it" in ended.err
 
 
 def scheduler(zone: str | None, source: str = "config") -> list[Any]:
@@ -298,7 +298,7 @@ def test_a_zone_that_the_scheduler_does_not_run_in_is_refused_with_what_sets_it(
     zone_of(None, "nothing")
     ended = uploaded.datum("schedule", "TZ=Europe/Berlin weekly")
     assert ended.status == 2 and uploaded.api.posts() == []
-    assert "but KFP's scheduler in UTC, the one zone of all schedules" in ended.err
+    assert "but KFP's scheduler runs in UTC, the one zone of all schedules" in ended.err
     assert (
         "set env deployment/ml-pipeline-scheduledworkflow CRON_SCHEDULE_TIMEZONE=Europe/Berlin" in ended.err
     )

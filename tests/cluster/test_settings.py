@@ -110,3 +110,16 @@ def test_settings_cannot_be_changed() -> None:
 def test_the_local_run_of_the_cluster_tests_has_settings_that_it_takes() -> None:
     settings = load_settings("demo", [f"{name}={value}" for name, value in ON_THIS_MACHINE.items()])
     assert (settings.run.seeds, settings.run.shards) == ((1,), SHARDS["demo"])
+
+
+@pytest.mark.parametrize("registry", ["http://registry.example.org/team", "registry.example.org/Team"])
+def test_a_registry_that_no_image_can_be_named_by_is_refused(tmp_path: Path, registry: str) -> None:
+    with pytest.raises(InputError, match=r"setting REGISTRY: found .* in small letters, without http://"):
+        load_cluster_settings(write(tmp_path, f"REGISTRY={registry}"))
+
+
+def test_a_value_of_the_wrong_type_names_its_setting(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"settings\.env:1: GPU_COUNT: found 'none', expected a whole number"
+    ):
+        load_cluster_settings(write(tmp_path, "GPU_COUNT=none"))

@@ -152,8 +152,9 @@ def test_what_stands_in_the_way_is_said_before_anything_is_served(
         pass
 
 
-def test_a_runs_page_is_served_and_opened_until_it_is_interrupted(
-    uploaded: Cluster, workloads: Workloads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_a_runs_page_is_served_and_opened_until_it_is_ended(
+    uploaded: Cluster, workloads: Workloads, tmp_path: Path, end: signal.Signals
 ) -> None:
     uploaded.datum("submit")
     run_id = next(iter(uploaded.api.runs))
@@ -171,6 +172,6 @@ def test_a_runs_page_is_served_and_opened_until_it_is_interrupted(
     assert page.endswith(f"/#/runs/details/{run_id}")
     with urllib.request.urlopen(page.partition("#")[0] + "apis/v2beta1/healthz", timeout=10) as answer:
         assert answer.status == 200
-    process.send_signal(signal.SIGINT)
+    process.send_signal(end)
     out, _ = process.communicate(timeout=20)
     assert (process.returncode, out.decode().strip()) == (0, page)

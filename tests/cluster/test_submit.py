@@ -184,10 +184,34 @@ def test_without_settings_nothing_is_changed_and_what_looks_says_so(
         ended = uploaded.datum(*command)
         assert ended.status == 2 and "run this in the checkout" in ended.err and not uploaded.api.posts()
     ended = uploaded.datum("runs")
-    assert ended.status == 0 and ended.err.startswith("settings: built in (no manifests/overlays/default/")
+    assert ended.status == 0 and "settings: built in, since there is no manifests/" in ended.err
+    ended = uploaded.datum("runs", "absent")
+    assert ended.status == 2 and len(ended.err.splitlines()) == 1 and "settings: built in" in ended.err
     assert uploaded.datum("submit", "--settings", str(file)).status == 0
     monkeypatch.chdir(tmp_path)
     assert "settings:" not in uploaded.datum("runs").err
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("method=dafomer", "datum: the run's fields: run.method: found 'dafomer'"),
+        ('run_overrides=["generation.cuont=16"]', "datum: the run's fields: generation.cuont=16: "),
+    ],
+)
+def test_a_wrong_field_is_not_answered_with_an_option_that_nobody_gave(
+    uploaded: Cluster, text: str, said: str
+) -> None:
+    ended = uploaded.datum("submit", "--param", text)
+    assert ended.status == 2 and ended.err.startswith(said) and not uploaded.api.posts()
+
+
+def test_a_mistyped_option_is_answered_by_its_own_command(uploaded: Cluster) -> None:
+    ended = uploaded.datum("submit", "--wiat")
+    assert (ended.status, ended.err) == (
+        2,
+        "datum submit: unrecognized arguments: --wiat; did you mean --wait?; see datum submit --help\n",
+    )
 
 
 def test_a_pipeline_that_does_not_make_what_is_trained_on_is_refused_before_it_starts(
@@ -237,7 +261,7 @@ def test_settings_that_need_an_upload_first_are_said(uploaded: Cluster) -> None:
 
 def test_without_an_upload_it_says_so(cluster: Cluster) -> None:
     ended = cluster.datum("submit")
-    assert ended.status == 2 and "run `datum upload` first" in ended.err
+    assert ended.status == 2 and "`make deploy` uploads it" in ended.err
     assert cluster.api.posts() == []
 
 

@@ -229,6 +229,23 @@ def test_submit_tries_a_failed_run_again(uploaded: Cluster, retries: str, status
         assert "trying again, 2 of 2 tries left" in ended.err
 
 
+def test_a_run_that_was_terminated_says_so_and_is_not_tried_again(
+    uploaded: Cluster, workloads: Workloads
+) -> None:
+    def on_look(run: V2beta1Run) -> None:
+        show_nodes(run, "FAILED", [])
+        ended = workflow(run.run_id, {task_keys(uploaded.api, run)[ADAPT]: FAILED_TWICE}, "Failed")
+        # As KFP's TerminateRun leaves it.
+        workloads.workflows[run.run_id] = {**ended, "spec": {"activeDeadlineSeconds": 0}}
+
+    uploaded.api.on_look = on_look
+    ended = uploaded.datum("submit", "--wait", "--name", "mine", "--retries", "2")
+    assert (ended.status, uploaded.api.retried) == (1, [])
+    assert ended.err.splitlines()[-1] == (
+        "datum: run 'mine' failed after 1h02m: somebody terminated it; --retry goes on with it"
+    )
+
+
 def test_tries_end_and_what_was_refused_is_not_tried_again(uploaded: Cluster, workloads: Workloads) -> None:
     name = ADAPT
 

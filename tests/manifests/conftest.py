@@ -53,7 +53,7 @@ def resources(render: Render, overlay: str) -> list[Resource]:
 
 
 RESOURCES = {
-    "api/v1": ("Namespace:", "Secret", "ConfigMap", "ServiceAccount", "Service"),
+    "api/v1": ("Namespace:", "Pod", "Secret", "ConfigMap", "ServiceAccount", "Service"),
     "apis/apps/v1": ("Deployment", "StatefulSet"),
     "apis/batch/v1": ("Job",),
     "apis/rbac.authorization.k8s.io/v1": ("Role", "RoleBinding"),

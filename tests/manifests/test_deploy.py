@@ -230,6 +230,22 @@ def test_what_bears_our_name_and_is_not_ours_stops_before_anything_is_done(
     assert api_server.writes == []
 
 
+def test_a_namespace_with_pods_of_others_does_not_become_the_stores(deploy: Deploy, api_server: Any) -> None:
+    pods = "api/v1/namespaces/datum-store/pods"
+    ours = {"labels": {"app.kubernetes.io/part-of": "datum"}}
+    api_server.put(f"{pods}/minio-0", {"kind": "Pod", "apiVersion": "v1", "metadata": ours})
+    run = deploy("deploy", "minio", SKIP_IMAGES="1")
+    assert run.returncode == 0 and "deploy: waiting for MinIO in datum-store" in run.stdout
+    following = "deploy: done; next: datum submit --wait --output out"
+    assert run.stdout.splitlines()[-1] == f"{following} {_settings('minio')}"
+    api_server.put(f"{pods}/postgres-0", {"kind": "Pod", "apiVersion": "v1", "metadata": {"labels": {}}})
+    before = list(api_server.writes)
+    run = deploy("deploy", "minio", SKIP_IMAGES="1")
+    assert (run.returncode, run.stderr.count("\n"), api_server.writes) == (2, 1, before)
+    assert "deploy: namespace datum-store" in run.stderr
+    assert "has pods that are not ours (postgres-0)" in run.stderr
+
+
 def test_anothers_setting_of_stores_is_not_replaced(deploy: Deploy, api_server: Any) -> None:
     path = "api/v1/namespaces/kubeflow/configmaps/kfp-launcher"
     theirs = {"kind": "ConfigMap", "apiVersion": "v1", "data": {"providers": "s3: {}"}}

@@ -14,4 +14,4 @@ def test_undeploying_leaves_nothing_of_ours_and_everything_of_others(
     ours = cluster.kubectl("get", kinds, "--selector", "app.kubernetes.io/part-of=datum", "-o", "json")
     assert json.loads(ours)["items"] == []
     assert differences(before, cluster.objects_of_others(), but=cluster.disturbed) == []
-    assert "run `datum upload` first" in cluster.datum("submit", status=2)
+    assert "`make deploy` uploads it" in cluster.datum("submit", status=2)

@@ -53,6 +53,8 @@ def doctor(settings: ClusterSettings) -> dict[str, Finding]:
     check("StorageClass", cluster, volumes.check_storage_class, *asked)
     check("data volume", runs, volumes.check_data_volume, *asked)
     check("data cache", runs, volumes.check_data_cache, *asked)
+    if settings.overlay == "minio":
+        check("store namespace", cluster, namespace.check_store_namespace, *asked)
     store = object_store.StoreChecks(*asked)
     check("store secret", runs, store.check_secret)
     check("artifact secret", runs, store.check_artifact_secret)

@@ -1,8 +1,9 @@
 """The namespace that runs live in: its security, its service account, its token."""
 
-from datum.cluster.doctor.checks import Finding, ok, problem, warning
+from datum.cluster.doctor.checks import Finding, listed, ok, problem, warning
 from datum.cluster.doctor.kubernetes_client import Kubernetes
-from datum.cluster.settings import ClusterSettings
+from datum.cluster.manifests import PART_OF
+from datum.cluster.settings import ClusterSettings, in_cluster_service
 
 DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
 """Type of the secrets that nodes pull images with."""
@@ -25,6 +26,25 @@ def check_namespace(kubernetes: Kubernetes, settings: ClusterSettings) -> Findin
             f"wait until it is gone (kubectl get namespace {settings.namespace}), then make it anew",
         )
     return ok(settings.namespace)
+
+
+def check_store_namespace(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:
+    """Whether the namespace of the installation's own MinIO holds nothing of others, which its policies would
+    cut off; `make deploy` refuses one that does."""
+    service = in_cluster_service(settings)
+    if service is None:
+        return problem(
+            f"{settings.store_endpoint} is no service of this cluster",
+            "set store_endpoint to http://minio.NAMESPACE.svc:9000, whose namespace `make deploy` makes",
+        )
+    pods = kubernetes.core.list_namespaced_pod(service.namespace).items
+    others = [pod.metadata.name for pod in pods if (pod.metadata.labels or {}).get(PART_OF) != "datum"]
+    if others:
+        return problem(
+            f"{service.namespace} has pods of others: {listed(others)}",
+            "name another namespace in store_endpoint, such as http://minio.datum-store.svc:9000",
+        )
+    return ok(f"{service.namespace}: nothing of others is in it")
 
 
 def check_pod_security(kubernetes: Kubernetes, settings: ClusterSettings) -> Finding:

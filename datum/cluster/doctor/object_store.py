@@ -126,11 +126,11 @@ class StoreChecks:
         """Whether it is said what a training's encoder starts from, and whether the store has it."""
         settings, uri = self._settings, self._settings.encoder_weights
         if not uri and settings.profile == "demo":
-            return ok("not needed: the demo profile starts from random weights")
+            return ok("not needed: the demo profile starts from a packaged network")
         if not uri:
             return (problem if settings.schedule else warning)(
                 "encoder_weights is empty, and the paper profile trains from ImageNet weights",
-                "copy them into the store (the README of github.com/NVlabs/SegFormer links mit_b5.pth) and "
+                "put them into the store (`datum weights mit-b5 --fetch` downloads those of mit-b5) and "
                 "set encoder_weights to their s3:// URI, or to random; or name them for each run, as "
                 "method_encoder_weights",
             )

@@ -43,6 +43,18 @@ def test_pushed_images_that_the_registry_lost_are_a_problem(
     assert examine()["images"].remedy == "`make images` writes it anew"
 
 
+def test_images_of_an_earlier_push_are_told_from_those_that_were_built(
+    examine: Doctor, registry: Registry, tmp_path: Path
+) -> None:
+    earlier = "those of an earlier push, since build/images.json names none of them"
+    row = examine()["images"]
+    assert row.status == "ok" and earlier in row.found
+    names = {stage: f"{registry.host}/team/datum-{stage}:{__version__}" for stage in STAGES}
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "images.json").write_text(json.dumps(names))
+    assert earlier not in examine()["images"].found
+
+
 def test_a_private_registry_is_asked_with_the_credentials_of_docker(
     examine: Doctor, registry: Registry, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """`datum doctor`: KFP, and the nodes that GPU tasks run on."""
 
 import json
+from typing import Any
 
 import pytest
 from kubernetes import client as kubernetes
@@ -190,3 +191,16 @@ def test_a_node_selector_that_fits_no_node_is_a_problem(examine: Doctor) -> None
     assert "NVIDIA-A100-SXM4-80GB, node_selector wants Tesla-T4" in row.found
     selector = {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
     assert examine(node_selector=selector)["GPU nodes"].status == "ok"
+
+
+def test_the_stores_own_namespace_holds_nothing_of_others(examine: Doctor, cluster: KubernetesApi) -> None:
+    def row() -> Any:
+        return examine(overlay="minio", store_endpoint="http://minio.datum-store.svc:9000")["store namespace"]
+
+    ours = {"app.kubernetes.io/part-of": "datum"}
+    for name, labels in (("minio-0", ours), ("postgres-0", {})):
+        assert row().status == "ok"
+        pod = kubernetes.V1Pod(metadata=metadata(name, "datum-store", labels=labels), kind="Pod")
+        cluster.put(pod)
+    assert row().status == "problem" and row().found == "datum-store has pods of others: postgres-0"
+    assert "store namespace" not in examine()
