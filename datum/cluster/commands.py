@@ -1,7 +1,8 @@
 """The `datum` sub-commands of a cluster. Nothing heavy is imported before one of them runs."""
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,26 @@ def _command(
                 f"settings: there is no {DEFAULT_SETTINGS} here; run this in the checkout, or name the "
                 "installation's file by --settings"
             )
-        if not file:
-            log(f"settings: built in (no {DEFAULT_SETTINGS} here; --settings names another file)")
-        function(load_cluster_settings(file, overrides), **options)
+        with contextlib.nullcontext() if file else _saying_built_in():
+            function(load_cluster_settings(file, overrides), **options)
 
     command = add_command(commands, name, run, summary)
     _settings_options(command)
     return command
+
+
+@contextlib.contextmanager
+def _saying_built_in() -> Iterator[None]:
+    """Says of what the block shows, or finds wrong, that it is by no file of settings."""
+    notice = f"settings: built in, since there is no {DEFAULT_SETTINGS} here; --settings names another file"
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error} ({notice})") from None
+    except SystemExit:
+        log(notice)
+        raise
+    log(notice)
 
 
 def _settings_options(command: CommandParser) -> None:

@@ -184,7 +184,9 @@ def test_without_settings_nothing_is_changed_and_what_looks_says_so(
         ended = uploaded.datum(*command)
         assert ended.status == 2 and "run this in the checkout" in ended.err and not uploaded.api.posts()
     ended = uploaded.datum("runs")
-    assert ended.status == 0 and ended.err.startswith("settings: built in (no manifests/overlays/default/")
+    assert ended.status == 0 and "settings: built in, since there is no manifests/" in ended.err
+    ended = uploaded.datum("runs", "absent")
+    assert ended.status == 2 and len(ended.err.splitlines()) == 1 and "settings: built in" in ended.err
     assert uploaded.datum("submit", "--settings", str(file)).status == 0
     monkeypatch.chdir(tmp_path)
     assert "settings:" not in uploaded.datum("runs").err
