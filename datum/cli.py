@@ -44,7 +44,7 @@ def _parser() -> CommandParser:
         description="One-shot unsupervised domain adaptation of semantic segmentation: "
         "personalize, generate, adapt, evaluate, report.",
         epilog="exit status: 0 done; 2 the input is wrong; 75 a fault that may pass, the same command "
-        "resumes; 1 a defect of datum",
+        "resumes; 1 a defect of datum, or a cluster's run failed",
     )
     parser.add_argument("--version", action="version", version=f"datum {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -1,6 +1,7 @@
 """How the sub-commands of `datum` declare themselves and the kinds of options that they share."""
 
 import argparse
+import difflib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +21,16 @@ class CommandParser(argparse.ArgumentParser):
         """Wrong arguments are bad input like any other: one line, without the usage."""
         line = f"{self.prog}: {shortened(message, 400)}; see {self.prog} --help"
         self.exit(BAD_INPUT, one_line(line) + "\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuses what it does not know itself: argparse would leave that to the parser of `datum`, which
+        knows no option of a sub-command."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], self._option_string_actions, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return known, unknown
 
     def add_path(self, name: str, metavar: str, meaning: str, *, required: bool = False) -> None:
         self.add_argument(name, type=Path, required=required, metavar=metavar, help=meaning)

@@ -61,13 +61,17 @@ def _require_training(values: Mapping[str, Any]) -> None:
         return
     # The baselines' form has no method: theirs draw nothing.
     profile, named = values[INSTALLATION]["profile"], str(values["method_encoder_weights"])
-    settings = run_settings(
-        profile,
-        method=values.get("method", WITHOUT_DRAWING),
-        benchmark=values["data_benchmark"],
-        encoder=values["method_encoder"],
-        overrides=values["run_overrides"],
-    )
+    try:
+        settings = run_settings(
+            profile,
+            method=values.get("method", WITHOUT_DRAWING),
+            benchmark=values["data_benchmark"],
+            encoder=values["method_encoder"],
+            overrides=values["run_overrides"],
+        )
+    except InputError as error:
+        # Which option of the command line the fields of a form would be there.
+        raise InputError(f"the run's fields: {str(error).removeprefix('--set ')}") from None
     # Pipelines that draw ask for the model that they draw by.
     require_pipeline(settings, draws="method_base_model" in values)
     named = named or settings.adaptation.pretrained_encoder

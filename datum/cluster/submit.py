@@ -48,7 +48,8 @@ def submit(
     run = start_run(kfp, name, run_request(kfp, version, values, cache))
     log(f"{name}: started, version {version.display_name}")
     print(f"{run.run_id}  {kfp.page(f'runs/details/{run.run_id}')}", flush=True)
-    kfp.show_hint()
+    if not settings.kfp_host:
+        log(f"`datum runs {run.run_id} --open` opens its page")
     if wait or output:
         finish(kfp, run.run_id, output, retries)
 

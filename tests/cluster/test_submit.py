@@ -192,6 +192,28 @@ def test_without_settings_nothing_is_changed_and_what_looks_says_so(
     assert "settings:" not in uploaded.datum("runs").err
 
 
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("method=dafomer", "datum: the run's fields: run.method: found 'dafomer'"),
+        ('run_overrides=["generation.cuont=16"]', "datum: the run's fields: generation.cuont=16: "),
+    ],
+)
+def test_a_wrong_field_is_not_answered_with_an_option_that_nobody_gave(
+    uploaded: Cluster, text: str, said: str
+) -> None:
+    ended = uploaded.datum("submit", "--param", text)
+    assert ended.status == 2 and ended.err.startswith(said) and not uploaded.api.posts()
+
+
+def test_a_mistyped_option_is_answered_by_its_own_command(uploaded: Cluster) -> None:
+    ended = uploaded.datum("submit", "--wiat")
+    assert (ended.status, ended.err) == (
+        2,
+        "datum submit: unrecognized arguments: --wiat; did you mean --wait?; see datum submit --help\n",
+    )
+
+
 def test_a_pipeline_that_does_not_make_what_is_trained_on_is_refused_before_it_starts(
     uploaded: Cluster,
 ) -> None:
