@@ -7,19 +7,20 @@ from pathlib import Path
 from pipelines.form import FIELDS
 
 
-def as_markdown() -> str:
+def fields_as_markdown() -> str:
     """All fields in the form's order, each with the whole of what is to be said of it."""
     rows = [f"| `{name}` | {' '.join(field.description.split())} |" for name, field in FIELDS.items()]
     return "\n".join(["| field | what it is |", "|---|---|", *rows])
 
 
-def with_table(readme: str) -> str:
+def with_fields(readme: str) -> str:
     """The text `readme` with the table of now between its two marks."""
     begin = "<!-- form: written by python -m pipelines.form_table README.md -->"
     end = "<!-- /form -->"
-    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n{as_markdown()}\n{end}", readme, flags=re.DOTALL)
+    table = f"{begin}\n{fields_as_markdown()}\n{end}"
+    return re.sub(f"{begin}.*{end}", lambda _: table, readme, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
     file = Path(sys.argv[1])
-    file.write_text(with_table(file.read_text(encoding="utf-8")), encoding="utf-8")
+    file.write_text(with_fields(file.read_text(encoding="utf-8")), encoding="utf-8")

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from pipelines.form import FIELDS
-from pipelines.form_table import with_table
+from pipelines.form_table import with_fields
 
 
 def test_the_readme_has_the_form_of_now() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert with_table(readme) == readme, "run `python -m pipelines.form_table README.md`"
+    assert with_fields(readme) == readme, "run `python -m pipelines.form_table README.md`"
     assert all(f"| `{name}` |" in readme for name in FIELDS)
 
 
