@@ -27,7 +27,7 @@ from datum.methods import (
 )
 from datum.prediction import DEFAULT_KINDS, PREDICTION_KINDS
 from datum.processors import processors
-from datum.report_commands import add_report_commands
+from datum.report_commands import add_report_commands, add_watch
 from datum.store import require_place
 
 
@@ -196,6 +196,7 @@ def _add_run(commands: Any) -> None:
     meaning = "train with and without drawn images and labels in them, beside one image and all target images"
     command.add_argument("--cells", action="store_true", help=meaning)
     _output(command, "folder for everything; the report is DIR/report/report.html")
+    add_watch(command)
 
 
 def _add_verify(commands: Any) -> None:

@@ -1,11 +1,11 @@
-"""The sub-commands of `datum` that show results."""
+"""The sub-commands of `datum` that show results, and the option that shows a run at work."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datum.command_parser import add_command
+from datum.command_parser import CommandParser, add_command
 
 
 def add_report_commands(commands: Any) -> None:
@@ -29,6 +29,15 @@ def add_report_commands(commands: Any) -> None:
     command.add_argument("--mlflow", metavar="URI", help=meaning)
 
 
+def add_watch(command: CommandParser) -> None:
+    """Adds the option of `datum run` that serves a page of it."""
+    meaning = (
+        "serve a page of the run at work, with its tasks, curves and drawings, to browsers of this machine; "
+        "PORT is a free one if none is named"
+    )
+    command.add_argument("--watch", nargs="?", type=_port, const=0, metavar="PORT", help=meaning)
+
+
 def _report(baselines: Sequence[tuple[str, Path]], **options: Any) -> None:
     from datum.reporting.report import report
 
@@ -49,3 +58,9 @@ def _named_folder(text: str) -> tuple[str, Path]:
     if not separator or not name or not folder:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected NAME=DIR")
     return name, Path(folder)
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"found {text[:20]!r}, expected a port from 1 to 65535")
+    return int(text)
