@@ -29,6 +29,7 @@ from datum.methods import (
 )
 from datum.prediction import DEFAULT_KINDS, PREDICTION_KINDS
 from datum.processors import processors
+from datum.report_commands import add_report_commands, add_watch
 from datum.store import require_place
 
 
@@ -57,7 +58,7 @@ def _parser() -> CommandParser:
     _add_evaluate(commands)
     _add_predict(commands)
     add_checkpoint_commands(commands)
-    _add_report(commands)
+    add_report_commands(commands)
     add_comparison_commands(commands)
     _add_run(commands)
     _add_verify(commands)
@@ -172,16 +173,6 @@ def _add_predict(commands: Any) -> None:
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
 
 
-def _add_report(commands: Any) -> None:
-    summary = "report over the seeds and publish the median checkpoint"
-    command = add_command(commands, "report", _report, summary)
-    meaning = "folder of one seed (one_shot.png, generated/, segmentor/, evaluation/); once a seed"
-    command.add_repeated("--run", "DIR", "runs", meaning, type=Path, required=True)
-    meaning = "folder of one seed of a baseline, such as source-only=DIR; once a seed"
-    command.add_repeated("--baseline", "NAME=DIR", "baselines", meaning, type=_named_folder)
-    _output(command, "folder for report.html, report.json and median_checkpoint/")
-
-
 def _add_run(commands: Any) -> None:
     summary = "run the whole pipeline on this machine"
     command = _add_stage(commands, "run", _run, summary, *STAGES_WITH_SETTINGS, profile="demo")
@@ -207,6 +198,7 @@ def _add_run(commands: Any) -> None:
     meaning = "train with and without drawn images and labels in them, beside one image and all target images"
     command.add_argument("--cells", action="store_true", help=meaning)
     _output(command, "folder for everything; the report is DIR/report/report.html")
+    add_watch(command)
 
 
 def _add_verify(commands: Any) -> None:
@@ -275,15 +267,6 @@ def _predict(**options: Any) -> None:
 
     settings = _settings(options, method=method_tested_as(options["checkpoint"], "CHECKPOINT"))
     print(predict(**options, settings=settings.evaluation))
-
-
-def _report(baselines: Sequence[tuple[str, Path]], **options: Any) -> None:
-    from datum.reporting.report import report
-
-    by_name: dict[str, list[Path]] = {}
-    for name, folder in baselines:
-        by_name.setdefault(name, []).append(folder)
-    print(report(**options, baselines=by_name))
 
 
 def _run(**options: Any) -> None:
@@ -392,10 +375,3 @@ def _kinds(text: str) -> tuple[str, ...]:
             known = ", ".join(PREDICTION_KINDS)
             raise argparse.ArgumentTypeError(f"found {kind!r}, expected one or more of {known}")
     return kinds
-
-
-def _named_folder(text: str) -> tuple[str, Path]:
-    name, separator, folder = text.partition("=")
-    if not separator or not name or not folder:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected NAME=DIR")
-    return name, Path(folder)

@@ -4,9 +4,10 @@ Every task is a process of its own, as on a cluster. What a task has finished st
 so the same command run again does only what is missing.
 """
 
+import contextlib
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ from datum.room import available_memory
 from datum.telemetry import log
 from pipelines.cells import WITH_LABELS
 from pipelines.cells import cells as four_cells
+from pipelines.live_server import Tell, live_page_of
 from pipelines.local_tasks import Share, TaskFailedError, kind_of_task, run_tasks, share_of
 
 DESCRIPTION = "run.yaml"
@@ -55,6 +57,7 @@ def run_locally(
     cells: bool = False,
     experiment: str | None = None,
     one_shot_protocol: str | None = None,
+    watch: int | None = None,
 ) -> None:
     """Runs the reproduction pipeline into `output`, or the training pipeline where the settings name other
     target images than drawn ones, or that of the `cells`, and prints the summary table and the report's path.
@@ -62,8 +65,9 @@ def run_locally(
     `experiment` is a name of `datum.experiments.EXPERIMENTS`, or None; overrides go before it. `source` and
     `target` are data set roots; street scenes are drawn where both are None. `one_shot_protocol`, a name of
     `datum.methods.ONE_SHOT_PROTOCOLS` in place of `one_shots`, brings images, and seeds where the overrides
-    name none: one for each repeat of each image. Raises `InputError` before anything is written where the
-    input is wrong; ends the process with a failing task's own exit status.
+    name none: one for each repeat of each image. `watch` is the port of the run's live page, 0 for a free
+    one, None for no page. Raises `InputError` before anything is written where the input is wrong; ends the
+    process with a failing task's own exit status.
     """
     if one_shot_protocol:
         one_shots = _require_protocol_alone(one_shot_protocol, target, one_shots)
@@ -85,8 +89,7 @@ def run_locally(
         "run_overrides": list(overrides),
         "run_workspace": str(output),
     }
-    output.mkdir(parents=True, exist_ok=True)
-    with locked(output / "run"):
+    with live_page_of(output, watch) as tell, _one_run_in(output):
         inputs = {
             **named,
             **{f"one-shot {number} sha256": sha256(file) for number, file in enumerate(images)},
@@ -95,11 +98,18 @@ def run_locally(
         description = to_dict(settings) | named_experiment | {"inputs": inputs}
         _keep_description(output / DESCRIPTION, description)
         try:
-            _run_pipeline(_pipeline(settings, baselines, cells), profile, arguments)
+            _run_pipeline(_pipeline(settings, baselines, cells), profile, arguments, tell)
         except TaskFailedError as error:
             log(f"datum: {error}")
             sys.exit(error.status)
     _show_result(output / "report")
+
+
+@contextlib.contextmanager
+def _one_run_in(output: Path) -> Iterator[None]:
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(output / "run"):
+        yield
 
 
 def _require_protocol_alone(protocol: str, target: Path | None, one_shots: Sequence[Path]) -> list[Path]:
@@ -214,12 +224,12 @@ def _pipeline(settings: Settings, baselines: bool, cells: bool) -> Any:
     return without_drawing(seeds=seeds, baselines=others)
 
 
-def _run_pipeline(pipeline: Any, profile: str, arguments: Mapping[str, object]) -> None:
+def _run_pipeline(pipeline: Any, profile: str, arguments: Mapping[str, object], tell: Tell) -> None:
     tasks = pipeline.pipeline_spec.root.dag.tasks
     kinds = Counter(kind_of_task(name) for name in tasks)
     share = _share(profile, most=max(kinds.values()))
     log(f"tasks: {share.at_once} at once at most, {share.threads} threads each")
-    run_tasks(pipeline.pipeline_spec, arguments, share)
+    run_tasks(pipeline.pipeline_spec, arguments, share, tell)
 
 
 def _share(profile: str, *, most: int) -> Share:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,22 @@ def share_of(*, processors: int, memory: int, each: int, most: int, gpu: bool) -
     return Share(at_once=max(1, min(wide, memory // each)), threads=processors // wide)
 
 
-def run_tasks(pipeline_spec: Any, arguments: Mapping[str, Any], share: Share) -> None:
+def run_tasks(
+    pipeline_spec: Any,
+    arguments: Mapping[str, Any],
+    share: Share,
+    tell: Callable[[str, str, str], None] = lambda name, state, line: None,
+) -> None:
     """Runs all tasks of the pipeline, which has no loops or conditions, with `arguments` for its inputs.
 
-    Raises `TaskFailedError` for the first task that fails, after the others have been asked to stop, and
-    `datum.stopping.Stopped` where this process is asked to.
+    `tell` is told of each task's name, state (`waiting`, `running`, `done`, `failed`), and of each line that
+    it prints; by several threads. Raises `TaskFailedError` for the first task that fails, after the others
+    have been asked to stop, and `datum.stopping.Stopped` where this process is asked to.
     """
     with tempfile.TemporaryDirectory(prefix="datum-", ignore_cleanup_errors=True) as scratch:
         stop_file = Path(scratch) / "stop"
-        run = _Run(pipeline_spec, arguments, Path(scratch), _environment(Path(scratch), stop_file, share))
+        environment = _environment(Path(scratch), stop_file, share)
+        run = _Run(pipeline_spec, arguments, Path(scratch), environment, tell)
         with deferred(on_stop=stop_file.touch):
             failure = run.to_the_end(share.at_once, stop_file)
     if failure:
@@ -124,7 +131,12 @@ class _Run:
     """One run of a pipeline."""
 
     def __init__(
-        self, pipeline_spec: Any, arguments: Mapping[str, Any], scratch: Path, environment: Mapping[str, str]
+        self,
+        pipeline_spec: Any,
+        arguments: Mapping[str, Any],
+        scratch: Path,
+        environment: Mapping[str, str],
+        tell: Callable[[str, str, str], None],
     ) -> None:
         from kfp.local import io, utils
         from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
@@ -140,10 +152,12 @@ class _Run:
         )
         for name, value in inputs.items():
             self._values.put_parent_input(name, value)
-        self._root, self._environment = str(scratch / "pipeline"), environment
+        self._root, self._environment, self._tell = str(scratch / "pipeline"), environment, tell
         dependencies = {name: list(task.dependent_tasks) for name, task in self._tasks.items()}
         self._waiting = {name: dependencies[name] for name in in_order_of_seeds(dependencies)}
         self._done: set[str] = set()
+        for name in self._waiting:
+            tell(self._name(name), "waiting", "")
 
     def to_the_end(self, at_once: int, stop_file: Path) -> TaskFailedError | None:
         """Runs the tasks, `at_once` at most; the failure that ended the run, if one did."""
@@ -154,11 +168,13 @@ class _Run:
             while not failure and not stop_asked() and len(running) < at_once and (name := self._next()):
                 started += 1
                 log(f"[{started}/{len(self._tasks)}] {self._name(name)}")
+                self._tell(self._name(name), "running", "")
                 running[name] = self._start(name, ended)
             if not running:
                 return failure
             name, outcome = ended.get()
             given = running.pop(name)
+            self._tell(self._name(name), "failed" if outcome.status else "done", outcome.reason)
             if outcome.status == 0:
                 self._keep_outputs(name, given)
             elif not failure and not stop_asked():
@@ -201,7 +217,7 @@ class _Run:
         )
         process = _started(command, {**self._environment, TASK: self._name(name)})
         threading.Thread(
-            target=lambda: ended.put((name, _outcome(process, self._name(name)))), daemon=True
+            target=lambda: ended.put((name, _outcome(process, self._name(name), self._tell))), daemon=True
         ).start()
         return given
 
@@ -247,13 +263,14 @@ def _started(command: list[str], environment: Mapping[str, str]) -> "subprocess.
     )
 
 
-def _outcome(process: "subprocess.Popen[str]", name: str) -> _Outcome:
+def _outcome(process: "subprocess.Popen[str]", name: str, tell: Callable[[str, str, str], None]) -> _Outcome:
     """Shows what the process prints, each line with the `name` of its task before it, to its end."""
     reason = last = ""
     assert process.stdout
     with contextlib.closing(process.stdout) as printed:
         for last in lines_of_task(printed):
             log(f"[{name}] {last}")
+            tell(name, "running", last)
             reason = last if last.startswith(_REASON) else reason
     return _Outcome(process.wait(), one_line((reason or last).removeprefix(_REASON)))
 

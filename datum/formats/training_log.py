@@ -9,6 +9,7 @@ before, without validation and saving; and `peak_memory` in bytes, as `datum.pro
 every validation: `miou`, in percent.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -72,6 +73,31 @@ def read_training_log(folder: Path) -> list[dict[str, Any]]:
             raise InputError(
                 f"{file}, line {number}: expected an iteration and other numbers; run `datum adapt` again"
             )
+    return lines
+
+
+def find_trainings(folder: Path) -> dict[str, Path]:
+    """The outputs of `datum adapt` at or below `folder`, finished or at work, by a name: `folder` itself, the
+    trainings of a seed's run, or those of `datum run`, named by their seeds' folders."""
+    if (folder / TRAINING_LOG).is_file():
+        return {folder.resolve().name: folder}
+    found: dict[str, Path] = {}
+    for pattern in ("segmentor", "seed-*/segmentor", "*/seed-*/segmentor"):
+        for place in sorted([*folder.glob(pattern), *folder.glob(f"{pattern}.partial")]):
+            if (place / TRAINING_LOG).is_file():
+                name = place.parent.relative_to(folder).as_posix()
+                found.setdefault(folder.resolve().name if name == "." else name, place)
+    return found
+
+
+def logged_so_far(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a training that may be at work: those that are whole, and figures of ours."""
+    lines = []
+    for text in (folder / TRAINING_LOG).read_text(encoding="utf-8", errors="replace").split("\n"):
+        with contextlib.suppress(ValueError, RecursionError):
+            line = json.loads(text)
+            if isinstance(line, dict) and "iteration" in line and all(map(_is_figure, line.values())):
+                lines.append(line)
     return lines
 
 

@@ -1,0 +1,98 @@
+"""The report, the curves and the live page as a browser shows them."""
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datum.reporting.curves import curves
+from datum.reporting.report import report
+from pipelines.live_server import live_page_of
+from tests.browser import LOOKS, assert_fits_and_is_accessible, needs_browser, opened_browser, opened_page
+from tests.reporting.test_same_figures import scored_run
+from tests.reporting.test_training_section import write_training
+
+pytestmark = needs_browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with opened_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds beside a baseline, their report and their curves."""
+    folder = tmp_path_factory.mktemp("made")
+    runs = [folder / "seed-1", folder / "seed-2", folder / "source-only" / "seed-1"]
+    for number, run in enumerate(runs):
+        baseline = run.parent.name == "source-only"
+        method = "source-only" if baseline else "daformer"
+        scored_run(
+            run, seed=2 if number == 1 else 1, random=number, right=2 if baseline else 3, method=method
+        )
+        write_training(run)
+    report(runs=runs[:2], output=folder / "report", baselines={"source-only": runs[2:]})
+    curves(run=folder, output=folder / "curves.html")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["report/report.html", "curves.html"])
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_a_page_fits_asks_for_nothing_and_shuts_nobody_out(
+    made: Path, browser: Any, name: str, width: int, scheme: str
+) -> None:
+    url = (made / name).as_uri()
+    with opened_page(browser, url, width, scheme) as (page, asked, errors):
+        assert_fits_and_is_accessible(page)
+        assert [other for other in asked if other != url and not other.startswith("data:")] == []
+        assert errors == []
+
+
+def test_the_report_prints(made: Path, browser: Any) -> None:
+    with opened_page(browser, (made / "report/report.html").as_uri(), 1400, "light") as (page, _, _):
+        pdf = page.pdf(format="A4")
+    assert pdf.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", pdf)) > 3
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_the_live_page_follows_a_run_to_its_end(
+    made: Path, browser: Any, capfd: pytest.CaptureFixture[str], width: int, scheme: str
+) -> None:
+    """Tasks come in with what they say, and the end is told before the server goes."""
+    told, ends = threading.Event(), threading.Event()
+
+    def run() -> None:
+        with live_page_of(made, 0) as tell:
+            for name in ("check parameters", "seed 1 · adapt", "seed <b>2</b> · adapt", "report"):
+                tell(name, "waiting", "")
+            tell("check parameters", "done", "")
+            tell("seed 1 · adapt", "running", "adapt: 40/600 iterations, 3.1/s, <i>3m01s</i> left")
+            told.set()
+            ends.wait()
+            for name in ("seed 1 · adapt", "seed <b>2</b> · adapt", "report"):
+                tell(name, "done", "")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert told.wait(60)
+    (url,) = [line.split()[-1] for line in capfd.readouterr().err.splitlines() if line.startswith("watch: ")]
+    try:
+        with opened_page(browser, url, width, scheme) as (page, asked, errors):
+            page.get_by_text("<i>3m01s</i> left").wait_for()
+            page.get_by_role("heading", name="seed <b>2</b>").wait_for()
+            assert page.locator("#curves svg").count() == 4
+            assert page.locator("#drawings img").count() == 12
+            assert_fits_and_is_accessible(page)
+            ends.set()
+            page.get_by_text("The run has ended; its report is").wait_for()
+            page.get_by_text("4 of 4 tasks are done").wait_for()
+            assert [other for other in asked if not other.startswith((url, "data:"))] == []
+            assert errors == []
+    finally:
+        ends.set()
+        thread.join()
