@@ -289,6 +289,7 @@ DEMO = Settings(
         size=128,
         batch_size=8,
         precision="fp32",
+        controlnet="streetscenes",
         labeled_count=96,
         labeled_steps=15,
         labeled_guidance_scale=5.0,

@@ -33,9 +33,10 @@ class GenerationSettings:
     """`source` draws a second set of images, with labels, into `labeled/`: a ControlNet holds the
     personalized model to label maps of the source data set."""
     controlnet: Annotated[str, NamesInput()] = ""
-    """ControlNet that draws labeled images, of the base model's UNet: folder, or hub id with the folder in it
-    (yurujaja/DGInStyle/ControlNet_UNet-S). Of 20 condition channels (19 classes one-hot and void) it draws
-    from noise, as DGInStyle; of 3 (Cityscapes' palette) from the noised source image, as ZoDi."""
+    """ControlNet that draws labeled images, of the base model's UNet: a folder, a hub id with the folder in
+    it (yurujaja/DGInStyle/ControlNet_UNet-S), or `streetscenes`, that of the small model. Of 20 condition
+    channels (19 classes one-hot and void) it draws from noise, as DGInStyle; of 3 (Cityscapes' palette) from
+    the noised source image, as ZoDi."""
     judge: Annotated[str, NamesInput()] = ""
     """Network trained on the source that labeled images are judged by: a file or folder that `datum evaluate`
     takes, or a URL, hub file or s3:// URI of one. Empty: none are judged, and none dropped."""

@@ -21,6 +21,12 @@ CONDITION_KINDS: dict[int, ConditionKind] = {len(CLASSES) + 1: "one-hot", 3: "co
 
 CONFIGURATION = "config.json"
 
+PACKAGED = "streetscenes"
+"""Name of the ControlNet that is part of the package, of the base model of that name."""
+
+PACKAGED_CONTROLNET = Path(__file__).parents[1] / "streetscenes" / "model" / "controlnet"
+"""Its folder."""
+
 _SIZES: dict[str, Any] = {
     "in_channels": 4,
     "cross_attention_dim": 1280,
@@ -63,21 +69,22 @@ class ControlNet:
 
 
 def find_controlnet(name: str, pipeline: Path) -> ControlNet:
-    """The ControlNet called `name`, a folder or a hub id with the folder in it (`owner/name/folder`),
-    downloaded where it is on the hub.
+    """The ControlNet called `name`: `streetscenes`, the packaged one, a folder, or a hub id with the folder
+    in it (`owner/name/folder`), downloaded where it is on the hub.
 
     Raises `InputError` for one that is not there, is none, or does not fit the UNet of the pipeline in the
     folder `pipeline`; and `TemporaryFaultError` where the hub is out of reach.
     """
     named = f"--controlnet {name}"
-    if "\0" not in name and (folder := Path(name)).is_dir():
+    folder = PACKAGED_CONTROLNET if name == PACKAGED else Path(name)
+    if "\0" not in name and folder.is_dir():
         names = [file.name for file in folder.iterdir() if file.is_file()]
         return _fitting(name, folder, "", names, pipeline)
     hub_id, place = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
     if not HUB_ID.fullmatch(hub_id) or ".." in place.split("/"):
         raise InputError(
-            f"{named}: found no such folder, expected one with the config.json of a diffusers "
-            "ControlNetModel, or a hub id such as yurujaja/DGInStyle/ControlNet_UNet-S"
+            f"{named}: found no such folder, expected `{PACKAGED}`, one with the config.json of a "
+            "diffusers ControlNetModel, or a hub id such as yurujaja/DGInStyle/ControlNet_UNet-S"
         )
     # Needs the hub's client, which a folder does without.
     from datum.diffusion.hub import download, find_commit

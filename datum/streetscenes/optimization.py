@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import functools
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,17 @@ def optimize(
     state.move_average(state.step // AVERAGE_EVERY + 1)
     state.save()
     return state.average
+
+
+def device_name(runtime: Runtime) -> str:
+    """What figures name the device by."""
+    return torch.cuda.get_device_name() if runtime.accelerated else f"{os.cpu_count()} processor cores"
+
+
+def steps_of(state_file: Path) -> int:
+    """Steps that the training which keeps its state in this file has taken."""
+    steps: int = torch.load(state_file, map_location="cpu", weights_only=True)["step"]
+    return steps
 
 
 class _State(Generic[Network]):

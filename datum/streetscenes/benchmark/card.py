@@ -63,3 +63,35 @@ def write_readme(
         rows="\n".join(rows),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+CONTROLNET_TEMPLATE = """# The ControlNet of the small base model
+
+A diffusers ControlNetModel of {parameters:,} parameters in half precision for the UNet of
+[streetscenes](../weights/README.md). Its condition has 20 channels: the 19 classes one-hot, and void.
+
+It began as a copy of the UNet's first half and was trained on {scenes:,} scenes that
+`datum.streetscenes.drawing` drew, each in a random domain of its own, with their label maps; no photograph,
+no weights of others, and nothing of the demo went into it. The base model stayed as it is.
+
+Made by `python -m datum.streetscenes.model.train --output DIR --work DIR --controlnet DIR` on {device}
+({date}): {minutes_controlnet:g} minutes of training, in which the machine took {steps:,} steps of
+{batch_controlnet} scenes.
+
+Error of the velocity on {held_out_controlnet} held-out scenes, with a scene's own label map, with that of
+another scene, and without the ControlNet, by step of the noise schedule (empty prompt; less is better):
+
+| step | own label map | another's | none |
+|---|---|---|---|
+{rows}
+"""
+
+
+def write_controlnet_readme(folder: Path, **facts: Any) -> None:
+    """Writes `README.md` of a ControlNet into `folder` from what its training and `condition_response`
+    gave."""
+    rows = [
+        f"| {step} | {row['own']:.3f} | {row['other']:.3f} | {row['none']:.3f} |"
+        for step, row in facts.pop("response").items()
+    ]
+    (folder / "README.md").write_text(CONTROLNET_TEMPLATE.format(**facts, rows="\n".join(rows)))

@@ -2,6 +2,7 @@
 is."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 import torch
@@ -11,20 +12,23 @@ from torch import Tensor
 from datum.diffusion.base_model import find_base_model
 from datum.diffusion.condition import condition_of
 from datum.diffusion.load import load_base_model
-from datum.outputs import building, is_complete, replacing
+from datum.outputs import building, is_complete, replacing, write_json
 from datum.processors import processors
 from datum.provenance import NAMED, Provenance
+from datum.streetscenes.benchmark.card import write_controlnet_readme
+from datum.streetscenes.benchmark.condition import condition_response
 from datum.streetscenes.model.architecture import new_controlnet
 from datum.streetscenes.model.autoencoder import encode_images
 from datum.streetscenes.model.denoiser import noised, velocity_loss, velocity_weights
 from datum.streetscenes.model.training_scenes import draw_scenes, load_tensors
-from datum.streetscenes.optimization import Runtime, TimedTraining, optimize
+from datum.streetscenes.optimization import Runtime, TimedTraining, device_name, optimize, steps_of
 from datum.telemetry import log
 
 CAPTION_DROPOUT = 0.5
 """Share of captions replaced with the empty one, so that the label map has to say what is drawn (Zhang et al.
 2023, "Adding conditional control to text-to-image diffusion models")."""
-LEARNING_RATE = 5e-4
+LEARNING_RATE = 1e-3
+"""That of the UNet itself: the time is short."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,8 @@ class ControlNetPlan:
     scenes: int
     minutes_controlnet: float
     batch_controlnet: int
+    held_out_controlnet: int = 64
+    """Scenes that it is measured on."""
 
 
 def make_controlnet(output: Path, base: Path, work: Path, plan: ControlNetPlan, runtime: Runtime) -> None:
@@ -65,6 +71,18 @@ def make_controlnet(output: Path, base: Path, work: Path, plan: ControlNetPlan, 
     controlnet = train_controlnet(pipeline, latents, labels, captions, training)
     with building(output, provenance) as folder:
         controlnet.half().save_pretrained(folder, safe_serialization=True)
+        # Measured as it will be loaded, in half precision.
+        response = condition_response(pipeline, controlnet.float(), runtime, scenes=plan.held_out_controlnet)
+        for step, errors in response.items():
+            log(f"controlnet: step {step}, errors {errors}")
+        facts = {
+            "parameters": sum(weight.numel() for weight in controlnet.parameters()),
+            "steps": steps_of(training.state_file),
+            "device": device_name(runtime),
+            "date": time.strftime("%Y-%m-%d"),
+        }
+        write_json(folder / "measurements.json", {**facts, "response": response})
+        write_controlnet_readme(folder, **dataclasses.asdict(plan), **facts, response=response)
     log(f"done: {output}")
 
 

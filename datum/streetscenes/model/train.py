@@ -9,7 +9,6 @@ started again, the command goes on where it was.
 
 import argparse
 import dataclasses
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +39,7 @@ from datum.streetscenes.model.denoiser import CAPTION_DROPOUT, train_denoiser
 from datum.streetscenes.model.export import export
 from datum.streetscenes.model.tokenizer import write_tokenizer
 from datum.streetscenes.model.training_scenes import draw_scenes, held_out_set, load_tensors
-from datum.streetscenes.optimization import Runtime, TimedTraining
+from datum.streetscenes.optimization import Runtime, TimedTraining, device_name
 from datum.telemetry import log
 
 
@@ -95,9 +94,9 @@ CPU_PLAN = Plan(
 
 PLANS = {
     "cuda": (GPU_PLAN, ControlNetPlan(scenes=72_000, minutes_controlnet=4.0, batch_controlnet=128)),
-    "cpu": (CPU_PLAN, ControlNetPlan(scenes=24_000, minutes_controlnet=60.0, batch_controlnet=16)),
+    "cpu": (CPU_PLAN, ControlNetPlan(scenes=16_000, minutes_controlnet=80.0, batch_controlnet=16)),
 }
-"""By the kind of device. The ControlNet's times and batches are guesses: none has been trained to its end."""
+"""By the kind of device. The ControlNet's time and batch on a GPU are a guess: none was trained there."""
 
 
 def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> None:
@@ -146,9 +145,8 @@ def measure_model(
     save_sheet(drawn, work / "drawn.png")
     taught = {prompt: images for prompt, images in drawn.items() if " sks " not in prompt}
     save_sheet(taught, folder / "drawn.jpg")
-    cores = f"{os.cpu_count()} processor cores"
     figures = {
-        "device": torch.cuda.get_device_name() if runtime.accelerated else cores,
+        "device": device_name(runtime),
         "autoencoder": reconstruction_quality(originals, restored),
         "prompts": response,
         "judge": segmentation_quality(judge, originals, labels, runtime),

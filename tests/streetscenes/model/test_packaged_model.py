@@ -7,9 +7,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from datum.diffusion.base_model import base_model_path
+from datum.diffusion.controlnet import find_controlnet
+from datum.diffusion.load import load_controlnet
+from datum.streetscenes.benchmark.condition import condition_response
 from datum.streetscenes.benchmark.measure import draw, reconstruct, reconstruction_quality
 from datum.streetscenes.model.export import LARGEST_BYTES
 from datum.streetscenes.model.training_scenes import held_out_set
+from datum.streetscenes.optimization import Runtime
 
 FOLDER = Path(base_model_path("streetscenes"))
 
@@ -23,6 +27,19 @@ def pipeline() -> StableDiffusionPipeline:
 
 def test_the_model_takes_at_most_twelve_megabytes() -> None:
     assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) <= LARGEST_BYTES
+
+
+def test_the_controlnet_draws_what_the_label_map_says(pipeline: StableDiffusionPipeline) -> None:
+    found = find_controlnet("streetscenes", FOLDER)
+    files = [file for file in (*FOLDER.rglob("*"), *found.folder.rglob("*")) if file.is_file()]
+    assert found.kind == "one-hot"
+    # Sheets of pictures are for people to look at.
+    assert sum(file.stat().st_size for file in files if file.suffix != ".jpg") <= 16_000_000
+    controlnet = load_controlnet(found, torch.float32)
+    errors = condition_response(pipeline, controlnet, Runtime(device=torch.device("cpu")), scenes=16)
+    # Where noise prevails the layout is undecided, and the label map decides it.
+    for step in ("999", "900", "700", "500"):
+        assert errors[step]["own"] < 0.9 * errors[step]["none"] < errors[step]["other"]
 
 
 def test_the_autoencoder_keeps_color_and_detail_of_held_out_scenes(
