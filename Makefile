@@ -4,7 +4,6 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO ?= demo
 BENCHMARK ?= benchmark
-CONTROLNET ?=
 OVERLAY ?= default
 SETTINGS := manifests/overlays/$(OVERLAY)/settings.env
 # No value holds a `!`: the line above make's own says what is wrong with the file.
@@ -27,11 +26,10 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 demo: .venv/runtime ## Run the whole method on drawn street scenes, on this machine; the report lies in demo/report
-	$(BIN)/datum run --profile demo --output $(DEMO)
+	$(BIN)/datum run --profile demo --set generation.labels=source --baselines --output $(DEMO)
 
-benchmark: .venv/runtime ## Measure what drawings and labels in them are worth: five seeds, the report lies in benchmark/report; CONTROLNET=folder
-	$(BIN)/datum run --profile demo --cells --set run.seeds=[1,2,3,4,5] \
-	  $(if $(CONTROLNET),--set generation.controlnet=$(CONTROLNET)) --output $(BENCHMARK)
+benchmark: .venv/runtime ## Measure what drawings and labels in them are worth: five seeds, the report lies in benchmark/report
+	$(BIN)/datum run --profile demo --cells --set run.seeds=[1,2,3,4,5] --output $(BENCHMARK)
 
 test: .venv/test lint ## Check and test everything
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -133,7 +133,7 @@ def _remove_all_but_provenance(folder: Path) -> None:
 
 def _draw(dataset: DatasetName, folder: Path, settings: DatasetSettings, workers: int) -> None:
     """Draws the scenes of a source or of a target; no two of its parts share a scene."""
-    from datum.streetscenes.drawing import write_cityscapes, write_gta, write_synthia
+    from datum.streetscenes.drawing import write_gta, write_synthia, write_town
 
     def seeds(part: int, count: int) -> range:
         first = _FIRST_SCENE + part * _SCENES_A_PART
@@ -146,7 +146,7 @@ def _draw(dataset: DatasetName, folder: Path, settings: DatasetSettings, workers
     size = {"height": settings.height, "width": settings.width}
     if dataset == "cityscapes":
         train_seeds, val_seeds = seeds(_TARGET_TRAIN, train), seeds(_TARGET_VAL, val)
-        write_cityscapes(folder, train_seeds=train_seeds, val_seeds=val_seeds, workers=processes, **size)
+        write_town(folder, train_seeds=train_seeds, val_seeds=val_seeds, workers=processes, **size)
         return
     write = {"gta": write_gta, "synthia": write_synthia}[dataset]
     write(folder, seeds=seeds(_SOURCE, count), workers=processes, **size)

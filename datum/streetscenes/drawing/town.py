@@ -2,8 +2,7 @@
 
 What it is made of differs from the source class by class (`TOWN_STYLE`), so that a photograph shows only what
 stands in it; hour, cast and contrast differ from scene to scene, and color jitter does not reach them.
-`tests/benchmarks/target_gate.py` measures what that asks of a training, and says why the demo's target is not
-this one yet.
+`tests/benchmarks/target_gate.py` measures what that asks of a training. It is the demo's target.
 """
 
 import dataclasses
