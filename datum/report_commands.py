@@ -33,7 +33,7 @@ def add_watch(command: CommandParser) -> None:
     """Adds the option of `datum run` that serves a page of it."""
     meaning = (
         "serve a page of the run at work, with its tasks, curves and drawings, to browsers of this machine; "
-        "PORT is a free one if none is named"
+        "PORT is a free one if none is named (default: no page)"
     )
     command.add_argument("--watch", nargs="?", type=_port, const=0, metavar="PORT", help=meaning)
 

@@ -22,7 +22,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-def percent(value: float | None) -> str:
+def two_decimals(value: float | None) -> str:
     """A percentage."""
     return DASH if value is None else f"{value:.2f}"
 
@@ -35,7 +35,7 @@ def signed(value: float | None) -> str:
     return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
 
 
-def reach(interval: Sequence[float] | None, shown: Any = percent) -> str:
+def reach(interval: Sequence[float] | None, shown: Any = two_decimals) -> str:
     """An interval; `shown` writes its two ends."""
     return DASH if interval is None else f"{shown(interval[0])} to {shown(interval[1])}"
 
@@ -52,12 +52,12 @@ def tables_of_figures(compared: Mapping[str, Any]) -> list[Table]:
             [
                 run["name"],
                 run["title"],
-                percent(run["mean"][classes]),
-                percent(run["deviation"]),
+                two_decimals(run["mean"][classes]),
+                two_decimals(run["deviation"]),
                 reach(run["interval"] and run["interval"][classes]),
                 _around(run["mean"][classes], run["interval_over_seeds"]),
-                percent(run["median"]),
-                *(percent(run["mean"][over]) for over in overs),
+                two_decimals(run["median"]),
+                *(two_decimals(run["mean"][over]) for over in overs),
                 str(len(run["seeds"])),
             ]
             for run in compared["runs"]
@@ -70,9 +70,9 @@ def tables_of_figures(compared: Mapping[str, Any]) -> list[Table]:
             [
                 run["name"],
                 str(seed["seed"]),
-                percent(seed["miou"][classes]),
+                two_decimals(seed["miou"][classes]),
                 reach(seed["interval"] and seed["interval"][classes]),
-                *(percent(seed["miou"][over]) for over in overs),
+                *(two_decimals(seed["miou"][over]) for over in overs),
             ]
             for run in compared["runs"]
             for seed in run["seeds"]
@@ -113,7 +113,8 @@ def _baselines(compared: Mapping[str, Any]) -> list[Table]:
             caption="Means of the methods beside it, in each run's own report.",
             head=["Method", *(run["name"] for run in compared["runs"])],
             rows=[
-                [name, *(percent(run["baselines"].get(name)) for run in compared["runs"])] for name in names
+                [name, *(two_decimals(run["baselines"].get(name)) for run in compared["runs"])]
+                for name in names
             ],
         )
     ]
@@ -130,11 +131,11 @@ def table_of_classes(compared: Mapping[str, Any]) -> Table:
         rows=[
             [
                 row["class"],
-                percent(row["iou"][0]),
+                two_decimals(row["iou"][0]),
                 *(
                     text
                     for value, gap, interval in zip(row["iou"][1:], row["differences"], row["intervals"])
-                    for text in (percent(value), signed(gap), reach(interval, signed))
+                    for text in (two_decimals(value), signed(gap), reach(interval, signed))
                 ),
             ]
             for row in compared["classes"]
@@ -158,13 +159,13 @@ def verdicts(compared: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _verdict(one: Mapping[str, Any], classes: str) -> tuple[str, str]:
     gap = one["miou"][classes] or 0.0
-    if percent(abs(gap)) == "0.00":
+    if two_decimals(abs(gap)) == "0.00":
         return "", f"{one['run']} is level with {one['to']}."
     side = "above" if gap > 0 else "below"
     known = {"the choice of images": one["may_be_images"], "the choice of seeds": one["may_be_seeds"]}
     chance = [name for name, may_be in known.items() if may_be]
     unknown = [name for name, may_be in known.items() if may_be is None]
-    text = f"{one['run']} is {percent(abs(gap))} points {side} {one['to']}"
+    text = f"{one['run']} is {two_decimals(abs(gap))} points {side} {one['to']}"
     if chance:
         text += f"; {' or '.join(chance)} alone may make as much"
     elif not unknown:

@@ -122,7 +122,7 @@ def optimize(
     return state.average
 
 
-def device_name(runtime: Runtime) -> str:
+def figures_device(runtime: Runtime) -> str:
     """What figures name the device by."""
     return torch.cuda.get_device_name() if runtime.accelerated else f"{os.cpu_count()} processor cores"
 

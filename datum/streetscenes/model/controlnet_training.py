@@ -16,12 +16,12 @@ from datum.outputs import building, is_complete, replacing, write_json
 from datum.processors import processors
 from datum.provenance import NAMED, Provenance
 from datum.streetscenes.benchmark.card import write_controlnet_readme
-from datum.streetscenes.benchmark.condition import condition_response
+from datum.streetscenes.benchmark.label_response import condition_response
 from datum.streetscenes.model.architecture import new_controlnet
 from datum.streetscenes.model.autoencoder import encode_images
 from datum.streetscenes.model.denoiser import noised, velocity_loss, velocity_weights
 from datum.streetscenes.model.training_scenes import draw_scenes, load_tensors
-from datum.streetscenes.optimization import Runtime, TimedTraining, device_name, optimize, steps_of
+from datum.streetscenes.optimization import Runtime, TimedTraining, figures_device, optimize, steps_of
 from datum.telemetry import log
 
 CAPTION_DROPOUT = 0.5
@@ -78,7 +78,7 @@ def make_controlnet(output: Path, base: Path, work: Path, plan: ControlNetPlan, 
         facts = {
             "parameters": sum(weight.numel() for weight in controlnet.parameters()),
             "steps": steps_of(training.state_file),
-            "device": device_name(runtime),
+            "device": figures_device(runtime),
             "date": time.strftime("%Y-%m-%d"),
         }
         write_json(folder / "measurements.json", {**facts, "response": response})

@@ -39,7 +39,7 @@ from datum.streetscenes.model.denoiser import CAPTION_DROPOUT, train_denoiser
 from datum.streetscenes.model.export import export
 from datum.streetscenes.model.tokenizer import write_tokenizer
 from datum.streetscenes.model.training_scenes import draw_scenes, held_out_set, load_tensors
-from datum.streetscenes.optimization import Runtime, TimedTraining, device_name
+from datum.streetscenes.optimization import Runtime, TimedTraining, figures_device
 from datum.telemetry import log
 
 
@@ -146,7 +146,7 @@ def measure_model(
     taught = {prompt: images for prompt, images in drawn.items() if " sks " not in prompt}
     save_sheet(taught, folder / "drawn.jpg")
     figures = {
-        "device": device_name(runtime),
+        "device": figures_device(runtime),
         "autoencoder": reconstruction_quality(originals, restored),
         "prompts": response,
         "judge": segmentation_quality(judge, originals, labels, runtime),
