@@ -102,9 +102,11 @@ def test_every_kubectl_renders_the_same(
 
 
 def test_kustomize_is_asked_for_nothing_that_its_releases_do_differently() -> None:
-    """It puts files together and patches lists by index; `replacements` passed over labels' keys."""
+    """It puts files and components together and patches lists by index; `replacements` passed over labels'
+    keys."""
+    known = {"apiVersion", "kind", "resources", "components", "patches"}
     for file in MANIFESTS.rglob("kustomization.yaml"):
-        assert set(yaml.safe_load(file.read_text())) <= {"apiVersion", "kind", "resources", "patches"}, file
+        assert set(yaml.safe_load(file.read_text())) <= known, file
 
 
 def test_a_name_that_nothing_fills_in_is_refused(tmp_path: Path) -> None:
