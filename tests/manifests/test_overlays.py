@@ -102,8 +102,8 @@ def test_every_kubectl_renders_the_same(
 
 
 def test_kustomize_is_asked_for_nothing_that_its_releases_do_differently() -> None:
-    """It puts files, components and ConfigMaps together and patches by index; `replacements` passed over labels'
-    keys."""
+    """It puts files, components and ConfigMaps together and patches lists by index; `replacements` passed
+    over the keys of labels."""
     known = {"apiVersion", "kind", "resources", "components", "configMapGenerator", "patches"}
     for file in MANIFESTS.rglob("kustomization.yaml"):
         assert set(yaml.safe_load(file.read_text())) <= known, file
