@@ -8,8 +8,8 @@ source alone. Tried again, it goes on from the last saved iteration and ends wit
 - `validation`: URI of the ingested target, of which the val split is fetched
 - `method`: a method, or the name of an experiment (`datum experiments`)
 - `baseline`: the method that is trained in place of it, for comparison; empty trains the run's own
-- `generated`: the drawn images, where these are trained on, or the labeled ones among them
-- `labeled`: whether the labeled ones, if there are any, are a second labeled source
+- `generated`: the drawn images, where these are trained on
+- `labeled`: whether the labeled ones among them, if there are any, are a second labeled source
 - `one_shot`: the photograph, where it is
 - `gpu_count`: GPUs that share each batch, where there are several
 - `segmentor`: `best.safetensors`, `last.safetensors`, `config.yaml`, `training.jsonl`, `provenance.json`,

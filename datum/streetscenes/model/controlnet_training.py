@@ -16,10 +16,10 @@ from datum.outputs import building, is_complete, replacing, write_json
 from datum.processors import processors
 from datum.provenance import NAMED, Provenance
 from datum.streetscenes.benchmark.card import write_controlnet_readme
-from datum.streetscenes.benchmark.label_response import condition_response
 from datum.streetscenes.model.architecture import new_controlnet
 from datum.streetscenes.model.autoencoder import encode_images
 from datum.streetscenes.model.denoiser import noised, velocity_loss, velocity_weights
+from datum.streetscenes.model.label_response import condition_response
 from datum.streetscenes.model.training_scenes import draw_scenes, load_tensors
 from datum.streetscenes.optimization import Runtime, TimedTraining, figures_device, optimize, steps_of
 from datum.telemetry import log

@@ -9,9 +9,9 @@ from diffusers import StableDiffusionPipeline
 from datum.diffusion.base_model import base_model_path
 from datum.diffusion.controlnet import find_controlnet
 from datum.diffusion.load import load_controlnet
-from datum.streetscenes.benchmark.label_response import condition_response
 from datum.streetscenes.benchmark.measure import draw, reconstruct, reconstruction_quality
 from datum.streetscenes.model.export import LARGEST_BYTES
+from datum.streetscenes.model.label_response import condition_response
 from datum.streetscenes.model.training_scenes import held_out_set
 from datum.streetscenes.optimization import Runtime
 
