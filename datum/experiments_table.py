@@ -3,12 +3,12 @@
 import argparse
 import dataclasses
 import json
-import re
 import sys
 from pathlib import Path
 
 from datum.command_parser import CommandParser
 from datum.experiments import BAND, EXPERIMENTS, Experiment
+from datum.text_tables import aligned, between_marks
 from datum.values import did_you_mean
 
 COLUMNS = ("experiment", "trains on", "published", "counts from", "others reached", "GPU hours", "memory")
@@ -16,9 +16,7 @@ COLUMNS = ("experiment", "trains on", "published", "counts from", "others reache
 
 def as_table() -> str:
     """A line an experiment, aligned; what is unknown is a dash."""
-    rows = [COLUMNS, *map(_row, EXPERIMENTS.values())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines = aligned([COLUMNS, *map(_row, EXPERIMENTS.values())])
     notes = [f"{one.name}: {one.beside}" for one in EXPERIMENTS.values() if one.beside]
     heading = "Beside them, by other recipes under the same conditions:"
     return "\n".join([*lines, "", *_notes(), "", heading, *notes])
@@ -35,9 +33,7 @@ def as_markdown() -> str:
 
 def with_table(readme: str) -> str:
     """The text `readme` with the table of now between its two marks."""
-    begin = "<!-- experiments: written by python -m datum.experiments_table README.md -->"
-    end = "<!-- /experiments -->"
-    return re.sub(f"{begin}.*{end}", f"{begin}\n{as_markdown()}\n{end}", readme, flags=re.DOTALL)
+    return between_marks(readme, "experiments", "datum.experiments_table", as_markdown())
 
 
 def as_json_text() -> str:

@@ -8,13 +8,14 @@ add a line to the table here, and `python -m datum.instruments README.md` to REA
 
 import dataclasses
 import os
-import re
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
+
+from datum.text_tables import between_marks
 
 INSTRUMENTS: dict[str, "Instrument"] = {}
 """Every metric by its name, in the order of README's table."""
@@ -167,14 +168,11 @@ os.register_at_fork(after_in_child=_unlock)
 
 def with_metrics(readme: str) -> str:
     """The text `readme` with the table of the metrics between its two marks."""
-    begin = "<!-- metrics: written by python -m datum.instruments README.md -->"
-    end = "<!-- /metrics -->"
     lines = ["| metric | kind | own label | what it says |", "|---|---|---|---|"]
     for one in INSTRUMENTS.values():
         label = f"`{one.label}`" + (f": {', '.join(one.values)}" if one.values else "") if one.label else ""
         lines.append(f"| `{one.name}` | {one.kind} | {label} | {one.meaning} |")
-    table = "\n".join([begin, *lines, end])
-    return re.sub(f"{begin}.*{end}", lambda _: table, readme, flags=re.DOTALL)
+    return between_marks(readme, "metrics", "datum.instruments", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -207,6 +207,11 @@ _HEAD_OF_FAMILY: Mapping[str, str] = {
 }
 
 
+def benchmark_title(name: str) -> str:
+    """What reports call the benchmark `name`; the name itself where it is none of ours."""
+    return BENCHMARKS[name].title if name in BENCHMARKS else name
+
+
 def decode_head_of(encoder: str) -> str:
     """The decode head that `encoder`, a name of `ENCODERS`, is published with (ResNet-18: by our choice)."""
     return _HEAD_OF_FAMILY[ENCODERS[encoder]]

@@ -1,9 +1,9 @@
 """The table of the form's fields in README: `python -m pipelines.form_table README.md` writes it anew."""
 
-import re
 import sys
 from pathlib import Path
 
+from datum.text_tables import between_marks
 from pipelines.form import FIELDS
 
 
@@ -15,10 +15,7 @@ def fields_as_markdown() -> str:
 
 def with_fields(readme: str) -> str:
     """The text `readme` with the table of now between its two marks."""
-    begin = "<!-- form: written by python -m pipelines.form_table README.md -->"
-    end = "<!-- /form -->"
-    table = f"{begin}\n{fields_as_markdown()}\n{end}"
-    return re.sub(f"{begin}.*{end}", lambda _: table, readme, flags=re.DOTALL)
+    return between_marks(readme, "form", "pipelines.form_table", fields_as_markdown())
 
 
 if __name__ == "__main__":

@@ -9,17 +9,17 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from datum.errors import InputError
-from datum.reporting.live_page import ShownTask, curves_part, drawings_part, live_page, tasks_part
+from datum.formats.training_log import trainings_so_far
+from datum.reporting.live_page import ShownTask, drawings_part, live_page, tasks_part
+from datum.reporting.training_section import curves_part
 from datum.telemetry import duration, log
-
-Tell = Callable[[str, str, str], None]
-"""Is told of a task: its name, its state, and a line that it printed, or nothing."""
+from pipelines.local_tasks import Tell, tell_nobody
 
 LOOPBACK = "127.0.0.1"
 
@@ -33,7 +33,7 @@ def live_page_of(output: Path, port: int | None) -> Iterator[Tell]:
     it is 0; says where. None serves nothing. Raises `InputError` where the port cannot be had.
     """
     if port is None:
-        yield _unwatched
+        yield tell_nobody
         return
     live = _LiveRun(output)
     try:
@@ -54,10 +54,6 @@ def live_page_of(output: Path, port: int | None) -> Iterator[Tell]:
         server.shutdown()
         # Waits for those who are told of the end.
         server.server_close()
-
-
-def _unwatched(name: str, state: str, line: str) -> None:
-    """Nobody is told."""
 
 
 class _LiveRun:
@@ -81,7 +77,10 @@ class _LiveRun:
         with self._lock:
             tasks = list(self._tasks.values())
             if time.monotonic() - self._looked >= _FILES_EVERY or self.ended.is_set():
-                self._written = {"curves": curves_part(self.output), "drawings": drawings_part(self.output)}
+                self._written = {
+                    "curves": curves_part(trainings_so_far(self.output)),
+                    "drawings": drawings_part(self.output),
+                }
                 self._looked = time.monotonic()
             return {"tasks": tasks_part(tasks), "state": self._state(tasks), **self._written}
 

@@ -31,8 +31,8 @@ from datum.room import available_memory
 from datum.telemetry import log
 from pipelines.cells import WITH_LABELS
 from pipelines.cells import cells as four_cells
-from pipelines.live_server import Tell, live_page_of
-from pipelines.local_tasks import Share, TaskFailedError, kind_of_task, run_tasks, share_of
+from pipelines.live_server import live_page_of
+from pipelines.local_tasks import Share, TaskFailedError, Tell, kind_of_task, run_tasks, share_of
 
 DESCRIPTION = "run.yaml"
 """File in the output folder with all settings and inputs of the run that it holds."""

@@ -61,11 +61,19 @@ def share_of(*, processors: int, memory: int, each: int, most: int, gpu: bool) -
     return Share(at_once=max(1, min(wide, memory // each)), threads=processors // wide)
 
 
+Tell = Callable[[str, str, str], None]
+"""Is told of a task: its name, its state, and a line that it printed, or nothing."""
+
+
+def tell_nobody(name: str, state: str, line: str) -> None:
+    """Of a run that nobody watches."""
+
+
 def run_tasks(
     pipeline_spec: Any,
     arguments: Mapping[str, Any],
     share: Share,
-    tell: Callable[[str, str, str], None] = lambda name, state, line: None,
+    tell: Tell = tell_nobody,
 ) -> None:
     """Runs all tasks of the pipeline, which has no loops or conditions, with `arguments` for its inputs.
 
@@ -136,7 +144,7 @@ class _Run:
         arguments: Mapping[str, Any],
         scratch: Path,
         environment: Mapping[str, str],
-        tell: Callable[[str, str, str], None],
+        tell: Tell,
     ) -> None:
         from kfp.local import io, utils
         from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
@@ -263,7 +271,7 @@ def _started(command: list[str], environment: Mapping[str, str]) -> "subprocess.
     )
 
 
-def _outcome(process: "subprocess.Popen[str]", name: str, tell: Callable[[str, str, str], None]) -> _Outcome:
+def _outcome(process: "subprocess.Popen[str]", name: str, tell: Tell) -> _Outcome:
     """Shows what the process prints, each line with the `name` of its task before it, to its end."""
     reason = last = ""
     assert process.stdout

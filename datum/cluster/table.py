@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from datum.text_tables import aligned
+
 
 def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints `rows` under `heading` in aligned columns."""
-    widths = [max(map(len, column)) for column in zip(heading, *rows)]
-    for row in (heading, *rows):
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
+    for line in aligned([heading, *rows]):
+        print(line)

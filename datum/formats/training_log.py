@@ -90,6 +90,11 @@ def find_trainings(folder: Path) -> dict[str, Path]:
     return found
 
 
+def trainings_so_far(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What each training at or below `folder` has logged, by its name."""
+    return {name: logged_so_far(place) for name, place in find_trainings(folder).items()}
+
+
 def logged_so_far(folder: Path) -> list[dict[str, Any]]:
     """The lines of a training that may be at work: those that are whole, and figures of ours."""
     lines = []

@@ -1,16 +1,9 @@
 """`comparison.html`: a comparison as one self-contained page, in the report's style."""
 
-import datetime
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from datum import __version__
-from datum.labels import CLASSES
-from datum.methods import BENCHMARKS
+from datum.methods import benchmark_title
 from datum.reporting.charts import DotRow, dot_plot
 from datum.reporting.comparison_tables import (
     notes,
@@ -20,7 +13,8 @@ from datum.reporting.comparison_tables import (
     verdicts,
 )
 from datum.reporting.sides import ComparedRun
-from datum.reporting.styles import style_of
+from datum.reporting.styles import class_legend, style_of
+from datum.reporting.templates import rendered
 from datum.reporting.training_section import overlaid_curves
 
 MOST_PICTURES = 4
@@ -29,15 +23,7 @@ MOST_PICTURES = 4
 
 def render_comparison(compared: Mapping[str, Any], sides: Sequence[ComparedRun]) -> str:
     """The page of `compared` (`datum.reporting.comparison`) and of the `sides` that it is about."""
-    folder = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    benchmark, classes = compared["benchmark"], compared["headline"]["classes"]
+    classes = compared["headline"]["classes"]
     rows = [
         DotRow(
             name=run["name"],
@@ -51,9 +37,9 @@ def render_comparison(compared: Mapping[str, Any], sides: Sequence[ComparedRun])
         for position, side in enumerate(sides)
         for seed in side.seeds
     ]
-    return environment.get_template("comparison.html").render(
-        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
-        title=compared["data"] or (BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark),
+    return rendered(
+        "comparison.html",
+        title=compared["data"] or benchmark_title(compared["benchmark"]),
         compared=compared,
         plot=dot_plot(rows, title="mIoU of each run and seed"),
         verdicts=verdicts(compared),
@@ -63,10 +49,8 @@ def render_comparison(compared: Mapping[str, Any], sides: Sequence[ComparedRun])
         settings=table_of_settings(compared),
         pictures=_pictures(sides),
         curves=overlaid_curves(trainings),
-        legend=[(c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for c in CLASSES],
+        legend=class_legend(),
         style_of=style_of,
-        version=__version__,
-        written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 

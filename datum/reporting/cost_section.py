@@ -49,8 +49,10 @@ def cost_figures(
 
 
 def cost_totals(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """`seconds` and `gpu_hours` of all rows; None where one of them is unknown."""
-    return {key: _sum([row[key] for row in rows]) for key in ("seconds", "gpu_hours")}
+    """A row of the sums: `seconds` and `gpu_hours`, None where one of the `rows` does not know them; the
+    other figures have no sum."""
+    sums = {key: _sum([row[key] for row in rows]) for key in ("seconds", "gpu_hours")}
+    return {**sums, "images_per_second": None, "peak_memory": None}
 
 
 def _together(works: Sequence[_Work]) -> dict[str, Any]:

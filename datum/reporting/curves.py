@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from datum.errors import InputError, TemporaryFaultError, one_line, shortened
-from datum.formats.training_log import TRAINING_LOG, find_trainings, logged_so_far
+from datum.formats.training_log import TRAINING_LOG, trainings_so_far
 from datum.outputs import replacing
-from datum.reporting.styles import style_of
-from datum.reporting.templates import style_sheet, template
-from datum.reporting.training_section import CURVES, overlaid_curves
+from datum.reporting.templates import rendered
+from datum.reporting.training_section import CURVES, curves_part
 
 Trainings = Mapping[str, Sequence[Mapping[str, Any]]]
 """Name of a training -> the lines of its log."""
@@ -29,7 +28,7 @@ def curves(
     """
     if not run.is_dir():
         raise InputError(f"RUN {run}: no such folder, expected an output of `datum adapt` or `datum run`")
-    trainings = {name: logged_so_far(place) for name, place in find_trainings(run).items()}
+    trainings = trainings_so_far(run)
     if not any(trainings.values()):
         raise InputError(
             f"RUN {run}: holds no {TRAINING_LOG} with a line, expected an output of `datum adapt` or "
@@ -41,13 +40,7 @@ def curves(
     # What is missing is said before anything is written.
     writers = [_tensorboard_writer(tensorboard)] if tensorboard else []
     writers += [_mlflow_writer(mlflow)] if mlflow else []
-    styles = {name: style_of(position) for position, name in enumerate(trainings)}
-    charts = overlaid_curves(
-        [(styles[name], lines) for name, lines in trainings.items()], "a line per training"
-    )
-    page = template("curves.html").render(
-        style=style_sheet(), title=run.resolve().name, styles=styles, curves=charts
-    )
+    page = rendered("curves.html", title=run.resolve().name, curves_part=curves_part(trainings))
     with replacing(output) as temporary:
         temporary.write_bytes(page.encode("utf-8", errors="replace"))
     for write in writers:

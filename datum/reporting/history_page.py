@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from datum import __version__
 from datum.errors import one_line
 from datum.formats.history import Reproduction, read_history
 from datum.outputs import replacing, require_folder
 from datum.reporting.charts import Line, line_chart
 from datum.reporting.drift import LEAST_RUNS, WINDOW, band_of, is_same
+from datum.reporting.templates import rendered
 from datum.store import Store
+from datum.text_tables import aligned
 
 STRIP = 40
 """Width of the drawing beside a line of the table, in characters."""
@@ -38,7 +36,7 @@ def show_history(store: Store, place: str, page: Path | None) -> str:
         require_folder(page.parent)
         page.parent.mkdir(parents=True, exist_ok=True)
         with replacing(page) as temporary:
-            temporary.write_text(_rendered(series, place), encoding="utf-8", errors="replace")
+            temporary.write_text(_page(series, place), encoding="utf-8", errors="replace")
     if not series:
         return f"{place}: no reproduction has been remembered yet"
     parts = ["\n".join([_title(runs[0].run), *_lines(runs)]) for runs in series]
@@ -86,11 +84,7 @@ def _lines(runs: Sequence[Remembered]) -> list[str]:
         for one in runs
     ]
     heads = ("ended", "run", "mIoU", "seeds", f"{low:.1f} to {high:.1f}", "drifted")
-    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(5)]
-    return [
-        "  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[5]]).rstrip()
-        for row in (heads, *rows)
-    ]
+    return aligned([heads, *rows])
 
 
 def _strip(one: Remembered, low: float, high: float) -> str:
@@ -110,22 +104,12 @@ def _day(run: Reproduction) -> str:
     return datetime.datetime.fromtimestamp(run.finished, datetime.UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _rendered(series: Sequence[Sequence[Remembered]], place: str) -> str:
-    folder = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("history.html").render(
-        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+def _page(series: Sequence[Sequence[Remembered]], place: str) -> str:
+    return rendered(
+        "history.html",
         place=place,
         series=[_shown(runs) for runs in series],
         least=LEAST_RUNS,
-        version=__version__,
-        written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datum.errors import InputError
-from datum.formats.training_log import find_trainings, logged_so_far
 from datum.reporting.pictures import Picture, photograph
-from datum.reporting.styles import style_of
-from datum.reporting.templates import style_sheet, template
-from datum.reporting.training_section import overlaid_curves
+from datum.reporting.templates import rendered, template
 
 DRAWINGS = 12
 """Latest drawings that are shown."""
@@ -42,7 +39,7 @@ class ShownTask:
 def live_page(folder: Path, nonce: str) -> str:
     """The page of the run in `folder`, empty; its one script, which bears the `nonce`, fills it with parts as
     they are sent."""
-    return template("live.html").render(style=style_sheet(), folder=str(folder), nonce=nonce)
+    return rendered("live.html", folder=str(folder), nonce=nonce)
 
 
 def tasks_part(tasks: Sequence[ShownTask]) -> str:
@@ -53,16 +50,6 @@ def tasks_part(tasks: Sequence[ShownTask]) -> str:
         rows.setdefault(group, []).append((label, task))
     done = sum(task.state == "done" for task in tasks)
     return template("live_tasks.html").render(rows=rows, done=done, tasks=tasks)
-
-
-def curves_part(folder: Path) -> str:
-    """The learning curves of all trainings of the run, a line each; empty before the first one logs."""
-    trainings = {name: logged_so_far(place) for name, place in find_trainings(folder).items()}
-    styles = {name: style_of(position) for position, name in enumerate(trainings)}
-    curves = overlaid_curves(
-        [(styles[name], logged) for name, logged in trainings.items()], "a line per training"
-    )
-    return template("curves_part.html").render(styles=styles, curves=curves) if curves else ""
 
 
 def drawings_part(folder: Path) -> str:

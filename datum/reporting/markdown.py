@@ -181,8 +181,7 @@ def _cost(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         for row in rows
     ]
-    totals = cost_totals(rows)
-    shown.append(["all", "", "", *cost_cells({**totals, "images_per_second": None, "peak_memory": None}), ""])
+    shown.append(["all", "", "", *cost_cells(cost_totals(rows)), ""])
     heading = ["method", "stage", "seeds", "time", "GPU hours", "images/s", "memory, GB", "device"]
     return ["## Cost", "", *pipe_table(heading, shown), ""]
 

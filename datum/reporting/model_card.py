@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from datum.formats.run_folder import Run
-from datum.methods import BENCHMARKS, title_of
+from datum.methods import benchmark_title, title_of
 from datum.provenance import read_provenance
 from datum.reporting.citations import bibtex
 from datum.reporting.markdown import class_table, method_table, percent, plain
@@ -29,11 +29,10 @@ def model_card(figures: Mapping[str, Any], run: Run, *, mmcv: bool) -> str:
     median = figures["median_checkpoint"]
     name = median["file"].rpartition("/")[2]
     record = read_provenance(run.folder / "segmentor") or {}
-    benchmark = BENCHMARKS.get(figures["benchmark"])
     data = (
         f"{figures['data']}, in the layout of {figures['benchmark']}"
         if figures["data"]
-        else (benchmark.title if benchmark else figures["benchmark"])
+        else benchmark_title(figures["benchmark"])
     )
     usage = [
         f"datum predict {name} photographs --output predicted",

@@ -1,19 +1,17 @@
 """`report.html`: one self-contained page, without scripts, below 5 MB."""
 
 import dataclasses
-import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from datum import __version__
 from datum.formats.generated import Drawing
 from datum.formats.json_files import read_text
 from datum.formats.run_folder import Run
 from datum.labels import CLASSES
-from datum.methods import BENCHMARKS
+from datum.methods import benchmark_title
 from datum.reporting.charts import DotRow, dot_plot, score_bar
 from datum.reporting.citations import bibtex
 from datum.reporting.confusion_section import confusion_rows
@@ -25,8 +23,8 @@ from datum.reporting.markdown import cost_cells
 from datum.reporting.median import median_run
 from datum.reporting.pictures import Picture, label_map, photograph
 from datum.reporting.reproduced import COLLAPSING
-from datum.reporting.styles import baseline_style, style_of
-from datum.reporting.templates import style_sheet, template
+from datum.reporting.styles import baseline_style, class_legend, hexadecimal, style_of
+from datum.reporting.templates import rendered
 from datum.reporting.training_section import learning_curves, shown_mixes, what_it_took
 
 GENERATED_IN_ALL = 36
@@ -83,10 +81,9 @@ def render_page(
     median, methods = median_run(runs), summary["methods"]
     groups = {methods[0]["name"]: runs, **baselines}
     photographs = [run.photograph for run in runs]
-    benchmark = summary["benchmark"]
-    benchmark = BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark
-    return template("template.html").render(
-        style=style_sheet(),
+    benchmark = benchmark_title(summary["benchmark"])
+    return rendered(
+        "template.html",
         title=summary["data"] or benchmark,
         benchmark=benchmark,
         summary=summary,
@@ -97,7 +94,7 @@ def render_page(
         collapsing=COLLAPSING,
         seeds=[_seed_pictures(position, runs, photographs) for position in range(len(runs))],
         examples=_examples(median, groups),
-        legend=[(c.name, "#{:02x}{:02x}{:02x}".format(*c.color)) for c in CLASSES],
+        legend=class_legend(),
         curves=learning_curves(runs, baselines),
         drawn=labeled_sheet(labeled_runs(runs, baselines)),
         mixes=shown_mixes(methods[0]["name"], runs, baselines),
@@ -107,14 +104,12 @@ def render_page(
         improved=improved_images(summary["image_scores"], groups, methods[0]["name"]),
         stages=STAGES,
         cost_cells=cost_cells,
-        totals={**cost_totals(summary["cost"]), "images_per_second": None, "peak_memory": None},
+        totals=cost_totals(summary["cost"]),
         citations=bibtex(summary),
         drift=drift_sentences(summary.get("drift")),
         details=_details(median),
         style_of=style_of,
         baseline_style=baseline_style,
-        version=__version__,
-        written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
@@ -138,7 +133,7 @@ def _class_rows(methods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": each.name,
-                "color": "#{:02x}{:02x}{:02x}".format(*each.color),
+                "color": hexadecimal(each.color),
                 "ours": ours,
                 "others": others,
                 "bar": score_bar(ours["mean"], ours["min"], ours["max"], marks) if ours else "",

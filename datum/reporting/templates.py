@@ -1,12 +1,24 @@
 """The pages' templates and their style."""
 
+import datetime
 import functools
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from datum import __version__
+
 _FOLDER = Path(__file__).parent
+
+
+def rendered(name: str, **given: Any) -> str:
+    """A whole page by the template in the file `name`, in the style of all pages, with the release that wrote
+    it and when."""
+    written = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    style = Markup((_FOLDER / "style.css").read_text(encoding="utf-8"))
+    return template(name).render(style=style, version=__version__, written=written, **given)
 
 
 @functools.cache
@@ -20,9 +32,3 @@ def template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     return environment.get_template(name)
-
-
-@functools.cache
-def style_sheet() -> Markup:
-    """The style sheet of all pages."""
-    return Markup((_FOLDER / "style.css").read_text(encoding="utf-8"))

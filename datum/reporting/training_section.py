@@ -14,6 +14,7 @@ from datum.reporting.charts import Line, line_chart
 from datum.reporting.median import median_run
 from datum.reporting.pictures import Picture, pixels
 from datum.reporting.styles import baseline_style, style_of
+from datum.reporting.templates import template
 from datum.telemetry import duration
 
 PANEL_WIDTH = 192
@@ -109,6 +110,16 @@ def overlaid_curves(
         chart = line_chart(lines, title=title, x_label="iteration", from_zero=curve.smoothed)
         charts.append(LearningCurve(chart=chart, caption=curve.caption))
     return [curve for curve in charts if curve.chart]
+
+
+def curves_part(trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> Markup:
+    """The curves of `trainings`, the lines of their logs by name, as part of a page; empty where none has
+    logged."""
+    styles = {name: style_of(position) for position, name in enumerate(trainings)}
+    curves = overlaid_curves(
+        [(styles[name], lines) for name, lines in trainings.items()], "a line per training"
+    )
+    return Markup(template("curves_part.html").render(styles=styles, curves=curves) if curves else "")
 
 
 def shown_pictures(run: Run, *, median: bool) -> dict[int, Path]:
