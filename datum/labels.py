@@ -84,6 +84,9 @@ SYNTHIA_16: tuple[str, ...] = tuple(n for n in CLASS_NAMES if n not in ("terrain
 SYNTHIA_13: tuple[str, ...] = tuple(n for n in SYNTHIA_16 if n not in ("wall", "fence", "pole"))
 """The 13 classes of the older SYNTHIA benchmark."""
 
+SCORED_CLASSES: Mapping[str, tuple[str, ...]] = {"19": CLASS_NAMES, "16": SYNTHIA_16, "13": SYNTHIA_13}
+"""Classes that there is a mean over, by their number."""
+
 CITYSCAPES_MAX_LABEL_ID = 34
 """Largest label id in Cityscapes and GTA label PNGs (34 is GTA's license plate, -1 in Cityscapes)."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from datum.errors import InputError
 from datum.formats.json_files import parse_json
+from datum.formats.metrics import is_score
 from datum.store import Store, require_run_id
 
 HISTORY = "history"
@@ -114,7 +115,7 @@ def _parsed(where: str, content: bytes) -> Reproduction:
         set(told) == names
         and all(isinstance(told[key], kind) for key, kind in _KINDS.items())
         and 0 <= told["finished"] < _LATEST
-        and _is_percentage(told["miou"])
+        and _is_number(told["miou"])
         and isinstance(seeds, list)
         and seeds
         and all(map(_is_seed, seeds))
@@ -141,11 +142,11 @@ def _is_seed(seed: Any) -> bool:
         isinstance(seed, dict)
         and set(seed) == {field.name for field in dataclasses.fields(ReproducedSeed)}
         and type(seed["seed"]) is int
-        and _is_percentage(seed["miou"])
+        and _is_number(seed["miou"])
         and isinstance(seed["iou"], dict)
-        and all(value is None or _is_percentage(value) for value in seed["iou"].values())
+        and all(map(is_score, seed["iou"].values()))
     )
 
 
-def _is_percentage(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value <= 100
+def _is_number(value: Any) -> bool:
+    return value is not None and is_score(value)

@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from datum.errors import InputError
 from datum.formats.json_files import read_json_lines
-from datum.labels import CLASS_NAMES, SYNTHIA_13, SYNTHIA_16
+from datum.formats.metrics import METRICS, iou_of_counts, is_count, mean_iou
+from datum.labels import CLASS_NAMES, SCORED_CLASSES
 from datum.outputs import replacing
 
 IMAGE_SCORES = "image_scores.jsonl"
@@ -32,7 +33,6 @@ THUMBNAIL_WIDTH = 448
 """Pixels; of an image that is narrower, its own width."""
 
 _COUNTS = ("right", "labeled", "predicted")
-_COUNTED: Mapping[str, Sequence[str]] = {"19": CLASS_NAMES, "16": SYNTHIA_16, "13": SYNTHIA_13}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,18 +47,12 @@ class ImageScore:
 
     def iou(self) -> dict[str, float | None]:
         """IoU of each class in percent, None where it is neither labeled nor predicted in the image."""
-        unions = [a + b - c for a, b, c in zip(self.labeled, self.predicted, self.right)]
-        return {
-            name: 100.0 * right / union if union else None
-            for name, right, union in zip(CLASS_NAMES, self.right, unions)
-        }
+        return iou_of_counts(self.right, self.labeled, self.predicted)
 
     def miou(self, classes: str) -> float | None:
         """Mean IoU in percent over those of so many classes (`datum.formats.metrics.MIOU_CLASSES`) that
         occur in the image, as over a whole set; None where none does."""
-        iou = self.iou()
-        occurring = [score for score in (iou[name] for name in _COUNTED[classes]) if score is not None]
-        return sum(occurring) / len(occurring) if occurring else None
+        return mean_iou(self.iou(), SCORED_CLASSES[classes])
 
 
 def image_score(image: str, confusion: npt.NDArray[np.int64]) -> ImageScore:
@@ -95,6 +89,21 @@ def read_image_scores(folder: Path) -> list[ImageScore]:
     return scores
 
 
+def require_sums(
+    folder: Path, scores: Sequence[ImageScore], confusion_matrix: Sequence[Sequence[int]]
+) -> None:
+    """Raises `InputError` where `scores`, read from `folder`, do not add up to the confusion matrix beside
+    them."""
+    confusion = np.array(confusion_matrix, dtype=np.int64)
+    expected = {"right": np.diagonal(confusion), "labeled": confusion.sum(1), "predicted": confusion.sum(0)}
+    for key, counts in expected.items():
+        if np.sum([getattr(score, key) for score in scores], axis=0).tolist() != counts.tolist():
+            raise InputError(
+                f"{folder / IMAGE_SCORES}: the pixels {key} do not add up to those of the confusion matrix "
+                f"in {METRICS} beside it; evaluate the checkpoint again"
+            )
+
+
 def _is_score(line: Mapping[str, Any]) -> bool:
     name = line.get("image")
     if set(line) != {"image", *_COUNTS} or not isinstance(name, str) or "/" in name or "\0" in name:
@@ -102,7 +111,6 @@ def _is_score(line: Mapping[str, Any]) -> bool:
     if not all(isinstance(line[key], list) and len(line[key]) == len(CLASS_NAMES) for key in _COUNTS):
         return False
     pixels = [line[key] for key in _COUNTS]
-    # Below 2^53, where sums of counts are exact.
-    if not all(type(count) is int and 0 <= count < 1 << 53 for counts in pixels for count in counts):
+    if not all(is_count(count) for counts in pixels for count in counts):
         return False
     return all(right <= min(labeled, predicted) for right, labeled, predicted in zip(*pixels))

@@ -7,18 +7,18 @@ Percentages from 0 to 100, null where no class, or not the class, occurs.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from datum.errors import InputError
 from datum.formats.json_files import read_json
-from datum.labels import CLASS_NAMES
+from datum.labels import CLASS_NAMES, SCORED_CLASSES
 from datum.outputs import write_json
 
 METRICS = "metrics.json"
 """Name of the file in the output of `datum evaluate`."""
-MIOU_CLASSES = ("19", "16", "13")
+MIOU_CLASSES = tuple(SCORED_CLASSES)
 """Numbers of classes that there is a mean over."""
 
 
@@ -39,6 +39,23 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     return scores
 
 
+def iou_of_counts(
+    right: Iterable[int], labeled: Iterable[int], predicted: Iterable[int]
+) -> dict[str, float | None]:
+    """IoU of each class in percent from its pixels, in the order of the train ids; None for a class that is
+    neither labeled nor predicted."""
+    return {
+        name: 100.0 * hits / (truth + found - hits) if truth + found - hits else None
+        for name, hits, truth, found in zip(CLASS_NAMES, right, labeled, predicted)
+    }
+
+
+def mean_iou(iou: Mapping[str, float | None], names: Iterable[str]) -> float | None:
+    """Mean in percent over those of the classes `names` that occur; None where none does."""
+    occurring = [score for score in (iou[name] for name in names) if score is not None]
+    return sum(occurring) / len(occurring) if occurring else None
+
+
 def times_19_over_16(over_19: float | None) -> float | None:
     """DATUM's rule for the SYNTHIA benchmark: it equals the mean over the 16 classes only while terrain,
     truck and train score 0 (and all 19 classes occur)."""
@@ -52,11 +69,11 @@ def _problem(scores: Mapping[str, Any]) -> str | None:
         if not isinstance(table, dict) or set(table) != set(names):
             return f"{key}: expected a percentage for each of {len(names)} keys, {names[0]} to {names[-1]}"
         for name, value in table.items():
-            if not _is_score(value):
+            if not is_score(value):
                 return f"{key} of {name}: found {_shown(value)}, expected 0 to 100 or null"
-    if not _is_score(scores.get("pixel_accuracy")):
+    if not is_score(scores.get("pixel_accuracy")):
         return f"pixel_accuracy: found {_shown(scores.get('pixel_accuracy'))}, expected 0 to 100 or null"
-    if not _is_count(scores.get("images")) or not scores["images"]:
+    if not is_count(scores.get("images")) or not scores["images"]:
         return f"images: found {_shown(scores.get('images'))}, expected a whole number from 1"
     digest = scores.get("checkpoint_sha256")
     if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
@@ -66,17 +83,19 @@ def _problem(scores: Mapping[str, Any]) -> str | None:
     if not (
         isinstance(rows, list)
         and len(rows) == sides
-        and all(isinstance(row, list) and len(row) == sides and all(map(_is_count, row)) for row in rows)
+        and all(isinstance(row, list) and len(row) == sides and all(map(is_count, row)) for row in rows)
     ):
         return f"confusion_matrix: expected {sides} rows of {sides} counts of pixels"
     return None
 
 
-def _is_score(value: Any) -> bool:
+def is_score(value: Any) -> bool:
+    """Whether `value` is a percentage, or None for what does not occur."""
     return value is None or (type(value) in (int, float) and 0 <= value <= 100)
 
 
-def _is_count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
+    """Whether `value` is a number of pixels."""
     # Below 2^53, where sums of counts are exact.
     return type(value) is int and 0 <= value < 1 << 53
 

@@ -14,10 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from datum.errors import InputError
-from datum.formats.image_scores import IMAGE_SCORES, ImageScore, read_image_scores
+from datum.formats.image_scores import IMAGE_SCORES, ImageScore, read_image_scores, require_sums
 from datum.formats.metrics import METRICS, read_metrics
 from datum.formats.run_folder import EVALUATIONS, Run
 from datum.formats.training_log import TRAINING_LOG, read_training_log
@@ -65,13 +62,6 @@ def read_seed_of_run(run: Path) -> KeptSeed:
 def _read(evaluation: Path, training: Path) -> KeptSeed:
     images = read_image_scores(evaluation)
     if images:
-        confusion = np.array(read_metrics(evaluation)["confusion_matrix"], dtype=np.int64)
-        expected = [np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)]
-        found = np.sum([[one.right, one.labeled, one.predicted] for one in images], axis=0)
-        if found.tolist() != np.array(expected).tolist():
-            raise InputError(
-                f"{evaluation / IMAGE_SCORES}: the pixels of all images are not those of the confusion "
-                f"matrix in {METRICS} beside it; evaluate the checkpoint again"
-            )
+        require_sums(evaluation, images, read_metrics(evaluation)["confusion_matrix"])
     logged = (training / TRAINING_LOG).is_file()
     return KeptSeed(images=images, training=read_training_log(training) if logged else [])

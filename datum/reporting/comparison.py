@@ -19,14 +19,13 @@ import numpy.typing as npt
 
 from datum.errors import InputError
 from datum.formats.metrics import MIOU_CLASSES
-from datum.labels import CLASS_NAMES, SYNTHIA_13, SYNTHIA_16
+from datum.labels import CLASS_NAMES, SCORED_CLASSES
 from datum.reporting.bootstrap import RESAMPLES, Interval, middle, resampled_iou, resampled_miou
 from datum.reporting.sides import ComparedRun
 from datum.reporting.summary import interval_of_mean
 
 _TRAIN_IDS: Mapping[str, Sequence[int]] = {
-    over: [CLASS_NAMES.index(name) for name in names]
-    for over, names in zip(MIOU_CLASSES, (CLASS_NAMES, SYNTHIA_16, SYNTHIA_13))
+    over: [CLASS_NAMES.index(name) for name in names] for over, names in SCORED_CLASSES.items()
 }
 _ABOUT = ("method", "encoder", "profile", "target_images", "experiment")
 """Keys of `report.json` that are told, and compared beside the settings."""

@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from datum.errors import InputError
-from datum.formats.image_scores import IMAGE_SCORES, THUMBNAILS
+from datum.formats.image_scores import THUMBNAILS
 from datum.formats.run_folder import EVALUATIONS, Run
 from datum.reporting.median import headline_classes, median_run
 from datum.reporting.pictures import Picture, label_map, photograph
@@ -63,21 +60,6 @@ def image_figures(runs: Sequence[Run], baselines: Mapping[str, Sequence[Run]]) -
         }
         break
     return figures
-
-
-def require_consistent_images(run: Run) -> None:
-    """Raises `InputError` where the counts of the images do not add up to the confusion matrix beside
-    them."""
-    if not run.image_scores:
-        return
-    confusion = np.array(run.scores[run.reported]["confusion_matrix"], dtype=np.int64)
-    expected = {"right": np.diagonal(confusion), "labeled": confusion.sum(1), "predicted": confusion.sum(0)}
-    for key, counts in expected.items():
-        if np.sum([getattr(score, key) for score in run.image_scores], axis=0).tolist() != counts.tolist():
-            raise InputError(
-                f"{run.folder / EVALUATIONS['best'] / IMAGE_SCORES}: the pixels {key} do not add up to those "
-                "of the confusion matrix in metrics.json beside it; evaluate the checkpoint again"
-            )
 
 
 def hardest_images(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from datum.errors import InputError
-from datum.formats.image_scores import IMAGE_SCORES
+from datum.formats.image_scores import IMAGE_SCORES, require_sums
 from datum.formats.metrics import METRICS
 from datum.formats.report_figures import read_figures, write_figures
 from datum.formats.report_seeds import write_seeds
@@ -18,7 +18,7 @@ from datum.formats.run_folder import EVALUATIONS, MMCV_EXPORT, Run, read_runs, r
 from datum.instruments import REPRODUCTION_DRIFTED, REPRODUCTION_FINISHED, REPRODUCTION_MIOU, put
 from datum.outputs import building, is_complete, sha256
 from datum.provenance import PROVENANCE, Provenance, record_of
-from datum.reporting.image_section import image_files, require_consistent_images
+from datum.reporting.image_section import image_files
 from datum.reporting.labeled_section import labeled_files
 from datum.reporting.markdown import REPORT_TEXT, markdown
 from datum.reporting.median import median_run
@@ -82,7 +82,9 @@ def report(
     _require_one_validation_set(every)
     for run in every:
         _require_consistent_scores(run)
-        require_consistent_images(run)
+        if run.image_scores:
+            matrix = run.scores[run.reported]["confusion_matrix"]
+            require_sums(run.folder / EVALUATIONS["best"], run.image_scores, matrix)
     summary = summarize(ours, others)
     images = summary["image_scores"]
     inputs = {

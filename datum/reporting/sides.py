@@ -11,7 +11,7 @@ import numpy as np
 
 from datum.errors import InputError
 from datum.formats.json_files import read_text
-from datum.formats.metrics import MIOU_CLASSES, read_metrics
+from datum.formats.metrics import MIOU_CLASSES, is_score, read_metrics
 from datum.formats.recorded_settings import recorded_settings, recorded_versions
 from datum.formats.report_figures import REPORT_FIGURES, read_figures
 from datum.formats.report_seeds import KeptSeed, read_seed, read_seed_of_run
@@ -183,9 +183,7 @@ def _is_seed(seed: Any) -> bool:
         return False
     tables = ((seed.get("miou"), MIOU_CLASSES), (seed.get("iou"), CLASS_NAMES))
     return all(
-        isinstance(table, dict)
-        and set(table) == set(names)
-        and all(v is None or (type(v) in (int, float) and 0 <= v <= 100) for v in table.values())
+        isinstance(table, dict) and set(table) == set(names) and all(map(is_score, table.values()))
         for table, names in tables
     )
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datum.formats.metrics import times_19_over_16
-from datum.labels import CLASS_NAMES, IGNORE, SYNTHIA_13, SYNTHIA_16
+from datum.formats.metrics import iou_of_counts, mean_iou, times_19_over_16
+from datum.labels import CLASS_NAMES, IGNORE, SCORED_CLASSES
 
 CLASS_COUNT = len(CLASS_NAMES)
 
@@ -41,28 +41,22 @@ def confusion_matrix(
 
 def iou(confusion: npt.NDArray[np.int64]) -> dict[str, float | None]:
     """IoU of each class in percent, None where the class does not occur (see above)."""
-    hits = np.diagonal(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
-    return {
-        name: 100.0 * int(hit) / int(total) if total else None
-        for name, hit, total in zip(CLASS_NAMES, hits, union)
-    }
+    counts = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    return iou_of_counts(*(pixels.tolist() for pixels in counts))
 
 
 def miou(confusion: npt.NDArray[np.int64], names: Sequence[str] = CLASS_NAMES) -> float | None:
     """Mean IoU in percent over those of the classes `names` that occur; None where none does."""
-    scores = iou(confusion)
-    occurring = [score for score in (scores[name] for name in names) if score is not None]
-    return sum(occurring) / len(occurring) if occurring else None
+    return mean_iou(iou(confusion), names)
 
 
 def score(confusion: npt.NDArray[np.int64]) -> dict[str, Any]:
     """What `metrics.json` says about a confusion matrix; percentages from 0 to 100."""
-    over_19 = miou(confusion)
+    means = {number: miou(confusion, names) for number, names in SCORED_CLASSES.items()}
     pixels = int(confusion.sum())
     return {
-        "miou": {"19": over_19, "16": miou(confusion, SYNTHIA_16), "13": miou(confusion, SYNTHIA_13)},
-        "miou_19_times_19_over_16": times_19_over_16(over_19),
+        "miou": means,
+        "miou_19_times_19_over_16": times_19_over_16(means["19"]),
         "iou": iou(confusion),
         "pixel_accuracy": 100.0 * int(np.trace(confusion)) / pixels if pixels else None,
         "confusion_matrix": confusion.tolist(),
