@@ -16,6 +16,8 @@ class RareClasses:
     """Of each class; float64[classes], which sum to 1."""
     candidates: Mapping[int, Sequence[int]]
     """Indices of the images that hold enough of a class."""
+    occurring: Sequence[int]
+    """Train ids of all classes that occur."""
     passed_over: Sequence[str]
     """Names of the classes that occur, and of which no image holds enough."""
 
@@ -46,6 +48,7 @@ def rare_classes(pixels: Sequence[Mapping[int, int]], least: float, temperature:
     return RareClasses(
         probabilities=probabilities / probabilities.sum() if candidates else probabilities,
         candidates=candidates,
+        occurring=list(totals),
         passed_over=[c.name for c in CLASSES if c.train_id in found.keys() - candidates.keys()],
     )
 

@@ -22,7 +22,7 @@ from datum.labels import CLASS_NAMES
 from datum.layouts import LAYOUTS
 from datum.methods import BENCHMARKS, DatasetName
 from datum.photographs import PHOTOGRAPH_MODES, image_header, read_image, require_photograph
-from datum.rare_classes import class_totals, rare_classes
+from datum.rare_classes import rare_classes
 
 TRIES = 10
 """Crops that are cut out until one has enough of the sampled class (DGInStyle)."""
@@ -65,21 +65,20 @@ class LabelMaps:
         self._images = root / LAYOUTS[dataset].images
         self._sources = read_source(dataset, root)
         self.digest = _digest(root, self._images, self._sources, settings.size, with_images)
+        least = settings.labeled_min_pixels * (settings.size / RECIPE_SIDE) ** 2
         pixels = [source.class_pixels for source in self._sources]
-        totals = class_totals(pixels)
-        if not totals:
+        self._rare = rare_classes(pixels, least, settings.labeled_temperature)
+        if not self._rare.occurring:
             raise InputError(
                 f"--source {root}: no label map holds any of the {len(CLASS_NAMES)} classes, expected a "
                 "labeled data set; take the data set's labels as downloaded, and convert it again"
             )
-        least = settings.labeled_min_pixels * (settings.size / RECIPE_SIDE) ** 2
-        self._rare = rare_classes(pixels, least, settings.labeled_temperature)
         if not self._rare.classes:
             raise InputError(
                 f"generation.labeled_min_pixels={settings.labeled_min_pixels}: no class has more than "
                 f"{least:.0f} pixels (at this generation.size) in any label map of {root}; lower it"
             )
-        self.class_names = [CLASS_NAMES[train_id] for train_id in totals]
+        self.class_names = [CLASS_NAMES[train_id] for train_id in self._rare.occurring]
 
     def cut(self, seed: int, index: int) -> LabelMap:
         """Label map `index` of `seed`."""

@@ -94,7 +94,7 @@ class S3Store(Store):
         found = hashlib.sha256(data)
         if digest and found.hexdigest() != digest:
             raise _changed(file)
-        self._try(key, lambda: self._write(key, data, found.digest(), {}))
+        self._write(key, data, found.digest(), {})
 
     def get(self, key: str, file: Path, digest: str = "") -> None:
         with replacing(file) as temporary:
@@ -116,14 +116,13 @@ class S3Store(Store):
         return b"".join(pieces[start] for start in sorted(pieces))
 
     def write_bytes(self, key: str, data: bytes) -> None:
-        self._try(key, lambda: self._write(key, data, hashlib.sha256(data).digest(), {}))
+        self._write(key, data, hashlib.sha256(data).digest(), {})
 
     def swap_bytes(self, key: str, data: bytes, version: str) -> bool:
         # Where the answer is lost and the request repeated, the name tells our own write from another's.
         condition = {"If-Match": f'"{version}"'} if version else {"If-None-Match": "*"}
         headers = {_WRITER: secrets.token_hex(8), **condition}
-        digest = hashlib.sha256(data).digest()
-        if self._try(key, lambda: self._write(key, data, digest, headers)):
+        if self._write(key, data, hashlib.sha256(data).digest(), headers):
             # SeaweedFS 4 looks and writes in two steps, between which another may have looked.
             time.sleep(PAUSE)
         with contextlib.suppress(KeyError):
@@ -131,12 +130,11 @@ class S3Store(Store):
         return False
 
     def exists(self, key: str) -> bool:
-        try:
+        with contextlib.suppress(KeyError):
             # Not by HEAD, whose answer cannot tell a bucket that is not there from a key.
             self._try(key, lambda: self._range(key, 0, 1))
-        except KeyError:
-            return False
-        return True
+            return True
+        return False
 
     def digest_of(self, key: str) -> str:
         return self._metadata(key).get(_DIGEST, "")
@@ -225,24 +223,26 @@ class S3Store(Store):
         return None
 
     def _write(self, key: str, data: bytes, digest: bytes, headers: Mapping[str, str]) -> bool:
-        """Sets the content of `key`, whose SHA-256 is `digest`; False where the condition in `headers` does
-        not hold."""
+        """Sets the content of `key`, of SHA-256 `digest`; False where the condition in `headers` fails."""
         from minio.error import S3Error
 
         sent = {
             "Content-Type": "application/octet-stream",
             _DIGEST: digest.hex(),
-            # The server compares it with what arrives.
-            "x-amz-checksum-sha256": base64.b64encode(digest).decode(),
+            "x-amz-checksum-sha256": base64.b64encode(digest).decode(),  # compared with what arrives
             **headers,
         }
-        try:
-            self._client._put_object(self._bucket, self._name(key), data, sent)
-        except S3Error as error:
-            if error.code == "PreconditionFailed":
-                return False
-            raise
-        return True
+
+        def write() -> bool:
+            try:
+                self._client._put_object(self._bucket, self._name(key), data, sent)
+                return True
+            except S3Error as error:
+                if error.code == "PreconditionFailed":
+                    return False
+                raise
+
+        return self._try(key, write)
 
     def _copy(self, key: str, write: Callable[[int, bytes], object]) -> _Arrival:
         """Gives the content of `key` to `write`, with where each part begins; from several threads."""
