@@ -12,8 +12,8 @@ from datum.command_parser import add_command
 from datum.errors import InputError
 from datum.store import Store, local_path, open_store
 
-_KFP_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-"""What KFP calls a run: a UUID."""
+_KFP_ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}")
+"""What KFP calls a run, a UUID, or its beginning of at least eight characters."""
 
 
 def add_comparison_commands(commands: Any) -> None:
@@ -60,10 +60,13 @@ def _at_hand(run: str, stack: contextlib.ExitStack, settings: Path | None, overr
         raise InputError(
             f"{run}: no such folder, expected a report, an output of `datum run`, a URI or a run's id"
         )
+    from datum.cluster.client import Kfp
+    from datum.cluster.runs import LENGTH_OF_ID, whole_id
     from datum.cluster.store_access import installed_store
 
     installation = read_settings(settings, overrides)
-    place = f"{installation.reports}/{run}"
+    run_id = run if len(run) >= LENGTH_OF_ID else whole_id(Kfp(installation), run)
+    place = f"{installation.reports}/{run_id}"
     return _fetched(stack.enter_context(installed_store(installation, place)), place, stack)
 
 

@@ -182,11 +182,22 @@ remove_old_policies() { # NAMESPACE: those of an earlier deployment that this on
     done
 }
 
+remove_monitoring() { # NAMESPACE: what MONITORING=on applied, also of the operator's kinds where the cluster has them
+  local kinds=configmaps,roles,rolebindings operators
+  operators=$(kubectl api-resources --api-group=monitoring.coreos.com --output=name |
+    { grep -E '^(podmonitors|prometheusrules)[.]' || true; } | paste -sd ,)
+  kubectl -n "$1" delete "$kinds${operators:+,$operators}" \
+    --selector app.kubernetes.io/part-of=datum,app.kubernetes.io/component=monitoring
+}
+
 apply() { # what is ours, whole and by force; of KFP's ConfigMap one key
   local namespace
   namespace=$(setting NAMESPACE)
   kubectl apply --server-side --force-conflicts --field-manager=datum -f "$rendered/resources.yaml"
   remove_old_policies "$namespace"
+  if ! grep -q '^kind: PodMonitor' "$rendered/resources.yaml"; then
+    remove_monitoring "$namespace"
+  fi
   if [[ $overlay == minio ]]; then
     remove_old_policies "$(store_namespace)"
   fi
@@ -249,11 +260,13 @@ deploy() {
 }
 
 undeploy() { # leaves namespaces, secrets, volume claims and buckets: the data
-  # Policies may be there though they are off by now.
-  "$datum" manifests --settings "$settings" --set network_policies=on --output "$rendered"
+  # Policies may be there though they are off by now, and the operator's kinds may have gone.
+  "$datum" manifests --settings "$settings" --set network_policies=on --set monitoring=off --output "$rendered"
   "$datum" schedule --settings "$settings" --remove-all
   "$datum" upload --settings "$settings" --remove
   kubectl delete -f "$rendered/resources.yaml" --selector app.kubernetes.io/part-of=datum --ignore-not-found
+  remove_old_policies "$(setting NAMESPACE)"
+  remove_monitoring "$(setting NAMESPACE)"
   take_back_providers
   echo "undeploy: done; data stays (namespaces, secrets, volumes, buckets), and so do KFP's runs and the registry's images"
 }

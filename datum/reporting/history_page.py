@@ -123,6 +123,8 @@ def _shown(runs: Sequence[Remembered]) -> Mapping[str, Any]:
         line("baseline base-2", [one.band and one.band[1] for one in runs]),
         line("seed-0", [one.run.miou for one in runs]),
     ]
+    drifted = [(float(n), one.run.miou) for n, one in enumerate(runs, start=1) if one.run.reasons]
+    lines += [Line(style="seed-3", points=[point]) for point in drifted]
     return {
         "title": _title(runs[0].run),
         "chart": line_chart(lines, title="mIoU of each run, and the band it was to fall into", x_label="run"),

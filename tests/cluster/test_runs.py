@@ -2,12 +2,14 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from datum.store import open_store
 from tests.cluster.conftest import Cluster
 from tests.cluster.kfp_api import show_nodes
+from tests.reporting.test_compare import matrices, reported
 
 
 def test_runs_are_listed_from_the_latest(uploaded: Cluster) -> None:
@@ -88,6 +90,17 @@ def test_the_beginning_of_an_id_names_a_run(uploaded: Cluster) -> None:
     (run,) = uploaded.api.runs.values()
     uploaded.api.on_look = lambda run: show_nodes(run, "SUCCEEDED", [])
     assert "mine: succeeded" in uploaded.datum("runs", run.run_id[:8]).err
+
+
+def test_the_beginning_of_an_id_names_a_run_to_compare(uploaded: Cluster, tmp_path: Path) -> None:
+    uploaded.datum("submit", "--name", "first")
+    (run_id,) = uploaded.api.runs
+    reported(tmp_path / "first", {1: matrices(1, 0.8)}).rename(tmp_path / run_id)
+    other = reported(tmp_path / "other", {1: matrices(2, 0.8)})
+    words = ["compare", run_id[:8], str(other), "--output", str(tmp_path / "out")]
+    ended = uploaded.datum(*words, "--set", f"reports=file://{tmp_path}")
+    assert ended.status == 0, ended.err
+    assert (tmp_path / "out" / "comparison.html").is_file()
 
 
 def test_a_run_that_is_not_there_is_bad_input(uploaded: Cluster) -> None:

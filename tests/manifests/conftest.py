@@ -60,6 +60,7 @@ RESOURCES = {
     "apis/networking.k8s.io/v1": ("NetworkPolicy",),
     "apis/storage.k8s.io/v1": ("StorageClass:",),
     "apis/apiextensions.k8s.io/v1": ("CustomResourceDefinition:",),
+    "apis/monitoring.coreos.com/v1": ("PodMonitor", "PrometheusRule"),
 }
 """What the server below serves, by group and version; a colon marks what has no namespace."""
 CONDITIONS = {"Job": "Complete", "Deployment": "Available", "CustomResourceDefinition": "Established"}

@@ -21,6 +21,7 @@ from minio.error import S3Error
 from components.images import STAGES
 from datum import __version__
 from tests.conftest import ACCESS_KEY, SECRET_KEY, SeaweedFS, restarting_seaweedfs
+from tests.manifests.conftest import RESOURCES
 
 ROOT = Path(__file__).parents[2]
 RECORDER = """#!{python}
@@ -298,6 +299,33 @@ def test_policies_that_are_turned_off_are_removed(
     file.write_text(f"{file.read_text()}\nNETWORK_POLICIES=off\n")
     assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
     assert not [path for path in api_server.objects if "networkpolicies" in path]
+
+
+@pytest.mark.parametrize("end", ["deploy", "undeploy"])
+def test_what_watches_goes_when_it_is_turned_off(
+    deploy: Deploy, checkout: Path, api_server: Any, overlay: str, end: str
+) -> None:
+    assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
+    before = set(api_server.objects)
+    _set(checkout, overlay, "MONITORING", "on")
+    assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
+    watching = set(api_server.objects) - before
+    assert {api_server.objects[path]["kind"] for path in watching} == {
+        *("PodMonitor", "PrometheusRule", "ConfigMap", "Role", "RoleBinding", "NetworkPolicy")
+    }
+    _set(checkout, overlay, "MONITORING", "off")
+    run = deploy(end, overlay, SKIP_IMAGES="1")
+    assert run.returncode == 0, run.stderr
+    assert not watching & set(api_server.objects)
+
+
+def test_a_cluster_without_the_prometheus_operator_is_deployed_to_and_left(
+    deploy: Deploy, api_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(RESOURCES, "apis/monitoring.coreos.com/v1")
+    for action in ("deploy", "undeploy"):
+        run = deploy(action, "default", SKIP_IMAGES="1")
+        assert run.returncode == 0, run.stderr
 
 
 def test_deploying_again_changes_nothing(deploy: Deploy, api_server: Any, overlay: str) -> None:

@@ -1,4 +1,4 @@
-"""The report, the curves and the live page as a browser shows them."""
+"""The report, the comparison, the history, the curves and the live page as a browser shows them."""
 
 import re
 import threading
@@ -8,10 +8,17 @@ from typing import Any
 
 import pytest
 
+from datum.formats.history import append_reproduction
+from datum.reporting.compare import compare
 from datum.reporting.curves import curves
+from datum.reporting.history_page import show_history
 from datum.reporting.report import report
+from datum.store import open_store
 from pipelines.live_server import live_page_of
 from tests.browser import LOOKS, assert_fits_and_is_accessible, needs_browser, opened_browser, opened_page
+from tests.reporting.test_compare import matrices, reported
+from tests.reporting.test_drift import reproduction
+from tests.reporting.test_history import filled
 from tests.reporting.test_same_figures import scored_run
 from tests.reporting.test_training_section import write_training
 
@@ -26,7 +33,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seeds beside a baseline, their report and their curves."""
+    """Two seeds beside a baseline, their report and their curves; two compared runs; a history."""
     folder = tmp_path_factory.mktemp("made")
     runs = [folder / "seed-1", folder / "seed-2", folder / "source-only" / "seed-1"]
     for number, run in enumerate(runs):
@@ -37,11 +44,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         write_training(run)
     report(runs=runs[:2], output=folder / "report", baselines={"source-only": runs[2:]})
+    sides = {"better": 0.8, "worse": 0.7}
+    for name, right in sides.items():
+        reported(folder / name, {seed: matrices(seed, right) for seed in (1, 2)})
+    compare({name: folder / name / "report" for name in sides}, folder / "comparison")
     curves(run=folder, output=folder / "curves.html")
+    history = str(folder / "history")
+    filled(history, [30 + n % 3 for n in range(9)])
+    drifted = reproduction(1_700_100_000, [20.0] * 3, reasons=["the median mIoU 20.00 is outside the band"])
+    append_reproduction(open_store(history), drifted)
+    show_history(open_store(history), history, folder / "history.html")
     return folder
 
 
-@pytest.mark.parametrize("name", ["report/report.html", "curves.html"])
+PAGES = ["report/report.html", "comparison/comparison.html", "history.html", "curves.html"]
+
+
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_a_page_fits_asks_for_nothing_and_shuts_nobody_out(
     made: Path, browser: Any, name: str, width: int, scheme: str

@@ -16,6 +16,7 @@ from datum.cluster.doctor import (
     gpu_nodes,
     image_pull,
     kfp_api,
+    monitoring,
     namespace,
     network_policies,
     object_store,
@@ -67,6 +68,8 @@ def doctor(settings: ClusterSettings) -> dict[str, Finding]:
     check("encoder weights", needs, store.check_encoder_weights)
     check("images", () if settings.registry else cluster, image_pull.check_image_pull, *asked)
     check("hub token", runs, namespace.check_hub_token, *asked)
+    if settings.monitoring == "on":
+        check("monitoring", cluster, monitoring.check_monitoring, *asked)
     if settings.webhook_secret:
         check("webhook", runs, namespace.check_webhook, *asked)
     return examination.findings

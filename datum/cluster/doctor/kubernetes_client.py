@@ -22,6 +22,7 @@ class Kubernetes:
         client = _ImpatientClient(configuration)
         self.authorization = api.AuthorizationV1Api(client)
         self.core = api.CoreV1Api(client)
+        self.custom = api.CustomObjectsApi(client)
         self.discovery = api.DiscoveryV1Api(client)
         self.storage = api.StorageV1Api(client)
         self.version = api.VersionApi(client)
