@@ -2,6 +2,7 @@
 
 import dataclasses
 import heapq
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,10 +58,17 @@ def drawings_part(folder: Path) -> str:
     shown: list[tuple[str, Picture]] = []
     for file in latest_drawings(folder):
         try:
-            shown.append((file.relative_to(folder).as_posix(), photograph(file, WIDTH)))
+            shown.append((_name(file.relative_to(folder)), photograph(file, WIDTH)))
         except InputError:
             continue  # It is being written, or was moved to where finished ones lie.
     return template("live_drawings.html").render(drawings=shown) if shown else ""
+
+
+def _name(file: Path) -> str:
+    """`seed-1/generated.partial/labeled/images/im_3_p0.png` -> `seed-1 · labeled · im_3_p0`."""
+    run = itertools.takewhile(lambda part: not part.startswith(("generated", "shards")), file.parts)
+    labeled = ["labeled"] if file.parent.parent.name == "labeled" else []
+    return " · ".join([*run, *labeled, file.stem])
 
 
 def latest_drawings(folder: Path) -> list[Path]:

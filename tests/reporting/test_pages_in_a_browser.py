@@ -105,7 +105,9 @@ def test_the_live_page_follows_a_run_to_its_end(
             page.get_by_text("<i>3m01s</i> left").wait_for()
             page.get_by_role("heading", name="seed <b>2</b>").wait_for()
             assert page.locator("#curves svg").count() == 4
-            assert page.locator("#drawings img").count() == 12
+            captions = page.locator("#drawings figcaption").all_inner_texts()
+            assert len(captions) == 12
+            assert all(re.fullmatch(r"worse · seed-2 · im_\d+_p\d", text) for text in captions)
             assert_fits_and_is_accessible(page)
             ends.set()
             page.get_by_text("The run has ended; its report is").wait_for()
