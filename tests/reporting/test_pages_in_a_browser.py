@@ -72,6 +72,15 @@ def test_a_page_fits_asks_for_nothing_and_shuts_nobody_out(
         assert errors == []
 
 
+def test_the_first_screen_of_a_report_shows_figures_and_pictures(made: Path, browser: Any) -> None:
+    with opened_page(browser, (made / "report/report.html").as_uri(), 1400, "light") as (page, _, _):
+        for picture in page.locator(".hero .example img").all():
+            place = picture.bounding_box()
+            assert place["y"] + place["height"] < 900 and place["width"] > 100
+        captions = page.locator(".hero .example figcaption").all_inner_texts()
+    assert captions[1:] == ["ground truth", "DATUM + DAFormer", "source-only"]
+
+
 def test_the_report_prints(made: Path, browser: Any) -> None:
     with opened_page(browser, (made / "report/report.html").as_uri(), 1400, "light") as (page, _, _):
         pdf = page.pdf(format="A4")
