@@ -190,6 +190,8 @@ def _add_run(commands: Any) -> None:
         "Cityscapes, five times; run.seeds of another multiple of five repeats them otherwise (default: none)"
     )
     command.add_argument("--one-shot-protocol", choices=tuple(ONE_SHOT_PROTOCOLS), help=meaning)
+    meaning = "what the data are, for the report (default: the benchmark's own, or that scenes were drawn)"
+    command.add_argument("--title", default="", help=meaning)
     add_experiment(command)
     _base_model(command)
     command.add_argument(

@@ -57,6 +57,7 @@ def run_locally(
     cells: bool = False,
     experiment: str | None = None,
     one_shot_protocol: str | None = None,
+    title: str = "",
     watch: int | None = None,
 ) -> None:
     """Runs the reproduction pipeline into `output`, or the training pipeline where the settings name other
@@ -65,7 +66,8 @@ def run_locally(
     `experiment` is a name of `datum.experiments.EXPERIMENTS`, or None; overrides go before it. `source` and
     `target` are data set roots; street scenes are drawn where both are None. `one_shot_protocol`, a name of
     `datum.methods.ONE_SHOT_PROTOCOLS` in place of `one_shots`, brings images, and seeds where the overrides
-    name none: one for each repeat of each image. `watch` is the port of the run's live page, 0 for a free
+    name none: one for each repeat of each image. `title` says what the data are, where they are not the
+    benchmark's own. `watch` is the port of the run's live page, 0 for a free
     one, None for no page. Raises `InputError` before anything is written where the input is wrong; ends the
     process with a failing task's own exit status.
     """
@@ -82,7 +84,7 @@ def run_locally(
         "target": str(target.resolve()) if target else "",
     }
     arguments = {
-        **{f"data_{name}": place for name, place in named.items()},
+        **{f"data_{name}": text for name, text in (named | {"title": title}).items()},
         "data_one_shots": [str(file.resolve()) for file in images],
         "method": experiment or settings.run.method,
         "run_installation": on_one_machine(profile),

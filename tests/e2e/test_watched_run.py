@@ -93,6 +93,7 @@ def test_prometheus_sees_every_task_of_a_run_at_one_port_and_its_end_in_the_push
     words = [
         *command(tmp_path / "demo", run__seeds="[1,2]", adaptation__log_every=1),
         f"--metrics-port={found.port}",
+        "--title=Our town",
     ]
     environment = {**os.environ, PUSHGATEWAY: gateway, "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(
@@ -125,6 +126,7 @@ def test_prometheus_sees_every_task_of_a_run_at_one_port_and_its_end_in_the_push
     # What the metrics say is what the files say.
     log = (tmp_path / "demo/seed-2/segmentor/training.jsonl").read_text().splitlines()
     report = json.loads((tmp_path / "demo/report/report.json").read_text())
+    assert report["data"] == "Our town"
     expected = {
         'datum_validation_miou{job="datum", seed="2"}': json.loads(log[-1])["miou"],
         'datum_reproduction_miou{job="datum"}': report["median_checkpoint"]["miou"],
