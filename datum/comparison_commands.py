@@ -11,6 +11,7 @@ from datum.cluster.commands import add_settings_options, read_settings
 from datum.command_parser import add_command
 from datum.errors import InputError
 from datum.store import Store, local_path, open_store
+from datum.telemetry import log
 
 _KFP_ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}")
 """What KFP calls a run, a UUID, or its beginning of at least eight characters."""
@@ -104,4 +105,6 @@ def _history(place: str | None, output: Path | None, settings: Path | None, over
                 raise InputError(f"{place}: no such folder, expected that of a history")
             place = place or history_of_machine()
             store = open_store(place)
-        print(show_history(store, place, output))
+        shown = show_history(store, place, output)
+        log(f"the history in {place}")
+        print(shown)

@@ -59,6 +59,8 @@ LASTING_ERRORS = {
 }
 """Errors of the system that only the user can mend, and what is said of each."""
 
+_OWN = ("datum", "components", "pipelines")
+"""Packages of ours; one that lacks a module is a defect."""
 _FULL_DISK_IN_WORDS = ("code: 28", "No space left on device", "PytorchStreamWriter failed", "unexpected pos")
 """How safetensors and PyTorch say ENOSPC, whose errors have no number."""
 _SHARED_MEMORY_IN_WORDS = ("shared memory (shm)", "</torch_", "unable to allocate shared memory")
@@ -100,6 +102,11 @@ def _of_machine(error: BaseException) -> InputError | TemporaryFaultError | None
             return TemporaryFaultError(f"{where}: {PASSING_ERRORS[error.errno]}")
         if error.errno in LASTING_ERRORS and error.filename is not None:
             return InputError(f"{where}: {LASTING_ERRORS[error.errno]}")
+    if isinstance(error, ModuleNotFoundError) and (library := (error.name or "").partition(".")[0]) not in _OWN:
+        return InputError(
+            f"{library or text}: is not installed here; `make demo` installs what this command needs, and so "
+            "does pip install 'datum[all]'"
+        )
     if any(words in text for words in _SHARED_MEMORY_IN_WORDS):
         return InputError(
             "/dev/shm: is too small for the loading processes; give it more room (docker: --shm-size) or set "

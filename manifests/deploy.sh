@@ -176,7 +176,7 @@ refuse_shared_namespace() { # STORE: the policies of the store's own namespace w
 remove_old_policies() { # NAMESPACE: those of an earlier deployment that this one has no more
   local kept policy
   kept=$(awk '/^kind: / {kind = $2} /^  name: / && kind == "NetworkPolicy" {print $2}' "$rendered/resources.yaml")
-  kubectl -n "$1" get networkpolicies --selector app.kubernetes.io/part-of=datum -o name |
+  kubectl -n "$1" get networkpolicies --selector app.kubernetes.io/part-of=datum -o name --ignore-not-found |
     while read -r policy; do
       grep -qx "${policy##*/}" <<<"$kept" || kubectl -n "$1" delete "$policy"
     done
@@ -186,8 +186,9 @@ remove_monitoring() { # NAMESPACE: what MONITORING=on applied, also of the opera
   local kinds=configmaps,roles,rolebindings operators
   operators=$(kubectl api-resources --api-group=monitoring.coreos.com --output=name |
     { grep -E '^(podmonitors|prometheusrules)[.]' || true; } | paste -sd ,)
-  kubectl -n "$1" delete "$kinds${operators:+,$operators}" \
-    --selector app.kubernetes.io/part-of=datum,app.kubernetes.io/component=monitoring
+  kubectl -n "$1" get "$kinds${operators:+,$operators}" --output=name --ignore-not-found \
+    --selector app.kubernetes.io/part-of=datum,app.kubernetes.io/component=monitoring |
+    xargs -r kubectl -n "$1" delete
 }
 
 apply() { # what is ours, whole and by force; of KFP's ConfigMap one key

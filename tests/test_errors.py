@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from datum.errors import InputError, TemporaryFaultError, exit_status, status_may_pass
+from datum.errors import InputError, TemporaryFaultError, exit_status, explained, status_may_pass
 from datum.stopping import Stopped
 
 
@@ -68,3 +68,9 @@ def test_a_defect_of_ours_keeps_its_traceback() -> None:
 def test_a_server_that_is_busy_or_restarting_may_take_the_same_later() -> None:
     assert all(map(status_may_pass, (408, 423, 425, 429, 500, 502, 503, 504, 507, 529)))
     assert not any(map(status_may_pass, (200, 304, 400, 401, 403, 404, 405, 409, 501, 505, 511)))
+
+
+def test_a_library_that_is_not_installed_is_one_line_and_a_module_of_ours_a_defect() -> None:
+    missing = explained(ModuleNotFoundError("No module named 'jinja2.ext'", name="jinja2.ext"))
+    assert isinstance(missing, InputError) and str(missing).startswith("jinja2: is not installed here")
+    assert explained(ModuleNotFoundError("No module named 'datum.none'", name="datum.none")) is None

@@ -40,9 +40,9 @@ def list_state(settings: ClusterSettings) -> None:
     for run_id, entries in sorted(kept.items(), key=lambda item: -_size(item[1])):
         run = kfp.find(kfp.runs.get_run, run_id=run_id)
         name, state = (run.display_name, STATES.get(run.state, "pending")) if run else ("–", "unknown to KFP")
-        age = duration(time.time() - max(entry.modified for entry in entries))
+        age = f"{duration(time.time() - max(entry.modified for entry in entries))} ago"
         rows.append((run_id, name, state, str(len(entries)), size_in_words(_size(entries)), age))
-    print_table(("RUN", "NAME", "STATE", "FILES", "SIZE", "LAST WRITTEN BEFORE"), rows)
+    print_table(("RUN", "NAME", "STATE", "FILES", "SIZE", "LAST WRITTEN"), rows)
     whole = size_in_words(sum(map(_size, kept.values())))
     log(f"{settings.state}: {whole}; `datum state remove RUN` removes what no run needs")
 

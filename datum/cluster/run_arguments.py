@@ -85,14 +85,18 @@ def _require_training(values: Mapping[str, Any]) -> None:
 
 
 def _say_what_differs(settings: ClusterSettings, description: str) -> None:
-    """Says in the log which `settings` the uploaded pipeline was not compiled with."""
+    """Says in the log which `settings` the uploaded pipeline was not compiled with; other seeds, which give
+    another result, raise `InputError`."""
     for line in description.splitlines():
         if line.startswith(COMPILED_IN):
             compiled = json.loads(line.removeprefix(COMPILED_IN).strip("`"))
             for name, value in compiled_in(settings).items():
                 if name in compiled and compiled[name] != value:
                     was, wanted = json.dumps(compiled[name]), json.dumps(value)
-                    log(f"{name}: {was} is compiled in, the settings say {wanted}; `datum upload` changes it")
+                    said = f"{name}: {was} is compiled in, the settings say {wanted}"
+                    if name == "seeds":
+                        raise InputError(f"{said}; `datum upload` changes it")
+                    log(f"{said}; `datum upload` changes it")
 
 
 def _remedy(name: str, value: str, types: Iterable[str]) -> str:

@@ -52,6 +52,8 @@ class TaskLogs:
         except InputError as error:
             raise UnreadableError(f"{trouble}; {error}") from None
         if kept is None:
+            if "Initializing" in trouble or "ContainerCreating" in trouble:
+                raise UnreadableError("its container has not started yet; --follow waits for it")
             raise UnreadableError(f"{trouble}, and KFP has kept no log of it")
         return iter(kept if tail is None else kept[-tail:])
 

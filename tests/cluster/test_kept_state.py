@@ -39,7 +39,7 @@ def test_what_runs_keep_is_listed_by_size(uploaded: Cluster, place: str) -> None
     assert heading.split()[:5] == ["RUN", "NAME", "STATE", "FILES", "SIZE"]
     assert [row.split()[0] for row in rows] == [large, small, "gone"]
     assert [row.split()[1:4] for row in rows[:2]] == [["large", "running", "2"], ["small", "failed", "1"]]
-    assert "unknown to KFP" in rows[2] and rows[0].rstrip().endswith("s")
+    assert "unknown to KFP" in rows[2] and rows[0].rstrip().endswith("s ago")
 
 
 def test_only_the_named_run_loses_its_state(uploaded: Cluster, place: str, s3_bucket: str) -> None:

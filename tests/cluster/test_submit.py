@@ -259,6 +259,14 @@ def test_settings_that_need_an_upload_first_are_said(uploaded: Cluster) -> None:
     assert [line for line in ended.err.splitlines() if "compiled in" in line] == [said]
 
 
+@pytest.mark.parametrize("command", [("submit",), ("schedule", "weekly")])
+def test_seeds_that_are_not_compiled_in_start_nothing(uploaded: Cluster, command: tuple[str, ...]) -> None:
+    ended = uploaded.datum(*command, "--set", "seeds=[2]")
+    assert ended.status == 2 and len(ended.err.splitlines()) == 1
+    assert "seeds: [1, 2, 3] is compiled in, the settings say [2]; `datum upload` changes it" in ended.err
+    assert uploaded.api.posts() == []
+
+
 def test_without_an_upload_it_says_so(cluster: Cluster) -> None:
     ended = cluster.datum("submit")
     assert ended.status == 2 and "`make deploy` uploads it" in ended.err
