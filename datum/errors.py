@@ -102,11 +102,13 @@ def _of_machine(error: BaseException) -> InputError | TemporaryFaultError | None
             return TemporaryFaultError(f"{where}: {PASSING_ERRORS[error.errno]}")
         if error.errno in LASTING_ERRORS and error.filename is not None:
             return InputError(f"{where}: {LASTING_ERRORS[error.errno]}")
-    if isinstance(error, ModuleNotFoundError) and (library := (error.name or "").partition(".")[0]) not in _OWN:
-        return InputError(
-            f"{library or text}: is not installed here; `make demo` installs what this command needs, and so "
-            "does pip install 'datum[all]'"
-        )
+    if isinstance(error, ModuleNotFoundError):
+        library = (error.name or text).partition(".")[0]
+        if library not in _OWN:
+            return InputError(
+                f"{library}: is not installed here; `make demo` installs what this command needs, and so does "
+                "pip install 'datum[all]'"
+            )
     if any(words in text for words in _SHARED_MEMORY_IN_WORDS):
         return InputError(
             "/dev/shm: is too small for the loading processes; give it more room (docker: --shm-size) or set "
