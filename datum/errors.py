@@ -106,7 +106,7 @@ def _of_machine(error: BaseException) -> InputError | TemporaryFaultError | None
         library = (error.name or text).partition(".")[0]
         if library not in _OWN:
             return InputError(
-                f"{library}: is not installed here; `make demo` installs what this command needs, and so does "
+                f"{library}: is not installed here; `make demo` installs what this command needs, as does "
                 "pip install 'datum[all]'"
             )
     if any(words in text for words in _SHARED_MEMORY_IN_WORDS):
