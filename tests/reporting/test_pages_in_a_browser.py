@@ -81,10 +81,20 @@ def test_the_first_screen_of_a_report_shows_figures_and_pictures(made: Path, bro
     assert captions[1:] == ["ground truth", "DATUM + DAFormer", "source-only"]
 
 
-def test_the_report_prints(made: Path, browser: Any) -> None:
-    with opened_page(browser, (made / "report/report.html").as_uri(), 1400, "light") as (page, _, _):
+A4 = 794
+"""Pixels that a sheet is wide, in the browser's measure of 96 to an inch."""
+
+
+@pytest.mark.parametrize("name", PAGES[:3])
+def test_nothing_of_a_printed_page_is_cut_off(made: Path, browser: Any, name: str) -> None:
+    with opened_page(browser, (made / name).as_uri(), A4, "light") as (page, _, _):
+        page.emulate_media(media="print")
+        wide = page.locator("table, .scroll, svg, img").evaluate_all(
+            "(all, width) => all.map(one => one.getBoundingClientRect().right).filter(end => end > width)", A4
+        )
         pdf = page.pdf(format="A4")
-    assert pdf.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", pdf)) > 3
+    assert wide == []
+    assert pdf.startswith(b"%PDF") and re.findall(rb"/Type\s*/Page\b", pdf)
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
