@@ -43,6 +43,9 @@ class _Server(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has given up waiting is no error of the server."""
+
 
 @contextmanager
 def serving(server: _Server) -> Iterator[None]:
