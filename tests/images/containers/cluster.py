@@ -25,6 +25,8 @@ OUTPUT_PARAMETERS = "/tmp/kfp/outputs"
 """Where the driver has a task write its output parameters."""
 OUTPUT_FILE = "output_metadata.json"
 """The executor's output, beside the task's artifacts."""
+LOGGED = ("system.Metrics", "system.ClassificationMetrics")
+"""Artifacts whose content travels in that output, not as a file."""
 LINES = 40
 """Last lines of a failing container that are shown."""
 
@@ -162,8 +164,7 @@ class Cluster:
                 key
                 for key, artifact in executor_input["outputs"]["artifacts"].items()
                 if not (minio / _path(artifact["artifacts"][0]["uri"])).exists()
-                # What is logged of metrics travels in the executor's output, not as a file.
-                and artifact["artifacts"][0]["type"]["schemaTitle"] != "system.Metrics"
+                and artifact["artifacts"][0]["type"]["schemaTitle"] not in LOGGED
             ]
             assert not missing, f"{name}: wrote no {missing}"
             # Where a Python component's executor leaves what it returned; absent if it returned nothing.
