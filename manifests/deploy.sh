@@ -261,13 +261,15 @@ deploy() {
 }
 
 undeploy() { # leaves namespaces, secrets, volume claims and buckets: the data
+  local namespace
+  namespace=$(setting NAMESPACE)
   # Policies may be there though they are off by now, and the operator's kinds may have gone.
   "$datum" manifests --settings "$settings" --set network_policies=on --set monitoring=off --output "$rendered"
   "$datum" schedule --settings "$settings" --remove-all
   "$datum" upload --settings "$settings" --remove
   kubectl delete -f "$rendered/resources.yaml" --selector app.kubernetes.io/part-of=datum --ignore-not-found
-  remove_old_policies "$(setting NAMESPACE)"
-  remove_monitoring "$(setting NAMESPACE)"
+  remove_old_policies "$namespace"
+  remove_monitoring "$namespace"
   take_back_providers
   echo "undeploy: done; data stays (namespaces, secrets, volumes, buckets), and so do KFP's runs and the registry's images"
 }

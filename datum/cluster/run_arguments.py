@@ -93,10 +93,10 @@ def _say_what_differs(settings: ClusterSettings, description: str) -> None:
             for name, value in compiled_in(settings).items():
                 if name in compiled and compiled[name] != value:
                     was, wanted = json.dumps(compiled[name]), json.dumps(value)
-                    said = f"{name}: {was} is compiled in, the settings say {wanted}"
+                    differs = f"{was} is compiled in, the settings say {wanted}; `datum upload` changes it"
                     if name == "seeds":
-                        raise InputError(f"{said}; `datum upload` changes it")
-                    log(f"{said}; `datum upload` changes it")
+                        raise InputError(f"{name}: {differs}")
+                    log(f"{name}: {differs}")
 
 
 def _remedy(name: str, value: str, types: Iterable[str]) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.cluster import kubernetes_api
 from tests.cluster.kfp_api import KfpApi, RefusalError
+from tests.cluster.kubernetes_api import StandInServer
 
 CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 500: 13, 503: 14}
 """gRPC's codes of HTTP statuses."""
@@ -80,28 +81,17 @@ def _error(status: int, message: str) -> bytes:
     return json.dumps(error).encode()
 
 
-class Server(ThreadingHTTPServer):
+class Server(StandInServer):
     """Serves a `KfpApi` on loopback."""
-
-    daemon_threads = True
 
     def __init__(self, state: KfpApi) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.state = state
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has given up waiting is no error of the server."""
 
 
 @contextmanager
 def serving(state: KfpApi) -> Iterator[str]:
     """Serves `state` while the block runs; yields the URL."""
     server = Server(state)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with kubernetes_api.serving(server):
+        yield server.url

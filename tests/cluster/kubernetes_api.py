@@ -36,7 +36,9 @@ PLURALS = {
 REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 500: "InternalError"}
 
 
-class _Server(ThreadingHTTPServer):
+class StandInServer(ThreadingHTTPServer):
+    """A server of these tests on loopback."""
+
     daemon_threads = True
 
     @property
@@ -48,7 +50,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(server: _Server) -> Iterator[None]:
+def serving(server: StandInServer) -> Iterator[None]:
     """Serves in a thread while the block runs."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -83,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
 
-class KubernetesApi(_Server):
+class KubernetesApi(StandInServer):
     """Objects by path, and what goes wrong."""
 
     def __init__(self) -> None:
@@ -247,7 +249,7 @@ class _ClusterHandler(_Handler):
         self.answer(status, body)
 
 
-class Registry(_Server):
+class Registry(StandInServer):
     """An image registry: which manifests it has, and who may ask."""
 
     def __init__(self) -> None:
@@ -289,7 +291,7 @@ class _RegistryHandler(_Handler):
             self.answer(401, b"")
 
 
-class KfpHealth(_Server):
+class KfpHealth(StandInServer):
     """What `datum doctor` asks of KFP's API: its health, and whether it lists experiments."""
 
     def __init__(self) -> None:

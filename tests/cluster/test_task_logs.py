@@ -117,6 +117,15 @@ def test_a_user_of_kfp_alone_reads_logs_through_it(uploaded: Cluster, workloads:
     assert "through KFP" in uploaded.datum("runs", run_id, "--logs", ADAPT).out
 
 
+def test_a_task_whose_container_has_not_started_has_no_log_yet(
+    uploaded: Cluster, workloads: Workloads
+) -> None:
+    run_id = run_with(uploaded, workloads, ADAPT, Work("Running", ("Running",)), "RUNNING")
+    workloads.starting[pod_name(adapt_key(uploaded), 0)] = 1
+    ended = uploaded.datum("runs", run_id, "--logs", ADAPT)
+    assert ended.status == 2 and "its container has not started yet; --follow waits for it" in ended.err
+
+
 def test_a_task_is_followed_through_its_tries_to_its_end(uploaded: Cluster, workloads: Workloads) -> None:
     run_id = run_with(uploaded, workloads, ADAPT, Work("Running", ("Failed", "Running")), "RUNNING")
     key = adapt_key(uploaded)
