@@ -30,6 +30,7 @@ from datum.adaptation.sampling import Batch, TrainingSamples, batches, telling_o
 from datum.adaptation.self_training import Mixed, Teacher, augment, mix
 from datum.adaptation.student_pass import StudentPass, pass_student
 from datum.config import AdaptationSettings, EvaluationSettings
+from datum.device import keep_freed_memory
 from datum.errors import InputError
 from datum.formats.mix_pictures import MixPictures
 from datum.formats.training_log import TrainingLog
@@ -78,6 +79,8 @@ class Learner:
             share_layers(student)
         self._student, self._settings, self._seed = student.train(), settings, seed
         self._device = next(student.parameters()).device
+        if self._device.type == "cpu":
+            keep_freed_memory()
         # Convolutions of float32 take TF32 anyway, by PyTorch's default, where a GPU has it (since Ampere).
         torch.backends.cuda.matmul.allow_tf32 = settings.mixed_precision == "tf32"
         self._optimizer = build_optimizer(student, settings)

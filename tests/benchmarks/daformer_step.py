@@ -6,6 +6,7 @@ of one step.
 
 import os
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -71,7 +72,8 @@ def main() -> None:
     for _ in sys.stdin:
         start = time.process_time()
         dacs.train_step(data, optimizer)
-        print(time.process_time() - start, flush=True)
+        seconds = time.process_time() - start
+        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
 
 
 if __name__ == "__main__":
