@@ -1,7 +1,7 @@
-"""DAFormer's own training step, for `bench_adaptation.py`: a process without our packages.
+"""DAFormer's or HRDA's own training step, for `bench_adaptation.py`: a process without our packages.
 
-Run with ENCODER, CROP and a file with a batch, it answers each line that it reads with the processor seconds
-of one step.
+Run with ENCODER, CROP, a file with a batch and perhaps `hrda`, it answers each line that it reads with the
+processor seconds of one step and the most kilobytes of memory that it has had.
 """
 
 import os
@@ -20,6 +20,20 @@ from mmseg.models.builder import UDA
 CHANNELS = {"mit-b0": [32, 64, 160, 256], "mit-b5": [64, 128, 320, 512]}
 
 
+def at_two_resolutions(network: Config, crop: int) -> None:
+    """What HRDA's `experiments.py` makes of DAFormer's network."""
+    head = network.decode_head
+    head.update(single_scale_head=head.type, type="HRDAHead", attention_classwise=True, hr_loss_weight=0.1)
+    network.update(
+        type="HRDAEncoderDecoder",
+        scales=[1, 0.5],
+        hr_crop_size=(crop // 2, crop // 2),
+        feature_scale=0.5,
+        crop_coord_divisible=8,
+        hr_slide_inference=True,
+    )
+
+
 def main() -> None:
     encoder, crop = sys.argv[1], int(sys.argv[2])
     torch.set_num_threads(1)
@@ -29,6 +43,8 @@ def main() -> None:
     network.backbone.type = encoder.replace("-", "_")
     network.decode_head.in_channels = CHANNELS[encoder]
     network.train_cfg = {"work_dir": tempfile.gettempdir()}
+    if "hrda" in sys.argv[4:]:
+        at_two_resolutions(network, crop)
     training = Config.fromfile(f"{configs}/uda/dacs_a999_fdthings.py").uda
     training.update(
         model=network,

@@ -6,7 +6,7 @@ On drawn street scenes, at the demo's size and with its settings: a network of o
 (HRDA), is trained on SCENES (1000) source scenes alone, for 2,000 iterations of four crops, once. From it
 each method goes on for 300 iterations of two, SEEDS (3) times: on the source alone, on one target image (each
 seed its own), on all 64. The last network counts, tested on 100 other target scenes. FOLDER keeps everything,
-and the same command goes on where it was stopped. About two hours on one core, most of them HRDA's.
+and the same command goes on where it was stopped. About two hours on one core.
 """
 
 import dataclasses
@@ -53,6 +53,7 @@ class Row:
 
 ROWS = (
     Row("DAFormer", "daformer"),
+    Row("DAFormer in bf16", "daformer", settings=("mixed_precision=bf16",)),
     Row("MIC on DAFormer", "daformer", settings=("masked_consistency=true",)),
     Row("HRDA", "hrda", TWO),
 )

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from datum.streetscenes.drawing import write_cityscapes, write_gta
+from datum.streetscenes.drawing import TARGET_DOMAIN, draw_scene, write_cityscapes, write_gta
+from tests.prediction.footage_of_tests import write_video
 
 HOOK = Path(__file__).parent / "hook"
 ROOT = Path(__file__).parents[2]
@@ -324,6 +325,14 @@ class World:
         words += ("--dataset", str(self.target), "--output", str(place / "out"))
         return Stage(name="evaluate", words=with_settings(*words, settings=EVALUATE), place=place)
 
+    def _predict(self) -> Stage:
+        place, street = self._place("predict"), self.folder / "street.mp4"
+        scenes = [draw_scene(seed, TARGET_DOMAIN, height=SIZE, width=SIZE).image for seed in range(12)]
+        write_video(street, scenes)
+        words = ("predict", str(self.make(self._adapt()) / "best.safetensors"), "--profile", "demo")
+        words += (str(self.target / "leftImg8bit/val"), str(street), "--output", str(place / "out"))
+        return Stage(name="predict", words=with_settings(*words, settings=EVALUATE), place=place)
+
     def _report(self) -> Stage:
         place = self._place("report")
         words = ("report", "--run", str(self.run_folder), "--output", str(place / "out"))
@@ -333,7 +342,8 @@ class World:
 ALL = os.environ.get("DATUM_FAULTS") == "all"
 """Whether all stages are tried, as by `make faults`, or the few that take seconds."""
 
-STAGES = ("convert", "ingest", "personalize", "generate", "adapt", "adapt-workers", "evaluate", "report")
+STAGES = ("convert", "ingest", "personalize", "generate", "adapt", "adapt-workers", "evaluate")
+STAGES += ("predict", "report")
 """The stages whose input a `World` makes; `fetch_stage` is one more, for which a store must be up."""
 
 
