@@ -178,6 +178,9 @@ class AdaptationSettings:
     as detail."""
     masked_consistency: bool = False
     """A third pass, over target images of which 70 % is hidden (MIC)."""
+    masking: Literal["block", "token"] = "block"
+    """What it hides: blocks of pixels behind the mean color (MIC), or patches behind a mask token that is
+    trained with the encoder, which must be a DINOv2 (VFM-UDA's `token_mask_ratio`)."""
     pretrained_encoder: Annotated[str, NamesInput()] = ""
     """ImageNet weights of the encoder: `published` for those that `datum weights` lists, a .pth or
     .safetensors file, an https:// URL, hf://owner/name@revision/file or an s3:// URI; or `random` for random

@@ -110,6 +110,8 @@ class _Family:
     encoder: str
     method: str = "daformer"
     overrides: tuple[str, ...] = ()
+    target_overrides: tuple[str, ...] = ()
+    """Those of its self-training alone."""
     cost: Cost | None = None
     """Of its self-training."""
     figures: Mapping[str, Published] = dataclasses.field(default_factory=dict)
@@ -123,9 +125,8 @@ def _dinov2(size: str, rein: float) -> _Family:
     """DATUM's images, and what stands beside them, with a DINOv2 encoder; `rein` is Rein's figure without any
     image of the new place."""
     # VFM-UDA's rates: 5e-5 times the root of the batch size, of which the encoder takes a tenth; no feature
-    # distance, and pseudo-labels from the mirror image too. Its masking of tokens is not here: timm's weights
-    # lack the token that takes their place. Crop and batch are those of the profile, to compare with the
-    # other encoders; its own are 1024 and 8.
+    # distance, pseudo-labels from the mirror image too, and a pass with masked tokens. Crop and batch are
+    # those of the profile, to compare with the other encoders; its own are 1024 and 8.
     overrides = (
         "adaptation.learning_rate=7.07e-6",
         "adaptation.head_learning_rate_factor=10",
@@ -134,7 +135,11 @@ def _dinov2(size: str, rein: float) -> _Family:
     )
     beside = f"Rein {rein} with this encoder (its own head and recipe)"
     return _Family(
-        benchmark=_GTA, encoder=f"dinov2-{size}", overrides=overrides, beside={"-source-only": beside}
+        benchmark=_GTA,
+        encoder=f"dinov2-{size}",
+        overrides=overrides,
+        target_overrides=("adaptation.masked_consistency=true", "adaptation.masking=token"),
+        beside={"-source-only": beside},
     )
 
 
@@ -209,15 +214,19 @@ _FAMILIES: Mapping[str, _Family] = {
 def _all() -> Iterator[Experiment]:
     for name, family in _FAMILIES.items():
         for suffix, kind in family.kinds.items():
-            # Source-only in HRDA's network and sizes, where it stands beside HRDA.
-            stands = bool(kind.method) and family.method != "daformer"
+            overrides = family.overrides
+            if kind.target_images != "none":
+                overrides += family.target_overrides
+            elif family.method != "daformer":
+                # In HRDA's network and sizes, where it stands beside HRDA.
+                overrides += (f"run.beside={family.method}",)
             yield Experiment(
                 name=f"{name}{suffix}",
                 benchmark=family.benchmark,
                 method=kind.method or family.method,
                 encoder=family.encoder,
                 target_images=kind.target_images,
-                overrides=(*family.overrides, f"run.beside={family.method}") if stands else family.overrides,
+                overrides=overrides,
                 published=family.figures.get(suffix),
                 beside=family.beside.get(suffix, ""),
                 cost=None if kind.target_images == "none" else family.cost,

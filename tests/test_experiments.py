@@ -75,6 +75,16 @@ def test_a_baseline_differs_from_what_it_stands_beside_in_the_images_alone() -> 
     assert (run.run.target_images, baseline.run.target_images) == ("generated", "one-shot")
 
 
+def test_tokens_are_masked_where_dinov2_trains_on_images_of_the_new_place() -> None:
+    for name, experiment in EXPERIMENTS.items():
+        found = run_settings("paper", method=name, overrides=[]).adaptation
+        hides = experiment.encoder.startswith("dinov2") and experiment.target_images != "none"
+        assert (found.masked_consistency and found.masking == "token") is hides
+    for baseline, hides in (("one-image", True), ("source-only", False)):
+        found = run_settings("paper", method="dinov2-b-gta", overrides=[], baseline=baseline).adaptation
+        assert found.masked_consistency is hides
+
+
 def test_a_run_is_compared_with_the_published_figure_where_nothing_that_counts_was_changed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -17,8 +17,8 @@ _ASKED_BY = {
 }
 """What a training is given for its network to have a value."""
 
-_OF_TRAINING = ("drop_path_rate", "dropout", "detail_crop")
-"""What decides how a network is trained, and nothing about its weights."""
+_OF_TRAINING = ("drop_path_rate", "dropout", "detail_crop", "mask_token")
+"""What decides how a network is trained, and nothing about the weights that it predicts with."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

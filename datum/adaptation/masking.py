@@ -1,8 +1,11 @@
 """Masked image consistency (MIC, Hoyer et al. 2023): a third pass over target images of which
 most is hidden, labeled by the teacher, who has seen all of it.
 
-Source: `mmseg/models/uda/masking_consistency_module.py` and `models/utils/masking_transforms.py` of MIC.
+Source: `mmseg/models/uda/masking_consistency_module.py` and `models/utils/masking_transforms.py` of MIC; of
+token masking `models/token_masking.py` and `training/uda_vit/uda_vit_generic.py` of VFM-UDA.
 """
+
+import dataclasses
 
 import numpy as np
 from torch import Tensor
@@ -12,18 +15,37 @@ from datum.adaptation.self_training import augment
 from datum.config import AdaptationSettings
 from datum.device import on_device
 from datum.global_batch import own, whole
+from datum.segmentation.encoders.dinov2 import CELL, size_in_patches
 
 MASK_BLOCKS = 16
 """Blocks along the side of a crop: of 64 pixels in one of 1024 (HRDA), of 32 in one of 512 (DAFormer)."""
 
 MASK_RATIO = 0.7
-"""Probability that a block is hidden (reference: `mask_ratio`)."""
+"""Probability that a block or a token is hidden (references: `mask_ratio`, `token_mask_ratio`)."""
 
 
-def masked(images: Tensor, settings: AdaptationSettings, rng: np.random.Generator) -> Tensor:
-    """Normalized images float32[batch, 3, crop, crop] after strong augmentation, with blocks of each hidden
-    behind the mean color."""
-    images = augment(images, settings, rng, alike=True)
-    visible = rng.random((whole(len(images)), 1, MASK_BLOCKS, MASK_BLOCKS)) > MASK_RATIO
-    blocks = on_device(own(visible), images.dtype, images.device)
-    return images * functional.interpolate(blocks, size=images.shape[2:])
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Masked:
+    """Target images of which most is hidden, float32[batch, 3, crop, crop]."""
+
+    images: Tensor
+    """What the network is given."""
+    hidden: Tensor | None
+    """Patches of them that it does not see, bool[batch, rows, columns]; None where images hide blocks."""
+    seen: Tensor
+    """The images with hidden parts behind the mean color."""
+
+
+def masked(images: Tensor, settings: AdaptationSettings, rng: np.random.Generator) -> Masked:
+    """Normalized images float32[batch, 3, crop, crop] after strong augmentation, with blocks or tokens of
+    each hidden. Before tokens are, each is augmented on its own, as VFM-UDA has it."""
+    tokens = settings.masking == "token"
+    images = augment(images, settings, rng, alike=not tokens)
+    size = (images.shape[2], images.shape[3])
+    grid = [side // CELL for side in size_in_patches(size)] if tokens else [MASK_BLOCKS, MASK_BLOCKS]
+    drawn = rng.random((whole(len(images)), 1, *grid)) > MASK_RATIO
+    visible = on_device(own(drawn), images.dtype, images.device)
+    seen = images * functional.interpolate(visible, size=size)
+    if tokens:
+        return Masked(images=images, hidden=visible[:, 0] == 0, seen=seen)
+    return Masked(images=seen, hidden=None, seen=seen)

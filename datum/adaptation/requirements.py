@@ -12,7 +12,7 @@ from datum.adaptation.mixing import gaussian_blur
 from datum.adaptation.sampling import CACHE_BYTES, PREFETCHED
 from datum.config import AdaptationSettings, require_counts
 from datum.errors import InputError
-from datum.methods import METHODS
+from datum.methods import ENCODERS, METHODS
 from datum.overrides import require_even_shares
 from datum.room import bytes_below, require_disk, require_memory, size_in_words
 from datum.segmentation.encoders import family, seen_size
@@ -31,7 +31,14 @@ _PROCESS = 100 * 10**6
 
 
 def network_of(encoder: str, settings: AdaptationSettings) -> SegmentorConfig:
-    """What the settings train."""
+    """What the settings train. Raises `InputError` where tokens are to be masked in an encoder other than
+    DINOv2."""
+    tokens = settings.masked_consistency and settings.masking == "token"
+    if tokens and ENCODERS.get(encoder) != "dinov2":
+        raise InputError(
+            "adaptation.masking=token: puts a mask token in place of DINOv2's patches, which --encoder "
+            f"{encoder} has not; take dinov2-s, -b or -l, or set it to block"
+        )
     return SegmentorConfig(
         encoder=encoder,
         head_channels=settings.head_channels,
@@ -39,6 +46,7 @@ def network_of(encoder: str, settings: AdaptationSettings) -> SegmentorConfig:
         dropout=settings.dropout,
         multi_resolution=settings.multi_resolution,
         detail_crop=settings.crop // 2,
+        mask_token=tokens,
     )
 
 

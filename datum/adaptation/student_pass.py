@@ -34,16 +34,17 @@ def pass_student(
     *,
     name: str,
     boxes: np.random.Generator,
+    hidden: Tensor | None = None,
 ) -> StudentPass:
     """Pixel losses of normalized `images` float32[batch, 3, crop, crop], see `pixel_loss`; `name` is what the
-    log calls them.
+    log calls them, and `hidden` are patches that a network of one resolution does not see.
 
     A network of two resolutions sees the detail in a box that `boxes` draws, anew in every pass and one for
     the batch; the detail's own loss, over that box, has `DETAIL_LOSS_WEIGHT`, and the loss of both together
     the rest of 1.
     """
     if not student.config.multi_resolution:
-        features = student.encode(images)
+        features = student.encode(images, hidden)
         losses = {name: pixel_loss(student.decode(features), labels, weights)}
         return StudentPass(losses=losses, seen=images, features=features[-1])
     box = (slice(None), *draw_box(images.shape[-1], boxes))

@@ -161,18 +161,24 @@ class Learner:
     def _masked_losses(
         self, target: Tensor, mixed: Mixed, boxes: np.random.Generator, masks: np.random.Generator
     ) -> tuple[Tensor, Losses]:
-        """The images that are seen, and what is lost on them."""
+        """What is seen of the images, and what is lost on them."""
         with self._autocast():
-            images = masked(target, self._settings, masks)
+            given = masked(target, self._settings, masks)
             # A tensor of inference mode cannot be the target of a loss.
             labels = mixed.pseudo_labels.clone()
-            passed = self._pass("masked", images, labels, mixed.pseudo_weights, boxes)
-        return images, self._backward(passed.losses)
+            passed = self._pass("masked", given.images, labels, mixed.pseudo_weights, boxes, given.hidden)
+        return given.seen, self._backward(passed.losses)
 
     def _pass(
-        self, name: str, images: Tensor, labels: Tensor, weights: Tensor | None, boxes: np.random.Generator
+        self,
+        name: str,
+        images: Tensor,
+        labels: Tensor,
+        weights: Tensor | None,
+        boxes: np.random.Generator,
+        hidden: Tensor | None = None,
     ) -> StudentPass:
-        return pass_student(self._student, images, labels, weights, name=name, boxes=boxes)
+        return pass_student(self._student, images, labels, weights, name=name, boxes=boxes, hidden=hidden)
 
     def _backward(self, losses: Losses) -> Losses:
         """Adds the gradients of the sum of the losses to those that are there, and returns the losses."""

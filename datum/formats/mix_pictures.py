@@ -1,7 +1,7 @@
 """`pictures/<iteration>.jpg` of a training: what a step was shown and what it learned from, squares in a row.
 
 The squares are those of `PANELS`, all of the first image of the step's batch; `masked` is there where parts
-of target images are hidden (MIC). `adaptation.pictures` of them are spread evenly over the training.
+of target images are hidden (MIC, VFM-UDA). `adaptation.pictures` of them are spread evenly over the training.
 """
 
 import io

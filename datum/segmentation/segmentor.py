@@ -47,6 +47,8 @@ class SegmentorConfig:
     detail_crop: int = 512
     """Side of the square, in pixels, that a network of two resolutions sees in detail at a time: half of the
     crop that it was trained on."""
+    mask_token: bool = False
+    """Whether a DINOv2 encoder has the token that takes the place of hidden patches while training."""
 
     def __post_init__(self) -> None:
         if not self.decode_head and self.encoder in ENCODERS:
@@ -59,7 +61,7 @@ class Segmentor(nn.Module):
     def __init__(self, config: SegmentorConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = build_encoder(config.encoder, config.drop_path_rate)
+        self.encoder = build_encoder(config.encoder, config.drop_path_rate, mask_token=config.mask_token)
         self.head = build_head(
             config.decode_head,
             in_channels=encoder_channels(config.encoder),
@@ -76,10 +78,11 @@ class Segmentor(nn.Module):
                 dropout_ratio=config.dropout,
             )
 
-    def encode(self, images: Tensor) -> list[Tensor]:
+    def encode(self, images: Tensor, hidden: Tensor | None = None) -> list[Tensor]:
         """Normalized images float32[batch, 3, height, width] -> four maps: at 1/4, 1/8, 1/16 and 1/32 of the
-        size by MiT and ResNet-18, at 1/4 and three at 1/8 by ResNet-101, at 1.1/14 by DINOv2."""
-        return self.encoder(images)
+        size by MiT and ResNet-18, at 1/4 and three at 1/8 by ResNet-101, at 1.1/14 by DINOv2.
+        Of a network with a mask token, patches may be `hidden`, bool[batch, rows, columns]."""
+        return self.encoder(images) if hidden is None else self.encoder(images, hidden)
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Feature maps of `encode` -> logits float32[batch, 19, height, width], of a size between the
@@ -181,6 +184,8 @@ def _config_in(file: Path, header: Mapping[str, Any]) -> SegmentorConfig:
     for key, names in (("encoder", ENCODERS), ("decode_head", DECODE_HEADS)):
         if getattr(config, key) not in names:
             raise _unusable(file, f"its {key} {getattr(config, key)!a:.80} is none of {', '.join(names)}")
+    if config.mask_token and ENCODERS[config.encoder] != "dinov2":
+        raise _unusable(file, f"its config has a mask_token, which {config.encoder} has not")
     if config.head_channels < 1 or not all(0 <= rate < 1 for rate in (config.drop_path_rate, config.dropout)):
         raise _unusable(file, "its config has a width below 1 or a rate outside of 0 to 1")
     if config.multi_resolution:

@@ -121,6 +121,7 @@ def _parts(training: Training, launches: Launches) -> Iterator[None]:
     places: list[tuple[Any, str, str]] = [
         (training, "_source_losses", "source pass"),
         (training, "_mixed_losses", "mixed pass"),
+        (training, "_masked_losses", "masked pass"),
         (datum.adaptation.training, "mix", "mixing"),
         (teacher, "predict", "teacher"),
         (teacher, "update", "moving average"),

@@ -94,6 +94,35 @@ def test_the_feature_distance_is_that_to_the_pretrained_encoder(
     assert distances[0] == 0 and distances[1] > 0.001
 
 
+def test_a_mask_token_is_of_the_training_and_not_of_the_network_that_it_begins_with(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun.safetensors"
+    save_segmentor(begun, build_segmentor(SegmentorConfig(encoder="dinov2-s", head_channels=16)), {})
+    for number, masks in enumerate((True, False)):
+        once = dataclasses.replace(
+            settings,
+            iterations=1,
+            # So that every pseudo-label counts.
+            pseudo_threshold=0.0,
+            warmup_iterations=0,
+            masked_consistency=masks,
+            masking="token",
+            initial_segmentor=str(begun),
+            pretrained_encoder="",
+        )
+        output = tmp_path / str(number)
+        adapt(**small_training(scenes, output, once) | {"encoder": "dinov2-s", "validation": None})
+        begun = output / "last.safetensors"
+        trained = load_segmentor(begun)
+        assert trained.config.mask_token is masks
+        assert ("masked" in _records(output)[0]) is masks
+        if masks:
+            assert trained.encoder.mask_token.count_nonzero() == 384
+        else:
+            assert "encoder.mask_token" not in trained.state_dict()
+
+
 @pytest.mark.parametrize(
     "change, encoder, said",
     [

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from datum.adaptation.requirements import network_of
 from datum.adaptation.sampling import Batch
 from datum.config import AdaptationSettings
 from datum.device import on_device
@@ -14,24 +15,24 @@ from datum.segmentation.segmentor import SegmentorConfig, build_segmentor
 from tests.adaptation.launches import Launches, count_between_logs, count_step
 from tests.adaptation.small_training import bare_training
 
-MOST = {"mit-b0": 1400, "resnet-18-half": 850}
+MOST = {"mit-b0": 1400, "resnet-18-half": 850, "dinov2-s": 2100}
 
 
 @pytest.mark.parametrize("encoder", MOST)
 def test_a_step_waits_for_nothing_and_launches_little(
     settings: AdaptationSettings, tmp_path: Path, encoder: str
 ) -> None:
-    """With all that a step may do: feature distance, jitter, blur."""
+    """With all that a step may do: feature distance, jitter, blur; of DINOv2 with masked tokens."""
     settings = dataclasses.replace(
         settings,
         pretrained_encoder="as it is",
         color_jitter_probability=1.0,
         blur_probability=1.0,
+        masked_consistency=encoder == "dinov2-s",
+        masking="token",
         pictures=0,
     )
-    training = bare_training(
-        build_segmentor(SegmentorConfig(encoder=encoder, head_channels=16)), settings, tmp_path
-    )
+    training = bare_training(build_segmentor(network_of(encoder, settings)), settings, tmp_path)
     images = torch.rand(2, 3, 64, 64)
     batch = Batch(
         source=images, labels=torch.randint(0, 19, (2, 64, 64)), classes=range(19), target=1 - images

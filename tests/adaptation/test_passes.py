@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from datum.adaptation.adapt import adapt, crop_rules
 from datum.adaptation.inputs import find_source
@@ -85,13 +86,39 @@ def test_margins_go_with_the_crop_and_the_flip_and_padding_is_one(
 def test_masked_consistency_hides_blocks_behind_the_mean_color() -> None:
     settings = AdaptationSettings(color_jitter_probability=0.0, blur_probability=0.0)
     images = torch.rand(8, 3, 64, 64) + 1
-    hidden = masked(images, settings, np.random.default_rng(0))
+    found = masked(images, settings, np.random.default_rng(0))
+    hidden = found.images
+    assert found.hidden is None and found.seen is hidden
     blocks = hidden.unflatten(2, (16, 4)).unflatten(4, (16, 4))
     kept = (blocks != 0).all(dim=1).all(dim=2).all(dim=3)
     gone = (blocks == 0).all(dim=1).all(dim=2).all(dim=3)
     assert (kept ^ gone).all()
     assert gone.float().mean() == pytest.approx(0.7, abs=0.03)
     assert torch.equal(hidden[hidden != 0], images[hidden != 0])
+
+
+def test_masked_consistency_by_tokens_hides_patches_of_whole_images() -> None:
+    settings = AdaptationSettings(color_jitter_probability=0.0, blur_probability=0.0, masking="token")
+    images = torch.rand(16, 3, 140, 140) + 1
+    found = masked(images, settings, np.random.default_rng(0))
+    # The encoder sees images a tenth larger, in patches of 14 pixels.
+    assert found.hidden is not None and found.hidden.shape == (16, 11, 11)
+    assert torch.equal(found.images, images)
+    assert found.hidden.float().mean() == pytest.approx(0.7, abs=0.03)
+    kept = functional.interpolate((~found.hidden[:, None]).float(), size=(140, 140))
+    assert torch.equal(found.seen, images * kept)
+
+
+def test_images_whose_tokens_are_hidden_are_augmented_one_by_one() -> None:
+    settings = AdaptationSettings(color_jitter_probability=0.0, blur_probability=1.0, masking="token")
+    images = torch.rand(1, 3, 32, 32).expand(2, -1, -1, -1)
+    first, second = masked(images, settings, np.random.default_rng(0)).images
+    assert not torch.equal(first, second)
+    first, second = masked(
+        images, dataclasses.replace(settings, masking="block"), np.random.default_rng(0)
+    ).images
+    both = (first != 0) & (second != 0)
+    assert both.any() and torch.equal(first[both], second[both])
 
 
 def test_images_that_are_treated_alike_share_order_and_blur_but_not_their_factors() -> None:
@@ -171,6 +198,20 @@ def test_masked_consistency_needs_target_images(
     ):
         adapt(**arguments)
     assert not list(tmp_path.glob("out*"))
+
+
+def test_tokens_are_hidden_from_dinov2_alone(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(settings, masked_consistency=True, masking="token")
+    with pytest.raises(
+        InputError, match=r"^adaptation\.masking=token: .* --encoder mit-b0 has not; take dinov2-s, -b or -l"
+    ):
+        adapt(**small_training(scenes, tmp_path / "out", settings))
+    assert not list(tmp_path.glob("out*"))
+    assert network_of("dinov2-s", settings).mask_token
+    for change in ({"masking": "block"}, {"masked_consistency": False}):
+        assert not network_of("dinov2-s", dataclasses.replace(settings, **change)).mask_token
 
 
 def test_an_adapted_network_of_two_resolutions_is_one_in_its_file(

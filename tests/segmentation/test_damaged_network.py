@@ -74,6 +74,7 @@ def test_a_header_that_is_none_of_ours_is_refused(
         {"dropout": float("nan")},
         {"drop_path_rate": -1},
         {"drop_path_rate": 10**400},
+        {"mask_token": True},
         {"width": 3},
         {"encoder": "resnet-18"},
         {"encoder": "mit-b0"},

@@ -130,6 +130,31 @@ def test_weights_in_timms_layout_give_timms_features_at_the_size_they_were_learn
     assert torch.allclose(found[-1], expected[-1], atol=1e-4)
 
 
+def test_a_mask_token_begins_as_zeros_beside_weights_of_any_layout(tmp_path: Path) -> None:
+    """DINOv2's own files of these sizes hold one that was never trained."""
+    weights = build_encoder("dinov2-s", 0.0).state_dict()
+    torch.save({**weights, "mask_token": torch.ones(1, 384)}, tmp_path / "weights.pth")
+    segmentor = build_segmentor(
+        SegmentorConfig(encoder="dinov2-s", mask_token=True), tmp_path / "weights.pth"
+    )
+    found = segmentor.encoder.state_dict()
+    assert torch.equal(found.pop("mask_token"), torch.zeros(1, 384))
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
+
+
+def test_nothing_is_known_of_hidden_patches_but_their_places() -> None:
+    segmentor = build_segmentor(SegmentorConfig(encoder="dinov2-s", mask_token=True)).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        plain = segmentor.encode(images)[-1]
+        none, every = (
+            segmentor.encode(images, torch.full((2, 5, 5), hidden))[-1] for hidden in (False, True)
+        )
+    assert torch.equal(none, plain) and not torch.equal(plain[0], plain[1])
+    assert torch.equal(every[0], every[1])
+
+
 def test_weights_of_a_dinov2_of_another_size_are_refused_and_named(tmp_path: Path) -> None:
     torch.save(build_encoder("dinov2-s", 0.0).state_dict(), tmp_path / "weights.pth")
     with pytest.raises(InputError, match=r"these are weights of dinov2-s; .* or choose the encoder dinov2-s"):

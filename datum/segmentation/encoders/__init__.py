@@ -26,14 +26,17 @@ def encoder_channels(name: str) -> tuple[int, int, int, int]:
     return family(name).channels(name)
 
 
-def build_encoder(name: str, drop_path_rate: float) -> nn.Module:
+def build_encoder(name: str, drop_path_rate: float, *, mask_token: bool = False) -> nn.Module:
     """Encoder `name` with random weights: normalized images float32[batch, 3, height, width] -> its four
     feature maps, the largest first.
 
-    `drop_path_rate` is the stochastic depth of MiT; the others have none. Raises `InputError` for an unknown
-    name.
+    `drop_path_rate` is the stochastic depth of MiT; the others have none. `mask_token` gives one to DINOv2,
+    which alone takes it. Raises `InputError` for an unknown name.
     """
-    return family(name).build(name, drop_path_rate)
+    encoder = family(name).build(name, drop_path_rate)
+    if mask_token:
+        encoder.add_mask_token()
+    return encoder
 
 
 def seen_size(name: str, size: tuple[int, int]) -> tuple[int, int]:

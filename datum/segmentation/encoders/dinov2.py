@@ -41,15 +41,30 @@ class DINOv2(VisionTransformer):
         )
         # The ends of the network's four quarters but for ViT-L's first (DINOv2's own segmentation heads).
         self.taken = (2, 5, 8, 11) if blocks == 12 else (4, 11, 17, 23)
+        self.mask_token: nn.Parameter | None = None
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def add_mask_token(self) -> None:
+        """Adds what takes the place of hidden patches. It begins as zeros, also beside DINOv2's own weights,
+        whose token was not trained: these sizes were distilled without masks (facebookresearch/dinov2,
+        issue 527)."""
+        self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dim))
+
+    def forward(self, images: Tensor, hidden: Tensor | None = None) -> list[Tensor]:
         """Normalized images float32[batch, 3, height, width] -> four normalized maps, each of one cell for a
-        patch of the images at `size_in_patches`."""
+        patch of the images at `size_in_patches`. Patches that are `hidden`, bool[batch, rows, columns], are
+        those of the mask token."""
         size = size_in_patches((images.shape[2], images.shape[3]))
         resized = functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
-        return self.forward_intermediates(
-            resized, indices=list(self.taken), norm=True, intermediates_only=True
-        )
+        patches = self.patch_embed(resized)
+        if hidden is not None:
+            assert self.mask_token is not None
+            patches = torch.where(hidden[..., None], self.mask_token.to(patches.dtype), patches)
+        tokens, maps = self._pos_embed(patches), []
+        for number, block in enumerate(self.blocks):
+            tokens = block(tokens)
+            if number in self.taken:
+                maps.append(self.norm(tokens)[:, 1:].unflatten(1, patches.shape[1:3]))
+        return [cells.permute(0, 3, 1, 2).contiguous() for cells in maps]
 
     def _pos_embed(self, x: Tensor) -> Tensor:
         """Patches float32[batch, rows, columns, width] -> tokens with the class token before them and their
@@ -85,8 +100,8 @@ def build(name: str, drop_path_rate: float) -> nn.Module:
 
 
 def in_our_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Weights under timm's names, which are DINOv2's own, without the token that masks patches in its
-    training."""
+    """Weights under timm's names, which are DINOv2's own, without its mask token; see
+    `DINOv2.add_mask_token`."""
     return {key: value for key, value in state.items() if key != "mask_token"}
 
 

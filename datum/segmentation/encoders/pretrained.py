@@ -47,7 +47,7 @@ def load_pretrained(encoder: nn.Module, name: str, file: Path) -> Pretrained:
     finite.
     """
     before = file.stat() if file.is_file() else None
-    layout, state = _fitting(name, file, encoder.state_dict())
+    layout, state = _fitting(name, file, _expected(name))
     digest = sha256(file)
     if before is None or (before.st_mtime_ns, before.st_size) != (
         file.stat().st_mtime_ns,
