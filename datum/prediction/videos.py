@@ -117,7 +117,8 @@ class VideoWriter:
         """`size` is (width, height), in pixels; `rate`, in pictures a second, is what players are told."""
         av = _av(file)
         self._frame = av.VideoFrame.from_ndarray
-        self._container = av.open(str(file), "w", format="webm")
+        # Without it every file has numbers of its own, drawn at random.
+        self._container = av.open(str(file), "w", format="webm", options={"fflags": "+bitexact"})
         self._stream = self._container.add_stream(_CODEC, rate=rate, options=_OPTIONS)
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"

@@ -99,6 +99,14 @@ def test_the_video_of_a_turned_phone_is_turned(
     np.testing.assert_array_equal(shown, turned[..., ::-1])
 
 
+def test_the_same_video_comes_out_as_the_same_bytes(network: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "street.mp4", [picture(seed, 48, 64) for seed in range(6)])
+    for output in ("one", "other"):
+        run(network, tmp_path / output, tmp_path / "street.mp4", kinds=("overlay",))
+    one, other = (tmp_path / output / "overlay" / "street.webm" for output in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()
+
+
 def test_a_video_starts_anew_after_an_interruption(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
