@@ -21,8 +21,8 @@ and the way back has twice as many as the way there. To send source and mixed im
 together would save a pass, but hold 7.0 GiB of activations at 512 pixels and batch 2, where DAFormer holds
 4.9 and ours 4.2 (what is saved for the way back, in float32, counted on tensors without memory). CUDA graphs
 would leave a few launches for each pass; for want of a GPU nobody has tried. Of `torch.compile` a processor
-tells this (MiT-B0, 256, 2026-11-27): its inductor needs two minutes to compile and 8.4 s for a step that takes
-7.3 without, and what its CUDA graphs rest on (AOT autograd) holds 2.96 GB where the step holds 2.30.
+tells this (MiT-B0, 256, 2026-11-27): its inductor needs two minutes to compile and 8.4 s for a step that
+takes 7.3 without, and what its CUDA graphs rest on (AOT autograd) holds 2.96 GB where the step holds 2.30.
 """
 
 import os
