@@ -8,6 +8,7 @@ token masking `models/token_masking.py` and `training/uda_vit/uda_vit_generic.py
 import dataclasses
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,8 +33,13 @@ class Masked:
     """What the network is given."""
     hidden: Tensor | None
     """Patches of them that it does not see, bool[batch, rows, columns]; None where images hide blocks."""
-    seen: Tensor
-    """The images with hidden parts behind the mean color."""
+
+    @property
+    def seen(self) -> Tensor:
+        """The images with hidden parts behind the mean color, for people to look at."""
+        if self.hidden is None:
+            return self.images
+        return _behind_mean_color(self.images, ~self.hidden[:, None])
 
 
 def masked(images: Tensor, settings: AdaptationSettings, rng: np.random.Generator) -> Masked:
@@ -41,11 +47,16 @@ def masked(images: Tensor, settings: AdaptationSettings, rng: np.random.Generato
     each hidden. Before tokens are, each is augmented on its own, as VFM-UDA has it."""
     tokens = settings.masking == "token"
     images = augment(images, settings, rng, alike=not tokens)
-    size = (images.shape[2], images.shape[3])
-    grid = [side // CELL for side in size_in_patches(size)] if tokens else [MASK_BLOCKS, MASK_BLOCKS]
-    drawn = rng.random((whole(len(images)), 1, *grid)) > MASK_RATIO
-    visible = on_device(own(drawn), images.dtype, images.device)
-    seen = images * functional.interpolate(visible, size=size)
+    patches = size_in_patches((images.shape[2], images.shape[3]))
+    grid = [side // CELL for side in patches] if tokens else [MASK_BLOCKS, MASK_BLOCKS]
+    visible = own(rng.random((whole(len(images)), 1, *grid)) > MASK_RATIO)
     if tokens:
-        return Masked(images=images, hidden=visible[:, 0] == 0, seen=seen)
-    return Masked(images=seen, hidden=None, seen=seen)
+        return Masked(images=images, hidden=on_device(~visible[:, 0], torch.bool, images.device))
+    blocks = on_device(visible, images.dtype, images.device)
+    return Masked(images=_behind_mean_color(images, blocks), hidden=None)
+
+
+def _behind_mean_color(images: Tensor, visible: Tensor) -> Tensor:
+    """Normalized images float32[batch, 3, height, width] without what is not `visible` [batch, 1, rows,
+    columns]."""
+    return images * functional.interpolate(visible.to(images.dtype), size=images.shape[2:])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datum.adaptation.divergence import Watch
 from datum.adaptation.feature_distance import FeatureDistance
-from datum.adaptation.masking import masked
+from datum.adaptation.masking import Masked, masked
 from datum.adaptation.mix_panels import is_pictured, mix_panels
 from datum.adaptation.optimizer import (
     add_gradients,
@@ -160,14 +160,14 @@ class Learner:
 
     def _masked_losses(
         self, target: Tensor, mixed: Mixed, boxes: np.random.Generator, masks: np.random.Generator
-    ) -> tuple[Tensor, Losses]:
-        """What is seen of the images, and what is lost on them."""
+    ) -> tuple[Masked, Losses]:
+        """The images of which most is hidden, and what is lost on them."""
         with self._autocast():
             given = masked(target, self._settings, masks)
             # A tensor of inference mode cannot be the target of a loss.
             labels = mixed.pseudo_labels.clone()
             passed = self._pass("masked", given.images, labels, mixed.pseudo_weights, boxes, given.hidden)
-        return given.seen, self._backward(passed.losses)
+        return given, self._backward(passed.losses)
 
     def _pass(
         self,
@@ -190,7 +190,7 @@ class Learner:
         enabled = self._settings.mixed_precision == "bf16"
         return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
 
-    def _draw_if_due(self, batch: Batch, mixed: Mixed, hidden: Tensor | None) -> None:
+    def _draw_if_due(self, batch: Batch, mixed: Mixed, hidden: Masked | None) -> None:
         """Draws what the step at hand is shown, in the first process alone."""
 
 
@@ -263,11 +263,12 @@ class Training(Learner):
         best = {"iteration": self._best["iteration"], "miou": self._best["miou"]}
         save_segmentor(folder / BEST, self._student, best)
 
-    def _draw_if_due(self, batch: Batch, mixed: Mixed, hidden: Tensor | None) -> None:
+    def _draw_if_due(self, batch: Batch, mixed: Mixed, hidden: Masked | None) -> None:
         """Draws what the step at hand is shown; `hidden` are the images that MIC hides parts of."""
         iteration, settings = self._iteration + 1, self._settings
         if is_pictured(iteration, settings.iterations, settings.pictures):
-            self._pictures.add(iteration, mix_panels(batch, mixed, hidden, settings.pseudo_threshold))
+            seen = hidden.seen if hidden else None
+            self._pictures.add(iteration, mix_panels(batch, mixed, seen, settings.pseudo_threshold))
 
     def _due(self, every: int) -> bool:
         return self._iteration % every == 0 or self._iteration == self._settings.iterations
