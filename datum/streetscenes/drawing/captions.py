@@ -7,8 +7,8 @@ from datum.prompts import PLURALS
 from datum.streetscenes.drawing.scene import Scene
 from datum.streetscenes.drawing.weather import domain_description
 
-NAMED = {name: words for name, words in PLURALS.items() if name != "train"}
-"""Classes that captions name, with DATUM's words for them; no scene holds a train."""
+NAMED = PLURALS
+"""Classes that captions name, with DATUM's words for them."""
 
 _LEAST = {
     "motorcycle": 0.005,
@@ -16,6 +16,7 @@ _LEAST = {
     "rider": 0.005,
     "traffic light": 0.002,
     "traffic sign": 0.003,
+    "train": 0.02,
     "truck": 0.02,
     "bus": 0.02,
     "person": 0.006,

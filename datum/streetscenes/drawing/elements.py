@@ -14,7 +14,8 @@ STORY = 3.0
 
 BarrierKind = Literal["wall", "fence", "hedge"]
 SignKind = Literal["round", "triangle", "rectangle", "diamond", "stop"]
-VehicleKind = Literal["car", "truck", "bus"]
+VehicleKind = Literal["car", "truck", "bus", "train"]
+"""A train is a tram: it shares the road."""
 CycleKind = Literal["bicycle", "motorcycle"]
 SIGN_KINDS: tuple[SignKind, ...] = ("round", "triangle", "rectangle", "diamond", "stop")
 

@@ -22,14 +22,15 @@ from datum.streetscenes.drawing.elements import (
 from datum.streetscenes.drawing.streams import Stream
 from datum.streetscenes.drawing.traffic import draw_vehicle
 
-_VEHICLES: dict[str, VehicleKind] = {"car": "car", "truck": "truck", "bus": "bus"}
+_VEHICLES: dict[str, VehicleKind] = {"car": "car", "truck": "truck", "bus": "bus", "train": "train"}
+_DEPTHS: dict[VehicleKind, tuple[float, float]] = {"car": (6.5, 9.5), "train": (13.0, 17.0)}
 _CYCLES: dict[str, tuple[CycleKind, ...]] = {
     "rider": ("bicycle", "bicycle", "motorcycle"),
     "bicycle": ("bicycle",),
     "motorcycle": ("motorcycle",),
 }
 EMPHASIZED = ("traffic light", "traffic sign", "person", *_CYCLES, *_VEHICLES, "vegetation")
-"""Classes that a scene can be asked to show."""
+"""Classes that a scene can be asked to show; a train stands in no other scene."""
 
 
 def emphasize(arrangement: Arrangement, name: str, stream: Stream) -> Arrangement:
@@ -37,7 +38,7 @@ def emphasize(arrangement: Arrangement, name: str, stream: Stream) -> Arrangemen
     if name not in EMPHASIZED:
         raise ValueError(f"emphasis is {name!r}, expected one of {', '.join(EMPHASIZED)}")
     added = _draw(name, arrangement.street, stream)
-    reach = 5.0 if name in ("truck", "bus") else 1.0
+    reach = {"truck": 5.0, "bus": 5.0, "train": 8.0}.get(name, 1.0)
     kept = [e for e in arrangement.elements if not any(_in_the_way(e, a, reach) for a in added)]
     return arranged(arrangement.street, [*kept, *added])
 
@@ -123,13 +124,16 @@ def _draw_cycles(kind: CycleKind, ridden: bool, stream: Stream) -> list[Cycle]:
 
 def _draw_vehicles(kind: VehicleKind, stream: Stream) -> list[Vehicle]:
     """One in the ego lane, one that comes, one that crosses, or the first two together."""
-    z = stream.uniform(6.5, 9.5) if kind == "car" else stream.uniform(11.0, 14.0)
+    # The depth of the middle: the longer, the farther, so that all of it lies before the camera.
+    z = stream.uniform(*_DEPTHS.get(kind, (11.0, 14.0)))
     ahead, coming = (0.0, 0.0, z), (-LANE, math.pi, z + stream.uniform(0.0, 4.0))
     crossing = (-LANE / 2, stream.sign() * math.pi / 2, z if kind == "car" else z - 3.0)
     places = stream.choice(((ahead,), (coming,), (crossing,), (ahead, coming)))
+    # From straight ahead or behind, nothing but the end of a train would show.
+    slant = 0.2 * stream.sign() if kind == "train" and places != (crossing,) else 0.0
     return [
         draw_vehicle(
-            stream, x + stream.uniform(-0.3, 0.3), depth, heading + stream.uniform(-0.15, 0.15), kind
+            stream, x + stream.uniform(-0.3, 0.3), depth, heading + slant + stream.uniform(-0.15, 0.15), kind
         )
         for x, heading, depth in places
     ]

@@ -1,4 +1,4 @@
-"""Cars, trucks and buses, seen from any direction."""
+"""Cars, trucks, buses and trams, seen from any direction."""
 
 import colorsys
 import math
@@ -18,6 +18,8 @@ _BELT = 0.92
 """Height of the lower edge of a car's side windows."""
 _WINDSHIELD, _ROOF, _REAR_WINDOW = 3, 4, 5
 """Strips of a car's outline."""
+_TRAM_END, _TRAM_HALF = 7.5, 1.2
+"""Half the length and half the width of a tram, meters."""
 _GLASS: Color = (0.1, 0.13, 0.16)
 _RUBBER: Color = (0.05, 0.05, 0.055)
 
@@ -51,8 +53,8 @@ _CARS = (
 
 
 def paint_vehicle(canvas: Canvas, vehicle: Vehicle, looks: Stream) -> None:
-    """Paint a car, truck or bus with its shadow."""
-    paint = {"car": _paint_car, "bus": _paint_bus, "truck": _paint_truck}[vehicle.kind]
+    """Paint a car, truck, bus or tram with its shadow."""
+    paint = {"car": _paint_car, "bus": _paint_bus, "truck": _paint_truck, "train": _paint_tram}[vehicle.kind]
     paint(Pose(canvas, vehicle.x, vehicle.z, vehicle.heading), vehicle, looks)
 
 
@@ -276,3 +278,105 @@ def _paint_cargo_doors(pose: Pose, color: Color, half: float, top: float, brakin
     pose.end_box(length, -half, half, top - 0.1, top, scaled(color, 0.6))
     pose.end_box(length, -half, half, 0.45, 0.62, (0.75, 0.15, 0.1))
     _paint_rear(pose, length, half * 0.96, 0.82, braking)
+
+
+def _paint_tram(pose: Pose, vehicle: Vehicle, looks: Stream) -> None:
+    """Two or three low sections with bellows between them; the nearest is painted last."""
+    style = pose.canvas.domain.style
+    color, skirt = looks.choice(style.tram_paints), looks.choice(style.tram_skirts)
+    count, gap = 2 + vehicle.model % 2, 0.5
+    length = (2 * _TRAM_END + gap) / count - gap
+    # From the rear to the nose: a section, bellows, a section, …
+    lengths = [length, *(count - 1) * (gap, length)]
+    backs = [sum(lengths[:i]) - _TRAM_END for i in range(len(lengths))]
+    pose.shadow(_TRAM_END, _TRAM_HALF)
+    for i in sorted(range(len(backs)), key=lambda i: -abs(pose.eye_length - backs[i] - lengths[i] / 2)):
+        back, front = backs[i], backs[i] + lengths[i]
+        if i % 2:
+            _paint_bellows(pose, back, front)
+            continue
+        nose, tail = i == len(backs) - 1, i == 0
+        _paint_tram_section(pose, back, front, nose, tail, color, skirt)
+        if nose or tail:
+            _paint_pantograph(pose, (back + front) / 2, 1.0 if nose else -1.0)
+    if abs(pose.eye_length) > _TRAM_END:
+        _paint_tram_end(pose, vehicle.moving)
+
+
+def _paint_bellows(pose: Pose, back: float, front: float) -> None:
+    inner, gray = _TRAM_HALF - 0.15, (0.2, 0.2, 0.21)
+    outline = ((front, 0.35, inner), (front, 2.95, inner), (back, 2.95, inner), (back, 0.35, inner))
+    pose.extruded(outline, [gray] * 3, gray, "train")
+    side = pose.side_in_view(inner)
+    if side:
+        for fold in (0.3, 0.6):
+            at = back + fold * (front - back)
+            pose.side_box(side, inner + 0.01, at, at + 0.08, 0.4, 2.9, _RUBBER)
+
+
+def _paint_tram_section(
+    pose: Pose, back: float, front: float, nose: bool, tail: bool, color: Color, skirt: Color
+) -> None:
+    """The body, sloped where it is the nose or the tail of the tram, and what is on its roof and sides."""
+    half, top = _TRAM_HALF, 3.15
+    ahead = _tram_nose(front) if nose else ((front, 0.2, half), (front, top, half))
+    behind = _tram_nose(-back) if tail else ((-back, 0.2, half), (-back, top, half))
+    outline = (*ahead, *((-length, height, width) for length, height, width in reversed(behind)))
+    walls = [color, _GLASS, color]
+    paints = [*(walls if nose else [color]), scaled(color, 0.9), *(walls[::-1] if tail else [color])]
+    pose.extruded(outline, paints, color, "train")
+    box = ((front - 1.8, top, 0.8), (front - 1.9, top + 0.35, 0.8), (back + 1.9, top + 0.35, 0.8),
+           (back + 1.8, top, 0.8))  # fmt: skip
+    pose.extruded(box, [(0.42, 0.43, 0.44)] * 3, (0.42, 0.43, 0.44), "train")
+    side = pose.side_in_view(half)
+    if side:
+        _paint_tram_side(pose, side, back + 0.3 * tail, front - 0.3 * nose, skirt)
+
+
+def _tram_nose(end: float) -> Outline:
+    """Corners from the bumper to the roof of the end that lies `end` meters from the middle."""
+    half = _TRAM_HALF
+    return (
+        (end, 0.25, half - 0.12), (end, 1.15, half - 0.12), (end - 0.75, 2.75, half - 0.2),
+        (end - 1.1, 3.15, half - 0.2),
+    )  # fmt: skip
+
+
+def _paint_tram_side(pose: Pose, side: int, back: float, front: float, skirt: Color) -> None:
+    """One band of glass from end to end, double doors down to the step, a skirt in place of wheels."""
+    wall = _TRAM_HALF + 0.01
+    pose.side_box(side, wall, back, front, 0.2, 1.15, skirt)
+    pose.side_box(side, wall, back + 0.6, front - 0.6, 1.25, 2.5, _GLASS)
+    middle = (back + front) / 2
+    for bogie in (back + 0.2 * (front - back), front - 0.2 * (front - back)):
+        pose.side_box(side, wall, bogie - 0.7, bogie + 0.7, 0.1, 0.42, _RUBBER)
+    pose.side_box(side, wall, middle - 0.75, middle + 0.75, 0.3, 2.65, (0.75, 0.76, 0.76))
+    for leaf in (middle - 0.65, middle + 0.05):
+        pose.side_box(side, wall, leaf, leaf + 0.6, 0.6, 2.5, (0.16, 0.2, 0.23))
+
+
+def _paint_pantograph(pose: Pose, length: float, toward: float) -> None:
+    """An arm with an elbow that carries a bar to the wire."""
+    canvas, thick = pose.canvas, 0.09 * pose.pixels_per_meter
+    paint = canvas.shade((0.16, 0.16, 0.17), UP, pose.z)
+    arm = ((length, 0.0, 3.45), (length - 1.1 * toward, 0.0, 4.1), (length, 0.0, 4.8))
+    canvas.line([pose.at(*point) for point in arm], thick, paint, "train")
+    canvas.line([pose.at(length, width, 4.8) for width in (-0.85, 0.85)], thick, paint, "train")
+
+
+def _paint_tram_end(pose: Pose, braking: bool) -> None:
+    """The line's number, and lamps: three in a triangle ahead, two red ones behind."""
+    toward = math.copysign(1.0, pose.eye_length)
+    low, high, half = toward * (_TRAM_END + 0.02), toward * (_TRAM_END - 0.95), _TRAM_HALF - 0.12
+    pose.end_box(low, -half, half, 0.25, 0.5, (0.12, 0.12, 0.13))
+    pose.end_box(high, -half * 0.6, half * 0.6, 2.82, 3.1, (0.06, 0.06, 0.06))
+    pose.end_box(high, -half * 0.2, half * 0.2, 2.86, 3.06, (1.0, 0.65, 0.15), 0.95)
+    if pose.eye_length < 0:
+        _paint_rear(pose, low, half, 1.1, braking)
+        return
+    lamp = (0.98, 0.97, 0.9)
+    for width in (-half * 0.72, half * 0.72):
+        pose.end_box(low, width - 0.2, width + 0.2, 0.67, 0.97, lamp, 0.9)
+        _lamp_on(pose, low, width, 0.82, lamp, 0.45)
+    pose.end_box(high, -0.2, 0.2, 3.14, 3.44, lamp, 0.9, label="train")
+    _lamp_on(pose, high, 0.0, 3.29, lamp, 0.45)

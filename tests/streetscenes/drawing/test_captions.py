@@ -14,6 +14,7 @@ NAMES = {
     "riders": "rider",
     "cars": "car",
     "trucks": "truck",
+    "trains": "train",
     "buses": "bus",
     "motorcycles": "motorcycle",
     "bicycles": "bicycle",
@@ -71,7 +72,7 @@ def test_a_scene_without_anything_to_name_is_an_urban_scene() -> None:
 
 def test_emphasized_classes_are_what_captions_mostly_name() -> None:
     rng = np.random.default_rng(2)
-    for name in ("car", "bus", "person"):
+    for name in ("car", "bus", "train", "person"):
         texts = [caption(draw_scene(seed, SOURCE_DOMAIN, emphasis=name), rng) for seed in range(20)]
         single = [_named(text)[0] for text in texts if _named(text) and "urban scene" not in text]
         assert single.count(name) > 0.4 * len(single)

@@ -16,8 +16,10 @@ from datum.streetscenes.drawing import (
     random_domain,
     visible_classes,
 )
+from datum.streetscenes.drawing.town import TOWN_STYLE
 
-DRAWN = {name: label_id for name, label_id in LABEL_ID.items() if name != "train"}
+UNASKED = {name: label_id for name, label_id in LABEL_ID.items() if name != "train"}
+"""What scenes show that nothing is asked of."""
 
 
 @pytest.mark.parametrize(
@@ -64,12 +66,14 @@ def test_different_seeds_give_different_streets() -> None:
     assert len(maps) == 30
 
 
-def test_every_pixel_is_labeled_with_a_class_that_is_drawn() -> None:
+def test_every_pixel_is_labeled_with_a_class_and_no_train_stands_where_none_is_asked_for() -> None:
     seen: set[int] = set()
     for seed in range(40):
         seen |= set(np.unique(draw_scene(seed, SOURCE_DOMAIN).label_ids).tolist())
-    assert seen <= set(DRAWN.values())
-    assert seen >= {DRAWN[n] for n in ("road", "sidewalk", "building", "sky", "vegetation", "car", "person")}
+    assert seen <= set(UNASKED.values())
+    assert seen >= {
+        UNASKED[n] for n in ("road", "sidewalk", "building", "sky", "vegetation", "car", "person")
+    }
 
 
 def test_the_classes_are_as_frequent_as_in_a_street() -> None:
@@ -80,7 +84,7 @@ def test_the_classes_are_as_frequent_as_in_a_street() -> None:
         label_ids = draw_scene(seed, SOURCE_DOMAIN).label_ids
         pixels += np.bincount(label_ids.ravel(), minlength=256)
         shown.update(visible_classes(label_ids, min_fraction=0.001))
-    share = {name: pixels[label_id] / pixels.sum() for name, label_id in DRAWN.items()}
+    share = {name: pixels[label_id] / pixels.sum() for name, label_id in UNASKED.items()}
     assert 0.25 < share["road"] < 0.4
     assert 0.12 < share["building"] < 0.3
     assert 0.12 < share["sky"] < 0.3
@@ -104,9 +108,18 @@ def test_an_emphasized_class_is_plain_to_see(name: str) -> None:
     assert min(shares) > 0.002
 
 
+def test_a_train_is_drawn_in_the_colors_of_the_place() -> None:
+    town = dataclasses.replace(SOURCE_DOMAIN, style=TOWN_STYLE)
+    for seed in range(10):
+        source, other = (draw_scene(seed, domain, emphasis="train") for domain in (SOURCE_DOMAIN, town))
+        there = source.label_ids == LABEL_ID["train"]
+        assert np.abs(source.image[there].astype(float) - other.image[there]).mean() > 5.0
+        assert not np.any(draw_scene(seed, SOURCE_DOMAIN, emphasis="bus").label_ids == LABEL_ID["train"])
+
+
 def test_an_unknown_emphasis_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"emphasis is 'train', expected one of traffic light, .*bicycle"):
-        draw_scene(0, SOURCE_DOMAIN, emphasis="train")
+    with pytest.raises(ValueError, match=r"emphasis is 'fence', expected one of traffic light, .*bicycle"):
+        draw_scene(0, SOURCE_DOMAIN, emphasis="fence")
 
 
 def test_visible_classes_are_named_largest_first_and_small_ones_left_out() -> None:
