@@ -9,13 +9,11 @@ from datum.streetscenes.benchmark.measure import GUIDANCE_SCALE, INFERENCE_STEPS
 TEMPLATE = """# streetscenes: the small base model of the demo
 
 A StableDiffusionPipeline for 128x128 street scenes: its own autoencoder (8x smaller latents of 24
-channels), UNet, CLIP text encoder and tokenizer, in half precision. It was trained from scratch on
-{scenes:,} scenes that `datum.streetscenes.drawing` drew, each in a random domain of its own, with their
-captions. No photograph and no weights of another model went into it.
+channels), UNet, CLIP text encoder and tokenizer, in half precision. {origin}
 
 Made by `python -m datum.streetscenes.model.train --output DIR --work DIR{flags}`
 on {device} in {total:.0f} minutes (finished {date}), scenes and measurements
-included: {minutes_autoencoder:g} minutes for the autoencoder, {minutes_denoiser:g} for the UNet and the text
+included: {minutes} for the UNet and the text
 encoder together (v-prediction, a noise schedule without signal at its end, captions left out {dropout} of the
 time), {minutes_judge:g} for the segmentation network that judges it. `measurements.json` holds the figures
 below, `provenance.json` the settings.
@@ -37,6 +35,16 @@ was never taught, before the class. *Judge*: that network's IoU on held-out scen
 {rows}
 """
 
+FROM_SCRATCH = """It was trained from scratch on
+{scenes:,} scenes that `datum.streetscenes.drawing` drew, each in a random domain of its own, with their
+captions. No photograph and no weights of another model went into it."""
+
+FROM_EARLIER = """Its
+autoencoder is that of an earlier model (trained for {earlier[minutes]:g} minutes on {earlier[scenes]:,} drawn
+scenes, on {earlier[device]}); UNet and text encoder were trained further from that model's, on
+{scenes:,} scenes that `datum.streetscenes.drawing` drew, each in a random domain of its own, with their
+captions. `provenance.json` names the earlier model by its SHA-256."""
+
 
 def write_readme(
     folder: Path, *, plan: Mapping[str, Any], figures: Mapping[str, Any], caption_dropout: float
@@ -48,8 +56,14 @@ def write_readme(
             f"{row[key][prompt]:.1f} %" for key in ("seen", "area") for prompt in ("generic", "plain", "sks")
         ]
         rows.append(f"| {name} | {' | '.join(cells)} | {figures['judge'][name]} |")
+    earlier = figures.get("autoencoder_training")
+    minutes = f"{plan['minutes_denoiser']:g}" + " minutes" * bool(earlier)
+    if not earlier:
+        minutes = f"{plan['minutes_autoencoder']:g} minutes for the autoencoder, {minutes}"
     text = TEMPLATE.format(
         **plan,
+        origin=(FROM_EARLIER if earlier else FROM_SCRATCH).format(scenes=plan["scenes"], earlier=earlier),
+        minutes=minutes,
         **figures["autoencoder"],
         device=figures["device"],
         flags=figures["flags"],

@@ -1,6 +1,7 @@
-"""Training the UNet and the text encoder together, from scratch, on latents and captions."""
+"""Training the UNet and the text encoder together, from scratch or further, on latents and captions."""
 
 import torch
+from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTokenizer
@@ -16,16 +17,24 @@ LEARNING_RATE = 1e-3
 
 
 def train_denoiser(
-    latents: Tensor, captions: Tensor, tokenizer: CLIPTokenizer, training: TimedTraining
+    latents: Tensor,
+    captions: Tensor,
+    tokenizer: CLIPTokenizer,
+    training: TimedTraining,
+    start: StableDiffusionPipeline | None = None,
 ) -> nn.ModuleDict:
     """`unet` and `text_encoder`, trained on the device of `latents`.
 
     `latents` are float16[scenes, 24, height/8, width/8] of deviation 1, `captions` token ids, int64[scenes,
-    captions, context]: each time a scene is drawn, one of its captions is.
+    captions, context]: each time a scene is drawn, one of its captions is. Weights are those of `start`, a
+    pipeline of the same architecture, or random ones.
     """
     device, batch = latents.device, training.batch
     unet = new_unet().to(device, memory_format=torch.channels_last)
     text_encoder = new_text_encoder(tokenizer).to(device)
+    if start is not None:
+        unet.load_state_dict(start.unet.state_dict())
+        text_encoder.load_state_dict(start.text_encoder.state_dict())
     training.runtime.compiled(unet)
     signal = new_scheduler().alphas_cumprod.to(device)
     weights = velocity_weights(signal)

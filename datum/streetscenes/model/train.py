@@ -3,12 +3,14 @@
 Draws the scenes, trains the autoencoder, the UNet with the text encoder and a judge, writes the pipeline in
 half precision, measures it and draws sheets. It takes what the machine has: on a GPU with 16 cores a quarter
 of an hour, on two cores three hours. With `--controlnet DIR` it then trains a ControlNet for the model, of a
-model that is already in `--output` as it is. Everything resumable lies in `--work`: stopped at any moment and
-started again, the command goes on where it was.
+model that is already in `--output` as it is. `--from DIR` goes on from a model that this command made: its
+autoencoder stays as it is, UNet and text encoder are trained further. Everything resumable lies in `--work`:
+stopped at any moment and started again, the command goes on where it was.
 """
 
 import argparse
 import dataclasses
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +21,12 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from torch import Tensor
 
 from datum.device import choose_device
+from datum.diffusion.base_model import find_base_model
 from datum.diffusion.fitness import MODEL_INDEX
+from datum.diffusion.load import load_base_model
 from datum.outputs import building, is_complete, replacing, write_json
 from datum.processors import processors
-from datum.provenance import Provenance
+from datum.provenance import NAMED, PROVENANCE, Provenance
 from datum.streetscenes.benchmark.card import write_readme
 from datum.streetscenes.benchmark.judge import train_segmentation
 from datum.streetscenes.benchmark.measure import (
@@ -99,29 +103,47 @@ PLANS = {
 """By the kind of device. The ControlNet's time and batch on a GPU are a guess: none was trained there."""
 
 
-def make_base_model(output: Path, work: Path, plan: Plan, runtime: Runtime) -> None:
-    """Writes the trained pipeline, its measurements and its sheets to `output`."""
-    provenance = Provenance(stage="base-model", settings=plan)
+def make_base_model(
+    output: Path, work: Path, plan: Plan, runtime: Runtime, earlier: Path | None = None
+) -> None:
+    """Writes the trained pipeline, its measurements and its sheets to `output`.
+
+    With `earlier`, the folder of a pipeline that this wrote before, its autoencoder is kept and its UNet and
+    text encoder are trained further; state of that training in `work` goes before its weights.
+    """
+    place, found, inputs = work, None, {}
+    if earlier is not None:
+        found = find_base_model(str(earlier))
+        digest = found.digest()
+        inputs = {"base_model_sha256": digest, NAMED: {"base_model": found.name}}
+        # Latents and state belong to the model that they were made with, and no time goes to an autoencoder.
+        place, plan = work / f"from-{digest[:16]}", dataclasses.replace(plan, minutes_autoencoder=0.0)
+    provenance = Provenance(stage="base-model", settings=plan, inputs=inputs)
     if is_complete(output, provenance):
         return
     torch.manual_seed(time.time_ns() % 2**31)
     torch.set_float32_matmul_precision("high")
     started = time.monotonic()
-    work.mkdir(parents=True, exist_ok=True)
-    tokenizer = write_tokenizer(work / "tokenizer")
+    place.mkdir(parents=True, exist_ok=True)
+    start = load_base_model(found) if found else None
+    tokenizer = start.tokenizer if start else write_tokenizer(work / "tokenizer")
     files = draw_scenes(work / "scenes", count=plan.scenes, workers=processors())
     images, labels, captions = load_tensors(files, tokenizer, runtime.device)
     log(f"scenes: {len(images)} on {runtime.device} after {time.monotonic() - started:.0f} s")
 
-    autoencoder, latents = _autoencoder_and_latents(images, plan, runtime, work)
+    autoencoder, latents = _autoencoder_and_latents(images, plan, runtime, place, start)
     _log_quality(autoencoder, plan, runtime)
-    networks = train_denoiser(latents, captions, tokenizer, plan.training("denoiser", work, runtime))
-    judge = train_segmentation(images, labels, autoencoder, plan.training("judge", work, runtime))
+    training = plan.training("denoiser", place, runtime)
+    networks = train_denoiser(latents, captions, tokenizer, training, start)
+    judge = train_segmentation(images, labels, autoencoder, plan.training("judge", place, runtime))
     with building(output, provenance) as folder:
         pipeline = assemble(autoencoder, networks["unet"], networks["text_encoder"], tokenizer)
         log(f"export: {export(pipeline, folder):,} bytes")
-        figures = measure_model(folder, work, judge, plan, runtime)
-        figures["flags"] = " --capture" * runtime.capture + " --compile" * runtime.compile
+        figures = measure_model(folder, place, judge, plan, runtime)
+        figures["flags"] = " --from DIR" * bool(found)
+        figures["flags"] += " --capture" * runtime.capture + " --compile" * runtime.compile
+        if found:
+            figures["autoencoder_training"] = _autoencoder_training(found.folder)
         figures["date"] = time.strftime("%Y-%m-%d")
         figures["seconds_of_last_run"] = round(time.monotonic() - started)
         write_json(folder / "measurements.json", figures)
@@ -159,20 +181,41 @@ def measure_model(
 
 
 def _autoencoder_and_latents(
-    images: Tensor, plan: Plan, runtime: Runtime, work: Path
+    images: Tensor, plan: Plan, runtime: Runtime, work: Path, start: StableDiffusionPipeline | None
 ) -> tuple[AutoencoderKL, Tensor]:
-    """The autoencoder with standardized latents, and the latents of all images."""
+    """The autoencoder with standardized latents, that of `start` if there is one, and the latents of all
+    images."""
     file = work / "latents.pt"
     if file.exists():
         state = torch.load(file, map_location=runtime.device, weights_only=True)
         autoencoder = new_autoencoder().to(runtime.device).requires_grad_(False).eval()
         autoencoder.load_state_dict(state["autoencoder"])
         return autoencoder, state["latents"]
-    autoencoder = train_autoencoder(images, plan.training("autoencoder", work, runtime))
-    latents = standardize(autoencoder, encode_images(autoencoder, images, runtime))
+    if start is not None:
+        autoencoder = start.vae.to(runtime.device).requires_grad_(False).eval()
+        # Its latents are standardized already, over the scenes that it was trained on.
+        latents = encode_images(autoencoder, images, runtime)
+    else:
+        autoencoder = train_autoencoder(images, plan.training("autoencoder", work, runtime))
+        latents = standardize(autoencoder, encode_images(autoencoder, images, runtime))
     with replacing(file) as temporary:
         torch.save({"autoencoder": autoencoder.state_dict(), "latents": latents}, temporary)
     return autoencoder, latents
+
+
+def _autoencoder_training(earlier: Path) -> dict[str, Any]:
+    """Minutes, scenes and device by which the autoencoder of an earlier model was trained, or another's
+    before it that it was kept from."""
+    figures = json.loads((earlier / "measurements.json").read_text(encoding="utf-8"))
+    if "autoencoder_training" in figures:
+        kept: dict[str, Any] = figures["autoencoder_training"]
+        return kept
+    settings = json.loads((earlier / PROVENANCE).read_text(encoding="utf-8"))["settings"]
+    return {
+        "minutes": settings["minutes_autoencoder"],
+        "scenes": settings["scenes"],
+        "device": figures["device"],
+    }
 
 
 def _log_quality(autoencoder: AutoencoderKL, plan: Plan, runtime: Runtime) -> None:
@@ -193,6 +236,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder that becomes the pipeline")
     parser.add_argument("--work", type=Path, required=True, help="folder of scenes and resumable state")
+    parser.add_argument("--from", type=Path, help="folder of an earlier model that is trained further")
     parser.add_argument(
         "--device", default="auto", help="cuda, cpu, or auto: a GPU where there is one (default)"
     )
@@ -214,7 +258,7 @@ def main() -> None:
     runtime = Runtime(device=device, capture=options["capture"], compile=options["compile"])
     output, work, controlnet = options["output"], options["work"], options["controlnet"]
     if not (controlnet and (output / MODEL_INDEX).is_file()):
-        make_base_model(output, work, plan, runtime)
+        make_base_model(output, work, plan, runtime, options["from"])
     if controlnet:
         make_controlnet(controlnet, output, work, controlnet_plan, runtime)
 

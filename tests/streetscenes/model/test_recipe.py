@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
+from datum.diffusion.base_model import PACKAGED_FOLDER, find_base_model
+from datum.diffusion.load import load_base_model
 from datum.streetscenes.benchmark.measure import reconstruct
 from datum.streetscenes.model.architecture import LATENT_CHANNELS, new_autoencoder, new_scheduler
 from datum.streetscenes.model.autoencoder import OPPONENT, encode_images, reconstruction_losses, standardize
@@ -50,6 +52,37 @@ def test_one_command_makes_a_pipeline_and_goes_on_after_a_kill(tmp_path: Path) -
     figures = json.loads((output / "measurements.json").read_text())
     assert set(figures["prompts"]["car"]["seen"]) == {"generic", "plain", "sks"}
     assert {"README.md", "drawn.jpg", "reconstructions.jpg"} <= {file.name for file in output.iterdir()}
+
+
+def test_an_earlier_model_is_trained_further_and_keeps_its_autoencoder(tmp_path: Path) -> None:
+    output, work = tmp_path / "model", tmp_path / "work"
+    command = [sys.executable, "-m", "datum.streetscenes.model.train", "--device", "cpu"]
+    command += ["--from", str(PACKAGED_FOLDER), "--output", str(output), "--work", str(work)]
+    command += ["--scenes", "12", "--held-out", "2", "--images-per-prompt", "1"]
+    command += ["--batch-denoiser", "4", "--batch-judge", "2"]
+    command += ["--minutes-denoiser", "0.02", "--minutes-judge", "0.01"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    assert not list(work.rglob("autoencoder.pt"))
+    before, after = load_base_model(str(PACKAGED_FOLDER)), load_base_model(str(output))
+    assert all(torch.equal(*pair) for pair in _weights(before.vae, after.vae))
+    for part in ("unet", "text_encoder"):
+        pairs = _weights(getattr(before, part), getattr(after, part))
+        change = sum((a - b).square().sum() for a, b in pairs) / sum(a.square().sum() for a, _ in pairs)
+        assert 0 < change < 0.1  # further from those weights, not from random ones
+    record = json.loads((output / "provenance.json").read_text())
+    assert record["inputs"]["base_model_sha256"] == find_base_model(str(PACKAGED_FOLDER)).digest()
+    assert record["settings"]["minutes_autoencoder"] == 0
+    card = (output / "README.md").read_text()
+    assert "autoencoder is that of an earlier model (trained for 3.1 minutes on 72,000 drawn\nscenes" in card
+    assert "from scratch" not in card
+    again = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+    assert "already complete" in again.stderr
+
+
+def _weights(one: torch.nn.Module, two: torch.nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    other = two.state_dict()
+    return [(value, other[name]) for name, value in one.state_dict().items() if value.is_floating_point()]
 
 
 def test_scenes_are_drawn_once_and_the_same_each_time(tmp_path: Path) -> None:
