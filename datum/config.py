@@ -209,6 +209,8 @@ class AdaptationSettings:
     """Processes that share each batch evenly, on a GPU each where there are any; each has its `workers`."""
     mixed_precision: Literal["no", "tf32", "bf16"] = "no"
     """TF32 for matrix products on a GPU, or bf16 in forward passes (the reference trains in float32)."""
+    cuda_graphs: Annotated[bool, WayOfWorking()] = True
+    """Whether a GPU that trains alone repeats the passes of a step as CUDA graphs, with the same results."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

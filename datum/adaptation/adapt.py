@@ -11,6 +11,7 @@ import yaml
 
 from datum.adaptation.initial import Initial, find_initial
 from datum.adaptation.inputs import find_labeled, find_source, find_target, input_digests
+from datum.adaptation.learner import Learner
 from datum.adaptation.processes import helped, require_gpus
 from datum.adaptation.requirements import (
     network_of,
@@ -21,7 +22,7 @@ from datum.adaptation.requirements import (
 )
 from datum.adaptation.sampling import CropRules, TrainingSamples
 from datum.adaptation.self_training import REFERENCE_CROP
-from datum.adaptation.training import Learner, Training, is_trained
+from datum.adaptation.training import Training, is_trained
 from datum.config import AdaptationSettings, EvaluationSettings
 from datum.device import choose_device
 from datum.formats.class_statistics import SourceImage

@@ -106,8 +106,8 @@ def _forward(network: Segmentor, images: Tensor) -> list[Tensor]:
     crop, multiple = images.shape[-1], 4 * network.head_stride
     if crop % multiple:
         raise ValueError(f"a detail of half the crop needs a multiple of {multiple}")
-    side = slice(0, crop // 2)
-    return forward_in_box(network, images, (side, side)).features
+    corner = torch.zeros(2, dtype=torch.int64, device=images.device)
+    return forward_in_box(network, images, corner).features
 
 
 def require_room_to_train(
@@ -120,8 +120,10 @@ def require_room_to_train(
     """
     weights, encoder = _bytes_of(student), _bytes_of(student.encoder)
     processes = settings.processes
-    # Student, its gradients, its teacher, and AdamW's two moments; gradients are exchanged in one piece.
-    on_device = (5 + (processes > 1)) * weights
+    # CUDA graphs keep the gradients of two passes; those of several processes are exchanged in one piece.
+    twice = processes > 1 or (settings.cuda_graphs and device.type == "cuda")
+    # Student, its gradients, its teacher, and AdamW's two moments.
+    on_device = (5 + twice) * weights
     on_device += activations // (2 if settings.mixed_precision == "bf16" else 1) // processes
     if settings.feature_distance_weight > 0:
         on_device += encoder

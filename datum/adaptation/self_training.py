@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -39,15 +40,14 @@ class Teacher:
         torch._foreach_lerp_(self._weights, list(student.parameters()), weight=1 - decay)
 
     @torch.inference_mode()
-    def predict(self, images: Tensor, *, mirrored: bool = False) -> tuple[Tensor, Tensor]:
-        """(probability float32[batch, height, width], train id int64[batch, height, width]) of the likeliest
-        class at each pixel of normalized images float32[batch, 3, height, width]; by the mean over the images
-        and their mirror images where `mirrored` says so."""
+    def predict(self, images: Tensor, *, mirrored: bool = False) -> dict[str, Tensor]:
+        """`labels` int64[batch, height, width], the train id of the likeliest class at each pixel of
+        normalized images float32[batch, 3, height, width], and its `probability` float32[batch, height,
+        width]; by the mean over the images and their mirror images where `mirrored` says so."""
         probabilities = self._probabilities(images)
         if mirrored:
             probabilities = (probabilities + self._probabilities(images.flip(-1)).flip(-1)) / 2
-        probability, label = probabilities.max(dim=1)
-        return probability, label
+        return dict(zip(("probability", "labels"), probabilities.max(dim=1)))
 
     def _probabilities(self, images: Tensor) -> Tensor:
         return torch.softmax(upsample(self.segmentor(images), images.shape[2:]).float(), dim=1)
@@ -102,10 +102,17 @@ class Mixed:
     """How much each of these pixels counts."""
 
 
-def mix(batch: Batch, teacher: Teacher, settings: AdaptationSettings, rng: np.random.Generator) -> Mixed:
-    """The mixed images of one step: pseudo-labels by the teacher, ClassMix, strong augmentation."""
+def mix(
+    batch: Batch,
+    label: Callable[[Tensor], Mapping[str, Tensor]],
+    settings: AdaptationSettings,
+    rng: np.random.Generator,
+) -> Mixed:
+    """The mixed images of one step: pseudo-labels, ClassMix, strong augmentation. `label` is
+    `Teacher.predict`, or does the same."""
     assert batch.target is not None
-    probability, pseudo_labels = teacher.predict(batch.target, mirrored=settings.mirrored_pseudo_labels)
+    found = label(batch.target)
+    probability, pseudo_labels = found["probability"], found["labels"]
     scale = settings.crop / (REFERENCE_CROP * settings.resolution_factor)
     of_image = settings.pseudo_margins_of == "image"
     pseudo_weights = pseudo_label_weights(

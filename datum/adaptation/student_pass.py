@@ -2,11 +2,10 @@
 
 import dataclasses
 
-import numpy as np
 from torch import Tensor
 
 from datum.adaptation.self_training import pixel_loss
-from datum.segmentation.multi_resolution import draw_box, forward_in_box
+from datum.segmentation.multi_resolution import forward_in_box, in_box
 from datum.segmentation.segmentor import Segmentor
 
 DETAIL_LOSS_WEIGHT = 0.1
@@ -33,24 +32,23 @@ def pass_student(
     weights: Tensor | None,
     *,
     name: str,
-    boxes: np.random.Generator,
+    corner: Tensor | None = None,
     hidden: Tensor | None = None,
 ) -> StudentPass:
     """Pixel losses of normalized `images` float32[batch, 3, crop, crop], see `pixel_loss`; `name` is what the
     log calls them, and `hidden` are patches that a network of one resolution does not see.
 
-    A network of two resolutions sees the detail in a box that `boxes` draws, anew in every pass and one for
-    the batch; the detail's own loss, over that box, has `DETAIL_LOSS_WEIGHT`, and the loss of both together
-    the rest of 1.
+    A network of two resolutions sees the detail in the box at `corner`, see `forward_in_box`; the detail's
+    own loss, over that box, has `DETAIL_LOSS_WEIGHT`, and the loss of both together the rest of 1.
     """
-    if not student.config.multi_resolution:
+    if corner is None:
         features = student.encode(images, hidden)
         losses = {name: pixel_loss(student.decode(features), labels, weights)}
         return StudentPass(losses=losses, seen=images, features=features[-1])
-    box = (slice(None), *draw_box(images.shape[-1], boxes))
-    found = forward_in_box(student, images, box[1:])
+    found = forward_in_box(student, images, corner)
     fused = pixel_loss(found.logits, labels, weights)
-    detail = pixel_loss(found.detail, labels[box], None if weights is None else weights[box])
+    counted = None if weights is None else in_box(weights, corner)
+    detail = pixel_loss(found.detail, in_box(labels, corner), counted)
     losses = {
         name: (1 - DETAIL_LOSS_WEIGHT) * fused,
         f"{name}_detail": DETAIL_LOSS_WEIGHT * detail,

@@ -1,53 +1,32 @@
-"""The training of the segmentation network.
-
-The loop is DAFormer's: the source loss, the feature distance to the ImageNet encoder, and the loss on
-images mixed from source and target, whose target half is labeled by a mean teacher.
-"""
+"""The training of the segmentation network: the loop around its steps, which saves, validates and logs."""
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from datum.adaptation.divergence import Watch
-from datum.adaptation.feature_distance import FeatureDistance
-from datum.adaptation.masking import Masked, masked
+from datum.adaptation.learner import Learner, Losses
+from datum.adaptation.masking import Masked
 from datum.adaptation.mix_panels import is_pictured, mix_panels
-from datum.adaptation.optimizer import (
-    add_gradients,
-    build_optimizer,
-    learning_rate_factor,
-    set_learning_rate,
-)
 from datum.adaptation.pace import Pace
-from datum.adaptation.processes import begin_alike
-from datum.adaptation.sampling import Batch, TrainingSamples, batches, telling_of_dead_processes
-from datum.adaptation.self_training import Mixed, Teacher, augment, mix
-from datum.adaptation.student_pass import StudentPass, pass_student
+from datum.adaptation.sampling import Batch, TrainingSamples, telling_of_dead_processes
+from datum.adaptation.self_training import Mixed
 from datum.config import AdaptationSettings, EvaluationSettings
-from datum.device import keep_freed_memory
 from datum.errors import InputError
 from datum.formats.mix_pictures import MixPictures
 from datum.formats.training_log import TrainingLog
-from datum.global_batch import average_gradients, mean, process_count
 from datum.instruments import StepClock
 from datum.outputs import replacing
 from datum.provenance import peak_memory
-from datum.segmentation.pretrained_file import RANDOM
 from datum.segmentation.segmentor import Segmentor, read_header, save_segmentor
-from datum.segmentation.shared_layers import share_layers
 from datum.segmentation.validation import ValidationImage, validate
 from datum.stopping import Stopped, stop_asked
 from datum.telemetry import Progress, log
 from datum.training_state import TrainingState
-
-Losses = dict[str, torch.Tensor]
-
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 """Names of the files of the networks."""
@@ -60,138 +39,6 @@ def is_trained(folder: Path, iterations: int) -> bool:
         return (folder / BEST).is_file() and read_header(folder / LAST)["metadata"]["iteration"] == iterations
     except (InputError, KeyError):
         return False
-
-
-class Learner:
-    """The student, its teacher, and the steps of their training. Where several processes share the batches,
-    each has these, and all learn the same."""
-
-    def __init__(
-        self,
-        *,
-        student: Segmentor,
-        settings: AdaptationSettings,
-        seed: int,
-        imagenet: Segmentor | None = None,
-    ) -> None:
-        """`imagenet` has the pretrained encoder, where the student starts from another one."""
-        if process_count() > 1:
-            share_layers(student)
-        self._student, self._settings, self._seed = student.train(), settings, seed
-        self._device = next(student.parameters()).device
-        if self._device.type == "cpu":
-            keep_freed_memory()
-        # Convolutions of float32 take TF32 anyway, by PyTorch's default, where a GPU has it (since Ampere).
-        torch.backends.cuda.matmul.allow_tf32 = settings.mixed_precision == "tf32"
-        self._optimizer = build_optimizer(student, settings)
-        self._teacher = Teacher(student)
-        pretrained = settings.pretrained_encoder not in ("", RANDOM) and settings.feature_distance_weight > 0
-        self._distance = (
-            FeatureDistance(imagenet or student, settings.feature_distance_min_ratio) if pretrained else None
-        )
-        self._iteration = 0
-
-    def help(self, samples: TrainingSamples) -> None:
-        """Does this process's share of the training that another one runs, to its last iteration."""
-        with telling_of_dead_processes():
-            for batch in self._batches(samples):
-                self._step(batch)
-                self._iteration += 1
-
-    def _batches(self, samples: TrainingSamples) -> Iterator[Batch]:
-        """Those that are left, from where the training's first process is."""
-        settings, distance = self._settings, self._distance
-        networks = [self._student, self._teacher.segmentor, *([distance.encoder] if distance else [])]
-        self._iteration = begin_alike(networks, self._optimizer, self._iteration)
-        return batches(
-            samples,
-            first=self._iteration,
-            last=settings.iterations,
-            batch_size=settings.batch_size,
-            workers=settings.workers,
-            device=self._device,
-        )
-
-    def _step(self, batch: Batch) -> Losses:
-        """One optimizer step. The gradients of all losses add up, so that source loss and feature distance,
-        which share a forward pass, share a backward pass too."""
-        settings, iteration = self._settings, self._iteration
-        rng, boxes, masks = (
-            np.random.default_rng([self._seed, iteration, stream]) for stream in (_MIXING, _BOXES, _MASKS)
-        )
-        torch.manual_seed(int(np.random.SeedSequence([self._seed, iteration, _DROPOUT]).generate_state(1)[0]))
-        set_learning_rate(self._optimizer, learning_rate_factor(iteration, settings))
-        self._optimizer.zero_grad()
-        if batch.target is None:
-            losses = self._source_losses(batch, rng if settings.source_augmentation else None, boxes)
-        else:
-            self._teacher.update(self._student, iteration, settings.ema_alpha)
-            losses = self._source_losses(batch, None, boxes)
-            mixed, found = self._mixed_losses(batch, rng, boxes)
-            losses |= found
-            hidden = None
-            if settings.masked_consistency:
-                hidden, found = self._masked_losses(batch.target, mixed, boxes, masks)
-                losses |= found
-            self._draw_if_due(batch, mixed, hidden)
-        average_gradients(self._student.parameters())
-        self._optimizer.step()
-        return _averaged(losses)
-
-    def _source_losses(
-        self, batch: Batch, rng: np.random.Generator | None, boxes: np.random.Generator
-    ) -> Losses:
-        images = batch.source if rng is None else augment(batch.source, self._settings, rng)
-        with self._autocast():
-            passed = self._pass("source", images, batch.labels, None, boxes)
-            losses = passed.losses
-            if self._distance:
-                distance = self._distance(passed.seen, batch.labels, passed.features)
-                losses["feature_distance"] = self._settings.feature_distance_weight * distance
-        return self._backward(losses)
-
-    def _mixed_losses(
-        self, batch: Batch, rng: np.random.Generator, boxes: np.random.Generator
-    ) -> tuple[Mixed, Losses]:
-        with self._autocast():
-            mixed = mix(batch, self._teacher, self._settings, rng)
-            passed = self._pass("mixed", mixed.images, mixed.labels, mixed.weights, boxes)
-        return mixed, self._backward(passed.losses) | {"confident_share": mixed.confident_share}
-
-    def _masked_losses(
-        self, target: Tensor, mixed: Mixed, boxes: np.random.Generator, masks: np.random.Generator
-    ) -> tuple[Masked, Losses]:
-        """The images of which most is hidden, and what is lost on them."""
-        with self._autocast():
-            given = masked(target, self._settings, masks)
-            # A tensor of inference mode cannot be the target of a loss.
-            labels = mixed.pseudo_labels.clone()
-            passed = self._pass("masked", given.images, labels, mixed.pseudo_weights, boxes, given.hidden)
-        return given, self._backward(passed.losses)
-
-    def _pass(
-        self,
-        name: str,
-        images: Tensor,
-        labels: Tensor,
-        weights: Tensor | None,
-        boxes: np.random.Generator,
-        hidden: Tensor | None = None,
-    ) -> StudentPass:
-        return pass_student(self._student, images, labels, weights, name=name, boxes=boxes, hidden=hidden)
-
-    def _backward(self, losses: Losses) -> Losses:
-        """Adds the gradients of the sum of the losses to those that are there, and returns the losses."""
-        loss, *others = losses.values()
-        add_gradients(torch.stack([loss, *others]).sum() if others else loss, self._optimizer)
-        return losses
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self._settings.mixed_precision == "bf16"
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
-
-    def _draw_if_due(self, batch: Batch, mixed: Mixed, hidden: Masked | None) -> None:
-        """Draws what the step at hand is shown, in the first process alone."""
 
 
 class Training(Learner):
@@ -374,19 +221,8 @@ class Training(Learner):
         )
 
 
-def _averaged(losses: Losses) -> Losses:
-    """The losses of the whole batch, in every process that has a part of it."""
-    if process_count() == 1:
-        return losses
-    return dict(zip(losses, mean(torch.stack([loss.detach().double() for loss in losses.values()])).unbind()))
-
-
 def _same_shapes(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:
     return found.keys() == expected.keys() and all(
         found[name].shape == tensor.shape and found[name].dtype == tensor.dtype
         for name, tensor in expected.items()
     )
-
-
-_MIXING, _DROPOUT, _BOXES, _MASKS = 1, 2, 3, 4
-"""Streams of random numbers of an iteration; each is seeded by (seed, iteration, stream)."""

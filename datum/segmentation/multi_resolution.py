@@ -53,29 +53,43 @@ class InBox:
     """Feature maps of these."""
 
 
-def draw_box(crop: int, rng: np.random.Generator) -> Box:
-    """A square of half the side of a crop, at multiples of `BOX_STEP` from its corner."""
-    side = crop // 2
-    places = (crop - side + 1) // BOX_STEP
-    top, left = (int(rng.integers(places)) * BOX_STEP for _ in range(2))
-    return slice(top, top + side), slice(left, left + side)
+def draw_corner(crop: int, rng: np.random.Generator) -> np.ndarray:
+    """(top, left) of the box in a crop, multiples of `BOX_STEP`."""
+    places = (crop - crop // 2 + 1) // BOX_STEP
+    return np.array([rng.integers(places) * BOX_STEP for _ in range(2)])
 
 
-def forward_in_box(network: TwoScaleNetwork, images: Tensor, box: Box) -> InBox:
-    """Normalized images float32[batch, 3, height, width] -> their logits, with detail in `box` alone."""
+def in_box(crops: Tensor, corner: Tensor) -> Tensor:
+    """[..., crop, crop] -> [..., crop/2, crop/2], the box at `corner`."""
+    rows, columns = _places(corner, crops.shape[-1] // 2)
+    return crops[..., rows[:, None], columns]
+
+
+def forward_in_box(network: TwoScaleNetwork, images: Tensor, corner: Tensor) -> InBox:
+    """Normalized images float32[batch, 3, crop, crop] -> their logits, with detail alone in the box at
+    `corner`, int64[2], (top, left). It is read on the device: what a GPU is told to do is the same wherever
+    the box lies."""
     context = halved(images)
     features = network.encode(context)
-    detail_features = network.encode(images[..., box[0], box[1]])
+    detail_features = network.encode(in_box(images, corner))
     around_box, detail = network.decode(features), network.decode(detail_features)
     attention = torch.sigmoid(network.attend(features))
+    side, stride = images.shape[-1] // 2, network.head_stride
     # On a grid coarser than the box's step the reference truncates.
-    inside = torch.zeros_like(attention[:1, :1])
-    inside[..., *_scaled(box, 2 * network.head_stride)] = 1
-    size = [length // network.head_stride for length in images.shape[2:]]
-    rows, columns = _scaled(box, network.head_stride)
-    around = (columns.start, size[1] - columns.stop, rows.start, size[0] - rows.stop)
-    logits = _fused(around_box, functional.pad(detail, around), attention * inside)
+    begin, end = corner // (2 * stride), (corner + side) // (2 * stride)
+    cells = torch.arange(attention.shape[-1], device=corner.device)
+    rows, columns = ((cells >= begin[axis]) & (cells < end[axis]) for axis in range(2))
+    padded = detail.new_zeros(*detail.shape[:2], 2 * side // stride, 2 * side // stride)
+    to_rows, to_columns = _places(corner // stride, side // stride)
+    padded[..., to_rows[:, None], to_columns] = detail
+    logits = _fused(around_box, padded, attention * (rows[:, None] & columns))
     return InBox(logits=logits, detail=detail, context=context, features=features)
+
+
+def _places(corner: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Rows and columns of a square, int64[side] each."""
+    along = torch.arange(side, device=corner.device)
+    return corner[0] + along, corner[1] + along
 
 
 def forward_by_windows(network: TwoScaleNetwork, images: Tensor, side: int) -> Tensor:

@@ -18,8 +18,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import datum.adaptation.learner
 import datum.adaptation.self_training
-import datum.adaptation.training
 from datum.adaptation.sampling import Batch
 from datum.adaptation.training import Training
 from datum.segmentation.heads.convolutions import DilatedDepthwiseConv2d
@@ -110,7 +110,7 @@ def count_between_logs(training: Training, batch: Batch, monkeypatch: pytest.Mon
             yield batch
             yield batch
 
-    monkeypatch.setattr(datum.adaptation.training, "batches", given)
+    monkeypatch.setattr(datum.adaptation.learner, "batches", given)
     training.run(None)  # type: ignore[arg-type]
     return launches
 
@@ -122,7 +122,7 @@ def _parts(training: Training, launches: Launches) -> Iterator[None]:
         (training, "_source_losses", "source pass"),
         (training, "_mixed_losses", "mixed pass"),
         (training, "_masked_losses", "masked pass"),
-        (datum.adaptation.training, "mix", "mixing"),
+        (datum.adaptation.learner, "mix", "mixing"),
         (teacher, "predict", "teacher"),
         (teacher, "update", "moving average"),
         (optimizer, "step", "optimizer"),

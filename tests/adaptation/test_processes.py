@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from datum.adaptation.learner import Learner
 from datum.adaptation.processes import helped, require_gpus
 from datum.adaptation.sampling import Batch
-from datum.adaptation.training import Learner
 from datum.config import AdaptationSettings, load_settings
 from datum.errors import InputError, TemporaryFaultError
 from datum.global_batch import occurring, own, process_count
@@ -116,7 +116,7 @@ def _trained(case: str, folder: Path, *, last: int | None = None) -> Trained:
     """What comes of a training with its output in `folder`; `last` breaks it off after a save."""
     folder.mkdir(exist_ok=True)
     training = bare_training(_student(case, seed=1), _settings(case), folder)
-    with mock.patch("datum.adaptation.training.batches", functools.partial(_batches, case, last)):
+    with mock.patch("datum.adaptation.learner.batches", functools.partial(_batches, case, last)):
         training.run(None)  # type: ignore[arg-type]
     training._state.wait()
     networks = {"student": training._student, "teacher": training._teacher.segmentor}
@@ -130,7 +130,7 @@ def _trained(case: str, folder: Path, *, last: int | None = None) -> Trained:
 def _help(case: str, device: torch.device, *, last: int | None = None) -> None:
     """Begins with other weights: they are to become those of the first process."""
     learner = Learner(student=_student(case, seed=2), settings=_settings(case), seed=0)
-    with mock.patch("datum.adaptation.training.batches", functools.partial(_batches, case, last)):
+    with mock.patch("datum.adaptation.learner.batches", functools.partial(_batches, case, last)):
         learner.help(None)  # type: ignore[arg-type]
 
 

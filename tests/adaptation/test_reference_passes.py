@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-import datum.adaptation.training
+import datum.adaptation.learner
 from datum.adaptation.sampling import Batch
 from datum.config import AdaptationSettings
 from tests.adaptation.scripted import ScriptedGenerator
@@ -71,7 +71,7 @@ def test_a_training_step_has_the_references_losses_and_gradients(
     training = bare_training(network, settings, tmp_path)
     network.load_state_dict(student.state_dict())
     monkeypatch.setattr(np.random, "default_rng", lambda seed: _draws(seed[2]))
-    monkeypatch.setattr(datum.adaptation.training, "batches", lambda *_, **__: [_batch(crop, two)])
+    monkeypatch.setattr(datum.adaptation.learner, "batches", lambda *_, **__: [_batch(crop, two)])
     steps: list[dict[str, torch.Tensor]] = []
     step = training._step
     monkeypatch.setattr(training, "_step", lambda batch: steps.append(step(batch)) or steps[0])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-import datum.adaptation.training
+import datum.adaptation.learner
 from datum.adaptation.feature_distance import FeatureDistance
 from datum.adaptation.sampling import Batch
 from datum.adaptation.self_training import Teacher, mix, pixel_loss
@@ -92,7 +92,7 @@ def test_feature_distance_and_its_gradients_are_daformers(student: Segmentor, ba
 
 
 def test_mixed_loss_is_daformers(student: Segmentor, batch: Batch) -> None:
-    mixed = mix(batch, Teacher(student), SETTINGS, _draws())
+    mixed = mix(batch, Teacher(student).predict, SETTINGS, _draws())
     loss = pixel_loss(student(mixed.images), mixed.labels, mixed.weights)
     assert float(loss.detach()) == pytest.approx(STEP["losses"][MIXED_PASS], rel=LOSS_TOLERANCE)
 
@@ -110,7 +110,7 @@ def test_mixed_images_are_made_of_daformers_pixels_pseudo_labels_and_weights(
         pseudo_ignore_top=8 * int(top),
         pseudo_ignore_bottom=8 * int(bottom),
     )
-    mixed = mix(batch, Teacher(student), settings, _draws())
+    mixed = mix(batch, Teacher(student).predict, settings, _draws())
     assert batch.target is not None
     pasted = torch.from_numpy(STEP["masks"])[:, None]
     assert torch.equal(mixed.images, torch.where(pasted, batch.source, batch.target))
@@ -127,7 +127,7 @@ def test_a_training_step_has_daformers_losses_and_gradients(
     training = bare_training(network, SETTINGS, tmp_path)
     network.load_state_dict(student.state_dict())
     monkeypatch.setattr(np.random, "default_rng", lambda *_: _draws())
-    monkeypatch.setattr(datum.adaptation.training, "batches", lambda *_, **__: [batch])
+    monkeypatch.setattr(datum.adaptation.learner, "batches", lambda *_, **__: [batch])
     training.run(None)  # type: ignore[arg-type]
     _assert_gradients(network, MIXED_PASS)
     record = json.loads((tmp_path / "training.jsonl").read_text())

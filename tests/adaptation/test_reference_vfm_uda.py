@@ -20,7 +20,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import datum.adaptation.training
+import datum.adaptation.learner
 from datum.adaptation.requirements import network_of
 from datum.adaptation.sampling import Batch
 from datum.config import AdaptationSettings
@@ -59,7 +59,7 @@ def test_a_training_step_has_vfm_udas_losses_and_gradients(
     network.load_state_dict(_in_our_names(reference_state(shapes_of(STEP), "student")))
     training = bare_training(network, SETTINGS, tmp_path)
     monkeypatch.setattr(np.random, "default_rng", lambda seed: _draws(seed[2]))
-    monkeypatch.setattr(datum.adaptation.training, "batches", lambda *_, **__: [_batch()])
+    monkeypatch.setattr(datum.adaptation.learner, "batches", lambda *_, **__: [_batch()])
     steps: list[dict[str, Tensor]] = []
     step = training._step
     monkeypatch.setattr(training, "_step", lambda batch: steps.append(step(batch)) or steps[0])

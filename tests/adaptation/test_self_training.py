@@ -1,5 +1,7 @@
 """The mean teacher, its pseudo-labels, and the loss."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -37,8 +39,8 @@ def test_the_teacher_predicts_without_dropout_and_learns_nothing(student: Segmen
     teacher = Teacher(student)
     images = torch.randn(2, 3, 64, 64)
     first, second = teacher.predict(images), teacher.predict(images)
-    assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
-    assert first[0].shape == first[1].shape == (2, 64, 64)
+    assert all(torch.equal(first[name], second[name]) for name in ("probability", "labels"))
+    assert first["probability"].shape == first["labels"].shape == (2, 64, 64)
     assert not any(p.requires_grad for p in teacher.segmentor.parameters())
     assert all(m.training for m in teacher.segmentor.modules() if isinstance(m, nn.BatchNorm2d))
 
@@ -46,8 +48,8 @@ def test_the_teacher_predicts_without_dropout_and_learns_nothing(student: Segmen
 def test_mirrored_pseudo_labels_are_those_of_vfm_uda(student: Segmentor) -> None:
     teacher, images = Teacher(student), torch.randn(2, 3, 64, 96)
     batch = Batch(source=images, labels=torch.zeros(2, 64, 96, dtype=torch.long), classes=[0], target=images)
-    settings = AdaptationSettings(mirrored_pseudo_labels=True)
-    mixed = mix(batch, teacher, settings, np.random.default_rng(0))
+    label = functools.partial(teacher.predict, mirrored=True)
+    mixed = mix(batch, label, AdaptationSettings(), np.random.default_rng(0))
 
     def logits_of(seen: Tensor) -> Tensor:
         with torch.no_grad():
@@ -104,12 +106,12 @@ def test_mixed_images_take_image_label_and_weight_from_the_same_side(student: Se
     target = torch.randn(1, 3, 64, 64) - 5
     batch = Batch(source=torch.ones(1, 3, 64, 64), labels=labels, classes=[2, 5], target=target)
     teacher = Teacher(student)
-    mixed = mix(batch, teacher, settings, np.random.default_rng(0))
+    mixed = mix(batch, teacher.predict, settings, np.random.default_rng(0))
     from_source = (mixed.images == 1).all(dim=1)
     assert from_source.float().mean() == 0.5
     assert torch.equal(mixed.labels[from_source], labels[from_source])
     assert (mixed.weights[from_source] == 1).all()
-    _, pseudo_labels = teacher.predict(target)
+    pseudo_labels = teacher.predict(target)["labels"]
     assert torch.equal(mixed.labels[~from_source], pseudo_labels[~from_source])
     target_weights = mixed.weights.masked_fill(from_source, 0)
     assert not target_weights[:, 32:].any()  # 256 rows of 512 are 32 of 64
