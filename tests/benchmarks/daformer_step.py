@@ -1,7 +1,9 @@
-"""DAFormer's or HRDA's own training step, for `bench_adaptation.py`: a process without our packages.
+"""DAFormer's or HRDA's own training step, for `bench_adaptation.py` and `bench_gpu.py`: a process without our
+packages.
 
 Run with ENCODER, CROP, a file with a batch and perhaps `hrda`, it answers each line that it reads with the
-processor seconds of one step and the most kilobytes of memory that it has had.
+processor seconds of one step and the most kilobytes of memory that it has had; with `cuda`, those of a GPU,
+in float32 or, with `tf32`, in TF32.
 """
 
 import os
@@ -34,9 +36,27 @@ def at_two_resolutions(network: Config, crop: int) -> None:
     )
 
 
+def seconds_now(on_gpu: bool) -> float:
+    """Of the processor's time, or of the clock when a GPU has done all that it was told."""
+    if not on_gpu:
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def most_kilobytes(on_gpu: bool) -> int:
+    if on_gpu:
+        return torch.cuda.max_memory_allocated() // 1000
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def main() -> None:
     encoder, crop = sys.argv[1], int(sys.argv[2])
+    on_gpu = "cuda" in sys.argv[4:]
     torch.set_num_threads(1)
+    # As its `default_runtime.py` has it.
+    torch.backends.cudnn.benchmark = on_gpu
+    torch.backends.cuda.matmul.allow_tf32 = "tf32" in sys.argv[4:]
     configs = Path(os.environ["DAFORMER"], "configs", "_base_")
     network = Config.fromfile(f"{configs}/models/daformer_sepaspp_mitb5.py").model
     network.pretrained = None
@@ -56,7 +76,7 @@ def main() -> None:
         train_cfg=network.train_cfg,
         test_cfg=None,
     )
-    dacs = UDA.build(training)
+    dacs = UDA.build(training).to("cuda" if on_gpu else "cpu")
     dacs.local_iter = 1
     dacs.train()
     keys = {
@@ -77,7 +97,7 @@ def main() -> None:
     # A step with all that it may do: jitter and blur too.
     random.uniform = lambda low, high: high  # type: ignore[assignment]
     statistics = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True}
-    batch = torch.load(sys.argv[3], weights_only=True)
+    batch = torch.load(sys.argv[3], weights_only=True, map_location="cuda" if on_gpu else "cpu")
     data = {
         "img": batch["source"],
         "img_metas": [{"img_norm_cfg": statistics}] * len(batch["source"]),
@@ -86,10 +106,9 @@ def main() -> None:
         "target_img_metas": [{"img_norm_cfg": statistics}] * len(batch["source"]),
     }
     for _ in sys.stdin:
-        start = time.process_time()
+        start = seconds_now(on_gpu)
         dacs.train_step(data, optimizer)
-        seconds = time.process_time() - start
-        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+        print(seconds_now(on_gpu) - start, most_kilobytes(on_gpu), flush=True)
 
 
 if __name__ == "__main__":

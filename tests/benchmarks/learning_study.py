@@ -53,6 +53,7 @@ class Row:
 
 ROWS = (
     Row("DAFormer", "daformer"),
+    Row("DAFormer in TF32", "daformer", settings=("mixed_precision=tf32",)),
     Row("DAFormer in bf16", "daformer", settings=("mixed_precision=bf16",)),
     Row("MIC on DAFormer", "daformer", settings=("masked_consistency=true",)),
     Row("HRDA", "hrda", TWO),
