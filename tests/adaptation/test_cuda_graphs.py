@@ -4,7 +4,7 @@ On a GPU `tests/benchmarks/bench_gpu.py` compares losses of steps in graphs and 
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,34 +27,21 @@ class Weight:
         self.parameter = nn.Parameter(torch.tensor(2.0))
         self.runs = 0
 
-    def part(self, images: Tensor, hidden: Tensor | None) -> dict[str, Tensor]:
+    def part(self, images: Tensor, hidden: None) -> dict[str, Tensor]:
         self.runs += 1
         loss = self.parameter * images.sum()
-        if hidden is not None:
-            loss = loss + hidden.sum()
         loss.backward()
         return {"loss": loss}
 
 
 @pytest.fixture
-def replayed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`torch.cuda` without a GPU: a graph holds, in place of kernels, what `_REPLAY` says."""
-
-    class Graph:
-        def replay(self) -> None:
-            _REPLAY[0]()
-
+def replayed(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
+    """`torch.cuda` without a GPU: the graph, whose `replay` does in place of kernels what a test gives it."""
+    graph = mock.Mock()
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
     monkeypatch.setattr(torch.cuda, "graph", lambda *_, **__: contextlib.nullcontext())
-    yield
-    _REPLAY[0] = _nothing
-
-
-def _nothing() -> None: ...
-
-
-_REPLAY: list[Callable[[], None]] = [_nothing]
+    return graph
 
 
 def _kernels_of(recorded: Any) -> Callable[[], None]:
@@ -68,10 +55,12 @@ def _kernels_of(recorded: Any) -> Callable[[], None]:
     return replay
 
 
-def test_a_part_runs_as_a_graph_from_its_third_call_on_with_the_results_of_each_input(replayed: None) -> None:
+def test_a_part_runs_as_a_graph_from_its_third_call_on_with_the_results_of_each_input(
+    replayed: mock.Mock,
+) -> None:
     weight = Weight()
     recorded = Recorder([weight.parameter], AdaptationSettings(), GPU).recorded(weight.part)
-    _REPLAY[0] = _kernels_of(recorded)
+    replayed.replay.side_effect = _kernels_of(recorded)
     found = []
     for call in range(1, 7):
         weight.parameter.grad = None
@@ -91,7 +80,7 @@ def test_a_part_runs_as_a_graph_from_its_third_call_on_with_the_results_of_each_
     ],
 )
 def test_unwanted_on_a_processor_and_beside_other_processes_a_part_stays_as_it_is(
-    replayed: None, settings: AdaptationSettings, device: torch.device, processes: int
+    replayed: mock.Mock, settings: AdaptationSettings, device: torch.device, processes: int
 ) -> None:
     weight = Weight()
     with mock.patch("datum.adaptation.cuda_graphs.process_count", return_value=processes):

@@ -114,9 +114,8 @@ def apart_by_graphs(crop: int, *, hrda: bool) -> float:
     for graphs in (False, True):
         torch.manual_seed(0)
         with tempfile.TemporaryDirectory() as folder:
-            training = made_training(
-                "mit-b0", crop, Path(folder), hrda=hrda, device="cuda", cuda_graphs=graphs, **_MASKED
-            )
+            ways = {"cuda_graphs": graphs, "masked_consistency": True}
+            training = made_training("mit-b0", crop, Path(folder), hrda=hrda, device="cuda", **ways)
             steps = []
             for training._iteration in range(1, 6):
                 steps.append({name: float(loss) for name, loss in training._step(batch).items()})
@@ -129,9 +128,6 @@ def apart_by_graphs(crop: int, *, hrda: bool) -> float:
     print(f"losses in graphs and without, {'HRDA' if hrda else 'DAFormer'} and MIC: {apart:.1e} apart")
     print(f"  {found[1][-1]}")
     return apart
-
-
-_MASKED = {"masked_consistency": True}
 
 
 def main() -> None:
