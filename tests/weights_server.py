@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.stand_in_server import QuietHandler, StandInServer
 
 CONTENT = bytes(range(256)) * 4000
 """What it serves, 1 MB."""
@@ -38,7 +38,7 @@ def weights_server() -> Iterator[Behavior]:
     """Yields the behavior of a server at its `url`, also as a proxy for any other host."""
     behavior = Behavior()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             behavior.requests.append((self.path, dict(self.headers)))
             self.close_connection = True
@@ -69,16 +69,8 @@ def weights_server() -> Iterator[Behavior]:
                 self.wfile.write(part[: behavior.cuts.pop(0)] if behavior.cuts else part)
             return None
 
-        do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
+        do_HEAD = do_GET
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    behavior.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with StandInServer(Handler) as server:
+        behavior.url = server.url
         yield behavior
-    finally:
-        server.shutdown()
-        server.server_close()

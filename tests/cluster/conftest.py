@@ -16,7 +16,6 @@ from datum.cluster import client, task_logs, watch
 from datum.cluster.commands import DEFAULT_SETTINGS
 from tests.cluster.kfp_api import KfpApi
 from tests.cluster.kfp_server import serving
-from tests.cluster.kubernetes_api import serving as serving_kubernetes
 from tests.cluster.workloads import Workloads
 
 
@@ -94,7 +93,7 @@ def images_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workloads]:
     """The cluster of the current kube context."""
     api = Workloads()
-    with serving_kubernetes(api):
+    with api:
         api.write_kubeconfig(tmp_path / "kubeconfig")
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
         yield api

@@ -6,19 +6,16 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.cluster import kubernetes_api
 from tests.cluster.kfp_api import KfpApi, RefusalError
-from tests.cluster.kubernetes_api import StandInServer
+from tests.stand_in_server import QuietHandler, StandInServer
 
 CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 500: 13, 503: 14}
 """gRPC's codes of HTTP statuses."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     server: Server
 
@@ -49,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(fault.seconds)
         self._send(status, answer, "text/plain" if parts.path.endswith("/log") else "application/json")
 
-    do_GET = do_POST = do_DELETE = _handle  # noqa: N815 - http.server's names
+    do_GET = do_POST = do_DELETE = _handle
 
     def _answer(self, state: KfpApi, path: str, query: dict[str, str], body: bytes) -> tuple[int, bytes]:
         try:
@@ -72,9 +69,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Tests read `requests` instead."""
-
 
 def _error(status: int, message: str) -> bytes:
     error = {"error": message, "code": CODES.get(status, 2), "message": message, "details": []}
@@ -85,13 +79,12 @@ class Server(StandInServer):
     """Serves a `KfpApi` on loopback."""
 
     def __init__(self, state: KfpApi) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.state = state
 
 
 @contextmanager
 def serving(state: KfpApi) -> Iterator[str]:
     """Serves `state` while the block runs; yields the URL."""
-    server = Server(state)
-    with kubernetes_api.serving(server):
+    with Server(state) as server:
         yield server.url

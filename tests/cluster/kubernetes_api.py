@@ -6,19 +6,17 @@ as the API server words them.
 
 import base64
 import json
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from kubernetes import client as kubernetes
+
+from tests.stand_in_server import QuietHandler, StandInServer
 
 TOKEN = "token-of-the-engineer"
 PLURALS = {
@@ -36,38 +34,9 @@ PLURALS = {
 REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 500: "InternalError"}
 
 
-class StandInServer(ThreadingHTTPServer):
-    """A server of these tests on loopback."""
-
-    daemon_threads = True
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has given up waiting is no error of the server."""
-
-
-@contextmanager
-def serving(server: StandInServer) -> Iterator[None]:
-    """Serves in a thread while the block runs."""
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-
-    def log_message(self, *arguments: Any) -> None:
-        """Tests are quiet."""
 
     def answer(
         self, status: int, body: bytes, content_type: str = "application/json", **headers: str
@@ -89,7 +58,7 @@ class KubernetesApi(StandInServer):
     """Objects by path, and what goes wrong."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _ClusterHandler)
+        super().__init__(_ClusterHandler)
         self.objects: dict[str, Any] = {}
         self.version = ("1", "34", "v1.34.2")
         self.faults: dict[str, int] = {}
@@ -253,7 +222,7 @@ class Registry(StandInServer):
     """An image registry: which manifests it has, and who may ask."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _RegistryHandler)
+        super().__init__(_RegistryHandler)
         self.manifests: set[str] = set()
         """`name/manifests/reference`."""
         self.user: tuple[str, str] | None = None
@@ -295,7 +264,7 @@ class KfpHealth(StandInServer):
     """What `datum doctor` asks of KFP's API: its health, and whether it lists experiments."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _KfpHandler)
+        super().__init__(_KfpHandler)
         self.tag = "2.17.0"
         self.multi_user = False
         self.status = 200

@@ -25,7 +25,6 @@ from datum.cluster.manifests import render_manifests
 from datum.cluster.settings import ClusterSettings, load_cluster_settings
 from datum.errors import InputError
 from datum.store import open_store
-from tests.cluster.kubernetes_api import serving
 from tests.cluster.workloads import Workloads, _Handler
 from tests.conftest import ACCESS_KEY, SECRET_KEY
 from tests.manifests.test_network_policies import DNS, HUB, Place, connects
@@ -143,7 +142,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobCluster
     data = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
     named = V1ObjectMeta(name="mlpipeline-minio-artifact", namespace="kubeflow")
     api.put(V1Secret(kind="Secret", metadata=named, data=data))
-    with serving(api):
+    with api:
         api.write_kubeconfig(tmp_path / "kubeconfig")
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
         yield api

@@ -1,24 +1,23 @@
 """The client of image registries, against one that hands out tokens and redirects."""
 
 import base64
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from datum.cluster.registry import RegistryError, digest_of, find_manifest
+from tests.stand_in_server import QuietHandler, StandInServer
 
 DIGEST = "sha256:" + "5e" * 32
 
 
-class Registry(http.server.ThreadingHTTPServer):
+class Registry(StandInServer):
     """Has one image, `team/python:3.11`, for who has a token, and keeps what it was asked."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.asked: list[tuple[str, str, str]] = []
         """Method, path and Authorization of every request."""
         self.moved_to = ""
@@ -30,7 +29,7 @@ class Registry(http.server.ThreadingHTTPServer):
         return f"127.0.0.1:{self.server_port}"
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: Registry
 
     def do_GET(self) -> None:
@@ -63,16 +62,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
-
 
 def _serve() -> Iterator[Registry]:
-    server = Registry()
-    threading.Thread(target=server.serve_forever).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with Registry() as server:
+        yield server
 
 
 registry = pytest.fixture(_serve, name="registry")

@@ -1,9 +1,7 @@
 """What the first tasks find of the cluster from inside: one table, and the first error in it."""
 
-import http.server
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -32,6 +30,7 @@ from components.installation import on_one_machine
 from components.task import SCRATCH
 from datum.errors import InputError, TemporaryFaultError
 from datum.store import open_store
+from tests.stand_in_server import QuietHandler, StandInServer
 from tests.weights_server import weights_server
 
 
@@ -121,20 +120,14 @@ def server_of_time() -> Iterator[tuple[str, dict[str, float]]]:
     """URL of a server that refuses anonymous requests, as a store does, and how far its clock is off."""
     off = {"seconds": 0.0}
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self.send_response_only(403)
             self.send_header("Date", formatdate(time.time() + off["seconds"], usegmt=True))
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", off
-    server.shutdown()
-    server.server_close()
+    with StandInServer(Handler) as server:
+        yield server.url, off
 
 
 @pytest.mark.parametrize(("seconds", "side"), [(3600.0, "before"), (-3600.0, "after")])

@@ -2,20 +2,19 @@
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.stand_in_server import QuietHandler, StandInServer
 
 KEY = "T0-B0-a-key"
 """Part of its URL that is in no log."""
 
 
-class Webhook(ThreadingHTTPServer):
+class Webhook(StandInServer):
     """Answers 200 and keeps what it is told."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.told: list[dict[str, Any]] = []
         self.asked = threading.Event()
         self.answers: list[int] = []
@@ -26,14 +25,11 @@ class Webhook(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/services/{KEY}"
+        return f"{super().url}/services/{KEY}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: Webhook
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length", "0")))

@@ -1,24 +1,23 @@
 import hashlib
-import http.server
 import json
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from datum.diffusion.base_model import PACKAGED_FOLDER
+from tests.stand_in_server import QuietHandler, StandInServer
 
 MAIN, OLDER = "a" * 40, "b" * 40
 """Commits of the hub's repository."""
 
 
-class Hub(http.server.ThreadingHTTPServer):
+class Hub(StandInServer):
     """A model hub on loopback that has one repository, `owner/model`: the packaged model."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.faults: list[int] = []
         """Statuses that the next requests get instead of an answer; 0 breaks the connection off."""
         self.requests: list[str] = []
@@ -27,17 +26,10 @@ class Hub(http.server.ThreadingHTTPServer):
         self.cut: set[str] = set()
         """Files of which the next answer lacks the second half."""
 
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
-
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: Hub
     protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_HEAD(self) -> None:
         self._answer(with_body=False)
@@ -101,17 +93,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub on loopback, and an empty cache; the client waits no time of its own between two tries."""
     server = Hub()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     for name, value in (
-        ("ENDPOINT", server.endpoint),
-        ("HUGGINGFACE_CO_URL_TEMPLATE", server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"),
+        ("ENDPOINT", server.url),
+        ("HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"),
         ("HF_HUB_CACHE", str(tmp_path / "cache")),
         ("HF_HUB_OFFLINE", False),
         ("HF_HUB_DISABLE_XET", True),
     ):
         monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with server:
+        yield server

@@ -1,13 +1,11 @@
 """`images/build.py`: what it refuses, and how it asks a registry for a digest."""
 
-import http.server
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 
 from components.images import STAGES
 from datum import __version__
+from tests.stand_in_server import QuietHandler, StandInServer
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = "sha256:" + "5e" * 32
@@ -26,7 +25,7 @@ def run(*words: str, root: Path = ROOT, **environment: str) -> subprocess.Comple
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
 
 
-class Registry(http.server.BaseHTTPRequestHandler):
+class Registry(QuietHandler):
     """Answers as the distribution specification says, to who has a token."""
 
     def do_GET(self) -> None:
@@ -49,17 +48,11 @@ class Registry(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
-
 
 @pytest.fixture
 def registry() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry)
-    threading.Thread(target=server.serve_forever).start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with StandInServer(Registry) as server:
+        yield server.url.removeprefix("http://")
 
 
 @pytest.fixture

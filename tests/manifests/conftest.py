@@ -4,9 +4,7 @@ import functools
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +14,7 @@ import yaml
 
 from datum.cluster.manifests import Resource, render_manifests
 from datum.cluster.settings import load_cluster_settings
+from tests.stand_in_server import QuietHandler, StandInServer
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 KUBECTL = Path(sys.executable).with_name("kubectl")
@@ -67,14 +66,14 @@ CONDITIONS = {"Job": "Complete", "Deployment": "Available", "CustomResourceDefin
 """What a controller would report of a resource, sooner or later."""
 
 
-class ApiServer(ThreadingHTTPServer):
+class ApiServer(StandInServer):
     """As much of a Kubernetes API server as kubectl needs to create, apply, patch, wait for and delete.
 
     It keeps what it is sent, checks nothing, and takes a server-side apply for a merge.
     """
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.objects: dict[str, Resource] = {}
         """Every object by its path."""
         self.writes: list[str] = []
@@ -93,7 +92,7 @@ class ApiServer(ThreadingHTTPServer):
         return content
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: ApiServer
 
     def do_GET(self) -> None:
@@ -163,9 +162,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 def _plural(kind: str) -> str:
@@ -252,9 +248,5 @@ def api_server() -> Iterator[ApiServer]:
     server = ApiServer()
     for name in ("kube-system", "kubeflow"):
         server.put(f"api/v1/namespaces/{name}", {"kind": "Namespace", "apiVersion": "v1"})
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with server:
+        yield server

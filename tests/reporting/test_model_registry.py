@@ -1,9 +1,7 @@
 """The median checkpoint in a model registry: a server that answers as Kubeflow's does, which was tried."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -13,19 +11,18 @@ import pytest
 from datum.errors import InputError, TemporaryFaultError
 from datum.formats.report_figures import write_figures
 from datum.reporting.model_registry import VERSIONS, find_registry, register_median
+from tests.stand_in_server import QuietHandler, StandInServer
 
 PLACE, RUN = "s3://bucket/datum/reports/run-1", "0d3c2b1a-run"
 MODEL = "datum-gta-to-cityscapes-daformer-mit-b5"
 KINDS = ("registered_model", "model_version", "model_artifact")
 
 
-class Registry(ThreadingHTTPServer):
+class Registry(StandInServer):
     """Resources by kind, each with an id, a name and a parent."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.kept: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
         self.faults: list[int] = []
         """Statuses of the next answers."""
@@ -34,16 +31,9 @@ class Registry(ThreadingHTTPServer):
         self.page = b""
         """What every path answers instead."""
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: Registry
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -97,13 +87,8 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     monkeypatch.setenv("DATUM_PATIENCE", "0")
-    server = Registry()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with Registry() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """What a server may answer, and with which status a command ends then."""
 
-import threading
+import contextlib
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from datum.errors import InputError, TemporaryFaultError
 from datum.store import Access, Store, open_store
+from tests.stand_in_server import QuietHandler, StandInServer
 
 Answering = Callable[[int, str, bytes], Store]
 
@@ -16,10 +16,9 @@ Answering = Callable[[int, str, bytes], Store]
 def answering(impatient: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
     """Makes a store whose server gives one answer to every request: status, content type, body."""
     monkeypatch.setattr("datum.store.s3.PAUSE", 0)
-    servers = []
 
     def answer(status: int, kind: str, body: bytes) -> Store:
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def reply(self) -> None:
@@ -33,23 +32,15 @@ def answering(impatient: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answ
                 self.end_headers()
                 self.wfile.write(body if self.command != "HEAD" else b"")
 
-            do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = reply  # noqa: N815 - the base class's names
+            do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = reply
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        endpoint = f"http://127.0.0.1:{server.server_port}"
+        endpoint = servers.enter_context(StandInServer(Handler)).url
         return open_store(
             "s3://bucket/x", Access(endpoint=endpoint, access_key="a", secret_key="b", region="us-east-1")
         )
 
-    yield answer
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with contextlib.ExitStack() as servers:
+        yield answer
 
 
 def error(code: str, message: str = "no") -> bytes:

@@ -3,26 +3,25 @@
 import datetime
 import os
 import ssl
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from datum.errors import InputError, TemporaryFaultError
 from datum.store import Access, open_store
+from tests.stand_in_server import QuietHandler, StandInServer
 
 NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
-class Server:
+class Server(StandInServer):
     """An S3 server that refuses every request, and notes their headers."""
 
     def __init__(self, certificate: Path | None = None) -> None:
         seen: list[dict[str, str]] = []
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 seen.append({name.lower(): value for name, value in self.headers.items()})
                 body = b"<Error><Code>AccessDenied</Code></Error>"
@@ -32,32 +31,21 @@ class Server:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
         self.seen = seen
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        scheme = "https" if certificate else "http"
-        self.endpoint = f"{scheme}://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+            self.socket = context.wrap_socket(self.socket, server_side=True)
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    server = Server()
-    monkeypatch.setenv("S3_ENDPOINT", server.endpoint)
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
-    yield server
-    server.close()
+    with Server() as server:
+        monkeypatch.setenv("S3_ENDPOINT", server.url)
+        yield server
 
 
 def ask(uri: str = "s3://bucket/x") -> None:
@@ -197,15 +185,14 @@ def test_a_server_is_trusted_by_the_authority_that_the_environment_names(
 ) -> None:
     for other in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(other, raising=False)
-    server = Server(certificate)
-    access = Access(endpoint=server.endpoint, access_key="x", secret_key="y")
-    with pytest.raises(InputError, match=r"certificate is not trusted \(self-signed.*by AWS_CA_BUNDLE"):
-        open_store("s3://bucket", access).read_bytes("key")
-    assert not server.seen
-    monkeypatch.setenv(name, str(certificate))
-    with pytest.raises(InputError, match="AccessDenied"):
-        open_store("s3://bucket", access).read_bytes("key")
-    server.close()
+    with Server(certificate) as server:
+        access = Access(endpoint=server.url.replace("http", "https"), access_key="x", secret_key="y")
+        with pytest.raises(InputError, match=r"certificate is not trusted \(self-signed.*by AWS_CA_BUNDLE"):
+            open_store("s3://bucket", access).read_bytes("key")
+        assert not server.seen
+        monkeypatch.setenv(name, str(certificate))
+        with pytest.raises(InputError, match="AccessDenied"):
+            open_store("s3://bucket", access).read_bytes("key")
 
 
 def test_certificates_that_cannot_be_read_are_bad_input(
@@ -220,6 +207,6 @@ def test_certificates_that_cannot_be_read_are_bad_input(
 
 
 def test_an_endpoint_that_speaks_no_tls_is_bad_input(server: Server, impatient: None) -> None:
-    access = Access(endpoint=server.endpoint.replace("http://", "https://"), access_key="x", secret_key="y")
+    access = Access(endpoint=server.url.replace("http://", "https://"), access_key="x", secret_key="y")
     with pytest.raises((InputError, TemporaryFaultError), match="write S3_ENDPOINT with http://"):
         open_store("s3://bucket", access).read_bytes("key")

@@ -15,7 +15,6 @@ def base(s3_bucket: str) -> str:
 @pytest.fixture
 def proxy(s3_environment: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """The store's endpoint, from here on."""
-    proxy = Proxy(s3_environment)
-    monkeypatch.setenv("S3_ENDPOINT", proxy.endpoint)
-    yield proxy
-    proxy.close()
+    with Proxy(s3_environment) as proxy:
+        monkeypatch.setenv("S3_ENDPOINT", proxy.url)
+        yield proxy

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
+
+from tests.stand_in_server import QuietHandler, StandInServer
 
 FILES = 40
 
@@ -28,7 +29,7 @@ def content_of(root: Path) -> dict[str, bytes]:
     return {f.relative_to(root).as_posix(): f.read_bytes() for f in root.rglob("*") if f.is_file()}
 
 
-class Proxy:
+class Proxy(StandInServer):
     """An HTTP proxy before the S3 server that counts requests and answers some of them itself."""
 
     def __init__(self, endpoint: str) -> None:
@@ -42,7 +43,7 @@ class Proxy:
         """Seconds that every request waits."""
         self._at_work: set[int] = set()
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def forward(self) -> None:
@@ -83,7 +84,7 @@ class Proxy:
                 self.answer(response.status, headers, content)
                 connection.close()
 
-            do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = forward  # noqa: N815 - the base class's names
+            do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = forward
 
             def answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
                 self.send_response(status)
@@ -98,17 +99,7 @@ class Proxy:
                     content = content[: len(content) // 2]
                 self.wfile.write(content)
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
     def settle(self) -> None:
         """Waits for the requests of a client that was killed."""

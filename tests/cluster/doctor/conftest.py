@@ -24,7 +24,7 @@ from tests.cluster.doctor.objects import (
     metadata,
     shown,
 )
-from tests.cluster.kubernetes_api import KfpHealth, KubernetesApi, Registry, serving
+from tests.cluster.kubernetes_api import KfpHealth, KubernetesApi, Registry
 from tests.conftest import ACCESS_KEY, SECRET_KEY
 
 
@@ -33,14 +33,14 @@ def registry() -> Iterator[Registry]:
     """A registry that holds the five images, and lets everybody pull."""
     server = Registry()
     server.manifests = {f"team/datum-{stage}/manifests/{__version__}" for stage in STAGES}
-    with serving(server):
+    with server:
         yield server
 
 
 @pytest.fixture
 def kfp() -> Iterator[KfpHealth]:
     server = KfpHealth()
-    with serving(server):
+    with server:
         yield server
 
 
@@ -68,7 +68,7 @@ def cluster(
     api.put(a_node("gpu-1", 4, **{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}))
     api.put(a_slice("kubernetes", "default", "10.0.0.2", 6443, port_name="https"))
     api.put(a_slice("kube-dns", "kube-system", "10.0.0.3", 53, port_name="dns"))
-    with serving(api):
+    with api:
         api.write_kubeconfig(tmp_path / "kubeconfig")
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
         yield api
