@@ -54,7 +54,7 @@ bench: .venv/test ## Measure the speed of what is meant to be fast
 base-model: .venv/runtime ## Make the demo's base model anew (15 minutes on a GPU, hours without); resumable
 	$(BIN)/python -m datum.streetscenes.model.train --work build/base-model --output datum/streetscenes/model/weights
 
-start-network: .venv/runtime ## Train anew the network that the demo starts from (20 minutes on a core); resumable
+start-network: .venv/runtime ## Train anew the network that the demo starts from (half an hour on a core); resumable
 	$(BIN)/python -m datum.streetscenes.model.start_network --work build/start-network --output datum/streetscenes/model/start
 
 # opencv-python needs a display's libraries, its headless twin does not; `typing` is in Python itself.

@@ -49,6 +49,9 @@ class GenerationSettings:
     """DDIM steps per labeled image (DGInStyle and ZoDi)."""
     labeled_guidance_scale: float | None = None
     """Guidance of labeled images; none takes DGInStyle's 7.5, or ZoDi's 9 for a ControlNet of 3 channels."""
+    labeled_conditioning_scale: float = 1.0
+    """Weight of what the ControlNet adds to the UNet (DGInStyle, ZoDi and diffusers: 1). More of it holds the
+    drawings closer to their label maps, and sharpens them."""
     labeled_strength: float = 0.6
     """Share of the noise that the source image gets where it is the start (ZoDi: 0.6 for images of a game,
     0.9 for night)."""

@@ -60,6 +60,7 @@ class LabelPainter(Painter):
         arguments: dict[str, Any] = {
             "num_inference_steps": self._settings.labeled_steps,
             "guidance_scale": GUIDANCE[self._kind] if guidance is None else guidance,
+            "controlnet_conditioning_scale": self._settings.labeled_conditioning_scale,
         }
         ids = np.stack([label_map.ids for label_map in conditions])
         condition = condition_of(torch.from_numpy(ids), self._kind)

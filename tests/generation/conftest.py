@@ -151,6 +151,7 @@ def labeled_settings(settings: GenerationSettings, controlnet: Path, judge: Path
         judge=str(judge),
         labeled_count=7,
         labeled_steps=2,
+        labeled_conditioning_scale=1.5,
         labeled_temperature=1.0,
         labeled_dropped=0.34,
     )

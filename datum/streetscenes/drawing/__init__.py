@@ -2,7 +2,7 @@
 
 from datum.streetscenes.drawing.captions import caption
 from datum.streetscenes.drawing.domain import SOURCE_DOMAIN, TARGET_DOMAIN, Domain
-from datum.streetscenes.drawing.emphasis import EMPHASIZED
+from datum.streetscenes.drawing.emphasis import EMPHASIZED, emphasis_of
 from datum.streetscenes.drawing.scene import Scene, draw_scene, visible_classes
 from datum.streetscenes.drawing.town import town_domain
 from datum.streetscenes.drawing.weather import domain_description, random_domain
@@ -17,6 +17,7 @@ __all__ = [
     "caption",
     "domain_description",
     "draw_scene",
+    "emphasis_of",
     "random_domain",
     "town_domain",
     "visible_classes",

@@ -33,6 +33,12 @@ EMPHASIZED = ("traffic light", "traffic sign", "person", *_CYCLES, *_VEHICLES, "
 """Classes that a scene can be asked to show; a train stands in no other scene."""
 
 
+def emphasis_of(seed: int) -> str | None:
+    """For scenes to learn from: every second shows a class large and near, which one cycling through those
+    that can be asked for."""
+    return EMPHASIZED[seed // 2 % len(EMPHASIZED)] if seed % 2 else None
+
+
 def emphasize(arrangement: Arrangement, name: str, stream: Stream) -> Arrangement:
     """Add one to three objects of a class near the camera; what stood in their way goes."""
     if name not in EMPHASIZED:

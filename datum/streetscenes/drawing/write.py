@@ -14,6 +14,7 @@ from datum.labels import CLASSES
 from datum.layouts import CITYSCAPES, LAYOUTS
 from datum.methods import DatasetName
 from datum.streetscenes.drawing.domain import SOURCE_DOMAIN, TARGET_DOMAIN, Domain
+from datum.streetscenes.drawing.emphasis import emphasis_of
 from datum.streetscenes.drawing.scene import draw_scene
 from datum.streetscenes.drawing.town import town_domain
 
@@ -27,16 +28,21 @@ _SaveLabel = Callable[[np.ndarray, Path], None]
 """Writes a map of Cityscapes' label ids, uint8[height, width], as the data set of a layout has it."""
 
 
-def write_gta(root: Path, *, seeds: range, height: int, width: int, workers: int = 1) -> None:
+def write_gta(
+    root: Path, *, seeds: range, height: int, width: int, workers: int = 1, emphasized: bool = False
+) -> None:
     """Write `root/images/00001.png` and `root/labels/00001.png` and so on, one pair per seed.
 
-    Labels are palette PNGs of label ids, like GTA's. Height and width in pixels.
+    Labels are palette PNGs of label ids, like GTA's. Height and width in pixels. `emphasized` shows a class
+    large and near in every second scene (`emphasis_of`).
     """
     colors = np.zeros((256, 3), dtype=np.uint8)
     for entry in CLASSES:
         colors[entry.label_id] = entry.color
     save = functools.partial(_save_gray, palette=colors.tobytes())
-    _write_all(_source_jobs("gta", root, seeds), _source, height, width, save=save, workers=workers)
+    jobs = _source_jobs("gta", root, seeds)
+    emphasis = emphasis_of if emphasized else _none
+    _write_all(jobs, _source, height, width, save=save, workers=workers, emphasis=emphasis)
 
 
 def write_synthia(root: Path, *, seeds: range, height: int, width: int, workers: int = 1) -> None:
@@ -51,6 +57,10 @@ def write_synthia(root: Path, *, seeds: range, height: int, width: int, workers:
 
 def _source(seed: int) -> Domain:
     return SOURCE_DOMAIN
+
+
+def _none(seed: int) -> None:
+    return None
 
 
 def _target(seed: int) -> Domain:
@@ -97,11 +107,20 @@ def _source_jobs(dataset: DatasetName, root: Path, seeds: range) -> list[_Job]:
 
 
 def _write_all(
-    jobs: list[_Job], domain_of: DomainOf, height: int, width: int, *, save: _SaveLabel, workers: int
+    jobs: list[_Job],
+    domain_of: DomainOf,
+    height: int,
+    width: int,
+    *,
+    save: _SaveLabel,
+    workers: int,
+    emphasis: Callable[[int], str | None] = _none,
 ) -> None:
     for folder in {file.parent for _, *files in jobs for file in files}:
         folder.mkdir(parents=True, exist_ok=True)
-    write = functools.partial(_write_scene, domain_of=domain_of, height=height, width=width, save=save)
+    write = functools.partial(
+        _write_scene, domain_of=domain_of, emphasis=emphasis, height=height, width=width, save=save
+    )
     if workers == 1:
         for job in jobs:
             write(job)
@@ -113,9 +132,17 @@ def _write_all(
             pass  # an exception of a job is raised here
 
 
-def _write_scene(job: _Job, *, domain_of: DomainOf, height: int, width: int, save: _SaveLabel) -> None:
+def _write_scene(
+    job: _Job,
+    *,
+    domain_of: DomainOf,
+    emphasis: Callable[[int], str | None],
+    height: int,
+    width: int,
+    save: _SaveLabel,
+) -> None:
     seed, image_file, label_file = job
-    scene = draw_scene(seed, domain_of(seed), height=height, width=width)
+    scene = draw_scene(seed, domain_of(seed), height=height, width=width, emphasis=emphasis(seed))
     save(scene.label_ids, label_file)
     Image.fromarray(scene.image).save(image_file)
 

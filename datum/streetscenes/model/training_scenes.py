@@ -20,7 +20,7 @@ from transformers import CLIPTokenizer
 
 from datum.labels import LABEL_ID_TO_TRAIN_ID
 from datum.outputs import replacing
-from datum.streetscenes.drawing import EMPHASIZED, caption, draw_scene, random_domain
+from datum.streetscenes.drawing import caption, draw_scene, emphasis_of, random_domain
 from datum.streetscenes.model.tokenizer import CONTEXT
 from datum.telemetry import Progress
 
@@ -109,15 +109,12 @@ def load_tensors(
 
 
 def draw_set(seeds: Sequence[int]) -> SceneSet:
-    """Scenes of `seeds`, each in a random domain of its own.
-
-    Every second scene shows a class large and near, which one cycling through those that can be asked for.
-    """
+    """Scenes of `seeds`, each in a random domain of its own, every second with a class large and near."""
     images, labels, captions = [], [], []
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        emphasis = EMPHASIZED[seed // 2 % len(EMPHASIZED)] if seed % 2 else None
-        scene = draw_scene(seed, random_domain(rng), height=RESOLUTION, width=RESOLUTION, emphasis=emphasis)
+        size = {"height": RESOLUTION, "width": RESOLUTION}
+        scene = draw_scene(seed, random_domain(rng), **size, emphasis=emphasis_of(seed))
         images.append(scene.image)
         labels.append(LABEL_ID_TO_TRAIN_ID[scene.label_ids])
         captions.append([caption(scene, rng) for _ in range(CAPTIONS)])
