@@ -28,13 +28,29 @@ _SaveLabel = Callable[[np.ndarray, Path], None]
 """Writes a map of Cityscapes' label ids, uint8[height, width], as the data set of a layout has it."""
 
 
+def _source(seed: int) -> Domain:
+    return SOURCE_DOMAIN
+
+
+def _none(seed: int) -> None:
+    return None
+
+
 def write_gta(
-    root: Path, *, seeds: range, height: int, width: int, workers: int = 1, emphasized: bool = False
+    root: Path,
+    *,
+    seeds: range,
+    height: int,
+    width: int,
+    workers: int = 1,
+    domain_of: DomainOf = _source,
+    emphasized: bool = False,
 ) -> None:
     """Write `root/images/00001.png` and `root/labels/00001.png` and so on, one pair per seed.
 
-    Labels are palette PNGs of label ids, like GTA's. Height and width in pixels. `emphasized` shows a class
-    large and near in every second scene (`emphasis_of`).
+    Labels are palette PNGs of label ids, like GTA's. Height and width in pixels. Scenes are the source's but
+    where `domain_of` says another domain; `emphasized` shows a class large and near in every second
+    (`emphasis_of`).
     """
     colors = np.zeros((256, 3), dtype=np.uint8)
     for entry in CLASSES:
@@ -42,7 +58,7 @@ def write_gta(
     save = functools.partial(_save_gray, palette=colors.tobytes())
     jobs = _source_jobs("gta", root, seeds)
     emphasis = emphasis_of if emphasized else _none
-    _write_all(jobs, _source, height, width, save=save, workers=workers, emphasis=emphasis)
+    _write_all(jobs, domain_of, height, width, save=save, workers=workers, emphasis=emphasis)
 
 
 def write_synthia(root: Path, *, seeds: range, height: int, width: int, workers: int = 1) -> None:
@@ -53,14 +69,6 @@ def write_synthia(root: Path, *, seeds: range, height: int, width: int, workers:
     """
     jobs = _source_jobs("synthia", root, seeds)
     _write_all(jobs, _source, height, width, save=_save_synthia, workers=workers)
-
-
-def _source(seed: int) -> Domain:
-    return SOURCE_DOMAIN
-
-
-def _none(seed: int) -> None:
-    return None
 
 
 def _target(seed: int) -> Domain:

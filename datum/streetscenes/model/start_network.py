@@ -77,8 +77,8 @@ def make_start_network(output: Path, work: Path) -> None:
     """Writes the network and its card to `output`."""
     source, trained = work / "source", work / "trained"
     if not (work / "drawn").exists():
-        side = {"height": DEMO.datasets.height, "width": DEMO.datasets.width}
-        write_gta(source, seeds=SCENES, **side, emphasized=True)
+        height, width = DEMO.datasets.height, DEMO.datasets.width
+        write_gta(source, seeds=SCENES, height=height, width=width, emphasized=True)
         (work / "drawn").touch()
     _datum("convert", "gta", source)
     words: list[object] = [word for setting in SETTINGS for word in ("--set", f"adaptation.{setting}")]

@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datum.streetscenes.drawing import SOURCE_DOMAIN, TARGET_DOMAIN, draw_scene, write_cityscapes, write_gta
+from datum.streetscenes.drawing import (
+    EMPHASIZED,
+    SOURCE_DOMAIN,
+    TARGET_DOMAIN,
+    draw_scene,
+    town_domain,
+    write_cityscapes,
+    write_gta,
+)
 
 
 def _files(root: Path) -> dict[str, bytes]:
@@ -21,6 +29,25 @@ def test_a_gta_folder_numbers_images_and_labels_alike(tmp_path: Path) -> None:
     assert label.mode == "P"
     assert np.array_equal(np.asarray(label), expected.label_ids)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "images" / "00002.png")), expected.image)
+
+
+def test_every_second_scene_of_an_emphasized_set_shows_a_class_near_which_takes_turns(tmp_path: Path) -> None:
+    count = 2 * len(EMPHASIZED)
+    write_gta(tmp_path, seeds=range(count), height=64, width=64, domain_of=town_domain, emphasized=True)
+    shown = []
+    for seed in range(count):
+        written = np.asarray(Image.open(tmp_path / "images" / f"{seed + 1:05d}.png"))
+        plain = draw_scene(seed, town_domain(seed), height=64, width=64)
+        assert np.array_equal(written, plain.image) == (seed % 2 == 0)
+        shown += [
+            name
+            for name in EMPHASIZED
+            if seed % 2
+            and np.array_equal(
+                written, draw_scene(seed, town_domain(seed), height=64, width=64, emphasis=name).image
+            )
+        ]
+    assert shown == list(EMPHASIZED)
 
 
 def test_a_cityscapes_folder_has_its_splits_city_and_file_names(tmp_path: Path) -> None:
