@@ -251,6 +251,8 @@ def main() -> None:
             help=f"default {value} on a GPU, else {else_[name]}",
         )
     options = vars(parser.parse_args())
+    if (earlier := options["from"]) and not (earlier / MODEL_INDEX).is_file():
+        parser.error(f"--from {earlier}: found no {MODEL_INDEX} in it, expected a model of this command")
     device = choose_device(options["device"])
     plan, controlnet_plan = PLANS["cuda" if device.type == "cuda" else "cpu"]
     plan = dataclasses.replace(plan, **_given(options, plan))
