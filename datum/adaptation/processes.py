@@ -247,6 +247,9 @@ def _joined(processes: int, cpu: bool, meeting: Path, rank: int) -> Iterator[tor
 
     # One state for the whole process: what a personalization has left there would be taken for this group.
     AcceleratorState._reset_state(reset_partial_state=True)
+    # A group that failed while it met is counted for ever, and the next would wait under another number than
+    # the processes that it is to meet.
+    torch.distributed.distributed_c10d._world.group_count = 0
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
     # Else accelerate chooses the number of threads.
     numbers["OMP_NUM_THREADS"] = torch.get_num_threads()

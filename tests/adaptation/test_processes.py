@@ -1,6 +1,7 @@
 """Trainings that several processes share: what one process does with the whole batch, up to rounding."""
 
 import dataclasses
+import datetime
 import functools
 import json
 import multiprocessing
@@ -202,6 +203,25 @@ def test_the_error_that_a_helper_ends_with_is_that_of_the_training(
     with pytest.raises(error, match=message), helped(2, CPU, help):
         torch.distributed.all_reduce(torch.ones(1))
     assert process_count() == 1 and not multiprocessing.active_children()
+
+
+def _help_to_add(device: torch.device) -> None:
+    torch.distributed.all_reduce(torch.ones(1))
+
+
+def test_a_group_that_nobody_else_came_to_does_not_keep_the_next_from_meeting(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        torch.distributed.init_process_group(
+            "gloo",
+            init_method=f"file://{tmp_path}/meeting",
+            rank=0,
+            world_size=2,
+            timeout=datetime.timedelta(seconds=0.2),
+        )
+    total = torch.ones(1)
+    with helped(2, CPU, _help_to_add):
+        torch.distributed.all_reduce(total)
+    assert total == 2
 
 
 def test_processes_that_cannot_share_a_batch_or_have_no_gpu_each_are_refused() -> None:
