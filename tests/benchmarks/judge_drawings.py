@@ -24,14 +24,14 @@ import numpy.typing as npt
 
 from datum.config import DEMO
 from datum.formats.generated import read_manifest
-from datum.formats.labeled import LABELED, read_labeled
+from datum.formats.labeled import LABELED, LabeledPair, read_labeled
 from datum.label_files import read_label
 from datum.labels import CLASS_NAMES
 from datum.layouts import CITYSCAPES
 from datum.photographs import read_image
 from datum.prompts import PLURALS
 from datum.segmentation.inference import predict_with
-from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, iou
+from datum.segmentation.iou import CLASS_COUNT, confusion_matrix, miou
 from datum.segmentation.segmentor import Segmentor, load_segmentor
 from datum.streetscenes.benchmark.measure import LEAST_SHARE
 from datum.streetscenes.drawing import SOURCE_DOMAIN, Domain, draw_scene, town_domain, write_gta
@@ -99,18 +99,16 @@ def octaves(files: Sequence[Path]) -> npt.NDArray[np.float64]:
     return np.mean(rows, axis=0)
 
 
-def agreement(judge: Segmentor, drawn: Path) -> float:
+def agreement(judge: Segmentor, pairs: Sequence[LabeledPair]) -> float | None:
     """mIoU of the judge's eyes with the label maps, in percent, over the classes that these hold."""
     total = np.zeros((CLASS_COUNT, CLASS_COUNT), dtype=np.int64)
-    for pair in read_labeled(drawn):
+    for pair in pairs:
         total += confusion_matrix(read_label(pair.label), seen(judge, read_image(pair.image)))
-    scores = iou(total)
-    held = [name for name, pixels in zip(CLASS_NAMES, total.sum(axis=1)) if pixels]
-    return statistics.mean(scores[name] or 0.0 for name in held)
+    return miou(total, [name for name, pixels in zip(CLASS_NAMES, total.sum(axis=1)) if pixels])
 
 
-def tell(judge: Segmentor, run: Path, drawn: Path) -> None:
-    """Prints the lines of one seed."""
+def tell(judge: Segmentor, target: npt.NDArray[np.float64], drawn: Path) -> None:
+    """Prints the lines of one seed, whose target images have the octaves `target`."""
     images = read_manifest(drawn)
     print(f"{drawn}: class, seen in drawings, in scenes of the town that show it")
     asked = list(PLURALS)
@@ -118,11 +116,11 @@ def tell(judge: Segmentor, run: Path, drawn: Path) -> None:
         files = [drawn / image.file for image in images if image.index % len(asked) == number]
         found = percentage(shows(judge, read_image(file), name) for file in files)
         print(f"  {name}: {found:.0f} % of {len(files)}, {shown_by_scenes(judge, name):.0f} %")
-    target = octaves(sorted((run / "datasets").rglob(f"train/**/*{CITYSCAPES.image_suffix}")))
     kinds = {"unlabeled": [drawn / image.file for image in images]}
     if (drawn / LABELED).exists():
-        kinds["labeled"] = [pair.image for pair in read_labeled(drawn)]
-        print(f"  agreement of labeled drawings: {agreement(judge, drawn):.1f} mIoU")
+        pairs = read_labeled(drawn)
+        kinds["labeled"] = [pair.image for pair in pairs]
+        print(f"  agreement of labeled drawings: {agreement(judge, pairs):.1f} mIoU")
     for kind, files in kinds.items():
         shares = ", ".join(f"{share:.2f}" for share in octaves(files) / target)
         print(f"  contrast of {kind} drawings by octave: {shares} of the target's")
@@ -132,8 +130,9 @@ def main(folder: Path, *runs: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     judge = trained_judge(folder)
     for run in runs:
+        target = octaves(sorted((run / "datasets").rglob(f"train/**/*{CITYSCAPES.image_suffix}")))
         for drawn in sorted(run.glob("seed-*/generated")):
-            tell(judge, run, drawn)
+            tell(judge, target, drawn)
 
 
 if __name__ == "__main__":

@@ -32,10 +32,6 @@ def _source(seed: int) -> Domain:
     return SOURCE_DOMAIN
 
 
-def _none(seed: int) -> None:
-    return None
-
-
 def write_gta(
     root: Path,
     *,
@@ -57,8 +53,7 @@ def write_gta(
         colors[entry.label_id] = entry.color
     save = functools.partial(_save_gray, palette=colors.tobytes())
     jobs = _source_jobs("gta", root, seeds)
-    emphasis = emphasis_of if emphasized else _none
-    _write_all(jobs, domain_of, height, width, save=save, workers=workers, emphasis=emphasis)
+    _write_all(jobs, domain_of, height, width, save=save, workers=workers, emphasized=emphasized)
 
 
 def write_synthia(root: Path, *, seeds: range, height: int, width: int, workers: int = 1) -> None:
@@ -122,12 +117,12 @@ def _write_all(
     *,
     save: _SaveLabel,
     workers: int,
-    emphasis: Callable[[int], str | None] = _none,
+    emphasized: bool = False,
 ) -> None:
     for folder in {file.parent for _, *files in jobs for file in files}:
         folder.mkdir(parents=True, exist_ok=True)
     write = functools.partial(
-        _write_scene, domain_of=domain_of, emphasis=emphasis, height=height, width=width, save=save
+        _write_scene, domain_of=domain_of, emphasized=emphasized, height=height, width=width, save=save
     )
     if workers == 1:
         for job in jobs:
@@ -144,13 +139,14 @@ def _write_scene(
     job: _Job,
     *,
     domain_of: DomainOf,
-    emphasis: Callable[[int], str | None],
+    emphasized: bool,
     height: int,
     width: int,
     save: _SaveLabel,
 ) -> None:
     seed, image_file, label_file = job
-    scene = draw_scene(seed, domain_of(seed), height=height, width=width, emphasis=emphasis(seed))
+    emphasis = emphasis_of(seed) if emphasized else None
+    scene = draw_scene(seed, domain_of(seed), height=height, width=width, emphasis=emphasis)
     save(scene.label_ids, label_file)
     Image.fromarray(scene.image).save(image_file)
 

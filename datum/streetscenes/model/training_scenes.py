@@ -113,8 +113,8 @@ def draw_set(seeds: Sequence[int]) -> SceneSet:
     images, labels, captions = [], [], []
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        size = {"height": RESOLUTION, "width": RESOLUTION}
-        scene = draw_scene(seed, random_domain(rng), **size, emphasis=emphasis_of(seed))
+        emphasis = emphasis_of(seed)
+        scene = draw_scene(seed, random_domain(rng), height=RESOLUTION, width=RESOLUTION, emphasis=emphasis)
         images.append(scene.image)
         labels.append(LABEL_ID_TO_TRAIN_ID[scene.label_ids])
         captions.append([caption(scene, rng) for _ in range(CAPTIONS)])
