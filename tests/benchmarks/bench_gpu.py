@@ -14,11 +14,12 @@ One H100 80GB (torch 2.11, 2026-11-27; losses 1.3e-5 apart), milliseconds and GB
 
 | | reference, float32 and TF32 | ours, float32 | float32, graphs | TF32, graphs | bf16, graphs |
 |---|---|---|---|---|---|
-| DAFormer | 864.0, 931.6; 41.7 | 468.5; 7.1 | 216.0; 9.3 | 172.4; 9.3 | 109.6; 7.6 |
-| HRDA | 1395.7, 1275.1; 64.8 | 690.0; 12.2 | 533.2; 14.6 | 414.1; 16.0 | not measured |
+| DAFormer | 864.0, 931.6; 41.7 | 468.5; 7.1 | 216.0; 7.1 | 172.4; 7.1 | 104.9; 5.4 |
+| HRDA | 1395.7, 1275.1; 64.8 | 690.0; 12.2 | 533.2; 12.4 | 414.1; 12.4 | 259.8; 9.0 |
 
-The memory in graphs was taken while that of the training before was not yet all given back, so that it is an
-upper bound; the references' has the room that cuDNN takes to try algorithms, which their settings ask for.
+The references' memory has the room that cuDNN takes to try algorithms, which their settings ask for. Ours in
+graphs, and the times in bf16, are of another H100 on the same day, `ours` in a process for each (there 218.0,
+171.3, 531.4 and 413.3 ms in float32 and TF32), HRDA's while other processors of the machine had work.
 """
 
 import gc
