@@ -51,8 +51,9 @@ faults: .venv/test ## Kill, stop and starve every stage, and feed it hostile inp
 bench: .venv/test ## Measure the speed of what is meant to be fast
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-base-model: .venv/runtime ## Make the demo's base model anew (15 minutes on a GPU, hours without); resumable
-	$(BIN)/python -m datum.streetscenes.model.train --work build/base-model --output datum/streetscenes/model/weights
+base-model: .venv/runtime ## Make the demo's base model and its ControlNet anew (15 minutes on a GPU, hours without); resumable
+	$(BIN)/python -m datum.streetscenes.model.train --work build/base-model --output datum/streetscenes/model/weights \
+	  --controlnet datum/streetscenes/model/controlnet
 
 start-network: .venv/runtime ## Train anew the network that the demo starts from (half an hour on a core); resumable
 	$(BIN)/python -m datum.streetscenes.model.start_network --work build/start-network --output datum/streetscenes/model/start

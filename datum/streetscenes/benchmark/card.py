@@ -11,12 +11,13 @@ TEMPLATE = """# streetscenes: the small base model of the demo
 A StableDiffusionPipeline for 128x128 street scenes: its own autoencoder (8x smaller latents of 24
 channels), UNet, CLIP text encoder and tokenizer, in half precision. {origin}
 
-Made by `python -m datum.streetscenes.model.train --output DIR --work DIR{flags}`
+Made by `python -m datum.streetscenes.model.train --output DIR --controlnet DIR --work DIR{flags}`
 on {device} in {total:.0f} minutes (finished {date}), scenes and measurements
-included: {minutes} for the UNet and the text
-encoder together (v-prediction, a noise schedule without signal at its end, captions left out {dropout} of the
-time), {minutes_judge:g} for the segmentation network that judges it. `measurements.json` holds the figures
-below, `provenance.json` the settings.
+included: {minutes} for the UNet, the text encoder and
+[the ControlNet](../controlnet/README.md) together (v-prediction, a noise schedule without signal at its end,
+every second image with its label map, captions of the others left out
+{dropout} of the time), {minutes_judge:g} for the segmentation network that judges it. `measurements.json`
+holds the figures below, `provenance.json` the settings.
 
 ## Autoencoder
 
@@ -84,13 +85,13 @@ CONTROLNET_TEMPLATE = """# The ControlNet of the small base model
 A diffusers ControlNetModel of {parameters:,} parameters in half precision for the UNet of
 [streetscenes](../weights/README.md). Its condition has 20 channels: the 19 classes one-hot, and void.
 
-It began as a copy of the UNet's first half and was trained on {scenes:,} scenes that
-`datum.streetscenes.drawing` drew, each in a random domain of its own, with their label maps; no photograph,
-no weights of others, and nothing of the demo went into it. The base model stayed as it is.
+It began as {beginning} and was trained together with UNet and text encoder, on {scenes:,} scenes
+that `datum.streetscenes.drawing` drew, each in a random domain of its own, with their label maps; no
+photograph, no weights of others, and nothing of the demo went into it.
 
-Made by `python -m datum.streetscenes.model.train --output DIR --work DIR --controlnet DIR` on {device}
-({date}): {minutes_controlnet:g} minutes of training, in which the machine took {steps:,} steps of
-{batch_controlnet} scenes.
+Made by the command that made the base model, on {device} ({date}): {minutes_denoiser:g} minutes of
+training, in which the machine took {steps:,} steps of {batch_denoiser} scenes, every second of which had its
+label map.
 
 Error of the velocity on {held_out_controlnet} held-out scenes, with a scene's own label map, with that of
 another scene, and without the ControlNet, by step of the noise schedule (empty prompt; less is better):
@@ -108,4 +109,6 @@ def write_controlnet_readme(folder: Path, **facts: Any) -> None:
         f"| {step} | {row['own']:.3f} | {row['other']:.3f} | {row['none']:.3f} |"
         for step, row in facts.pop("response").items()
     ]
-    (folder / "README.md").write_text(CONTROLNET_TEMPLATE.format(**facts, rows="\n".join(rows)))
+    beginning = "that of an earlier model" if facts["further"] else "a copy of the UNet's first half"
+    text = CONTROLNET_TEMPLATE.format(**facts, beginning=beginning, rows="\n".join(rows))
+    (folder / "README.md").write_text(text)

@@ -1,16 +1,31 @@
-"""Training the UNet and the text encoder together, from scratch or further, on latents and captions."""
+"""Training the UNet, the text encoder and the ControlNet together, from scratch or further.
+
+A ControlNet is otherwise trained beside a UNet that stays as it is, because Stable Diffusion's is too large
+and too good to be touched. A UNet this small has no room to spare for label maps that it was never shown: so
+every second image of a batch is drawn with its label map, and UNet and ControlNet learn from it together; the
+others teach the UNet to draw without.
+"""
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import ControlNetModel, StableDiffusionPipeline
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
-from datum.streetscenes.model.architecture import new_scheduler, new_text_encoder, new_unet
+from datum.diffusion.condition import condition_of
+from datum.streetscenes.model.architecture import (
+    new_controlnet,
+    new_scheduler,
+    new_text_encoder,
+    new_unet,
+)
 from datum.streetscenes.optimization import TimedTraining, optimize
 
 CAPTION_DROPOUT = 0.12
 """Share of captions replaced with the empty one, for classifier-free guidance (Ho and Salimans 2022)."""
+CONDITIONED_CAPTION_DROPOUT = 0.5
+"""The same beside a label map, so that the map has to say what is drawn (Zhang et al. 2023, "Adding
+conditional control to text-to-image diffusion models")."""
 SIGNAL_CAP = 5.0
 """Signal-to-noise ratio above which a step weighs less (gamma of min-SNR weighting, Hang et al. 2023)."""
 LEARNING_RATE = 1e-3
@@ -18,16 +33,19 @@ LEARNING_RATE = 1e-3
 
 def train_denoiser(
     latents: Tensor,
+    labels: Tensor,
     captions: Tensor,
     tokenizer: CLIPTokenizer,
     training: TimedTraining,
     start: StableDiffusionPipeline | None = None,
+    start_controlnet: ControlNetModel | None = None,
 ) -> nn.ModuleDict:
-    """`unet` and `text_encoder`, trained on the device of `latents`.
+    """`unet`, `text_encoder` and `controlnet`, trained on the device of `latents`.
 
-    `latents` are float16[scenes, 24, height/8, width/8] of deviation 1, `captions` token ids, int64[scenes,
-    captions, context]: each time a scene is drawn, one of its captions is. Weights are those of `start`, a
-    pipeline of the same architecture, or random ones.
+    `latents` are float16[scenes, 24, height/8, width/8] of deviation 1, `labels` train ids, uint8[scenes,
+    height, width], `captions` token ids, int64[scenes, captions, context]: each time a scene is drawn, one of
+    its captions is. Weights are those of `start`, a pipeline of the same architecture, or random ones; the
+    ControlNet's those of `start_controlnet`, or a copy of the UNet's.
     """
     device, batch = latents.device, training.batch
     unet = new_unet().to(device, memory_format=torch.channels_last)
@@ -35,22 +53,45 @@ def train_denoiser(
     if start is not None:
         unet.load_state_dict(start.unet.state_dict())
         text_encoder.load_state_dict(start.text_encoder.state_dict())
-    training.runtime.compiled(unet)
+    controlnet = new_controlnet(unet).to(device, memory_format=torch.channels_last)
+    if start_controlnet is not None:
+        controlnet.load_state_dict(start_controlnet.state_dict())
+    for network in (unet, controlnet):
+        training.runtime.compiled(network)
     signal = new_scheduler().alphas_cumprod.to(device)
     weights = velocity_weights(signal)
     empty = torch.tensor(tokenizer("", padding="max_length").input_ids, device=device)
+    dropout = torch.full((batch, 1), CAPTION_DROPOUT, device=device)
+    dropout[::2] = CONDITIONED_CAPTION_DROPOUT
 
     def losses() -> dict[str, Tensor]:
         scene = torch.randint(len(latents), (batch,), device=device)
         tokens = captions[scene, torch.randint(captions.shape[1], (batch,), device=device)]
-        dropped = torch.rand(batch, 1, device=device) < CAPTION_DROPOUT
+        dropped = torch.rand(batch, 1, device=device) < dropout
         states = text_encoder(input_ids=torch.where(dropped, empty, tokens)).last_hidden_state
         noisy, velocity, step = noised(latents[scene].float(), signal)
-        predicted = unet(noisy, step, encoder_hidden_states=states).sample
-        return {"velocity": velocity_loss(predicted, velocity, weights[step])}
+        condition = condition_of(labels[scene[::2]], "one-hot")
+        down, middle = controlnet(noisy[::2], step[::2], states[::2], condition, return_dict=False)
+        predicted = unet(
+            noisy,
+            step,
+            encoder_hidden_states=states,
+            down_block_additional_residuals=[_for_every_second(part, batch) for part in down],
+            mid_block_additional_residual=_for_every_second(middle, batch),
+        ).sample
+        errors = velocity_errors(predicted, velocity) * weights[step]
+        shares = {"velocity": errors[1::2], "velocity with labels": errors[::2]}
+        return {name: part.sum() / batch for name, part in shares.items()}
 
-    networks = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
+    networks = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder, "controlnet": controlnet})
     return optimize(networks, losses, training, learning_rate=LEARNING_RATE)
+
+
+def _for_every_second(residual: Tensor, batch: int) -> Tensor:
+    """`residual` of the even images of a batch, and nothing for the odd ones."""
+    spread = residual.new_zeros(batch, *residual.shape[1:])
+    spread[::2] = residual
+    return spread
 
 
 def noised(clean: Tensor, signal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,10 +105,9 @@ def noised(clean: Tensor, signal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return noisy.contiguous(memory_format=torch.channels_last), velocity, step
 
 
-def velocity_loss(predicted: Tensor, velocity: Tensor, weights: Tensor) -> Tensor:
-    """Mean squared error of each latent, weighed by float32[batch]."""
-    errors = functional.mse_loss(predicted.float(), velocity, reduction="none").mean((1, 2, 3))
-    return (weights * errors).mean()
+def velocity_errors(predicted: Tensor, velocity: Tensor) -> Tensor:
+    """Mean squared error of each latent, float32[batch]."""
+    return functional.mse_loss(predicted.float(), velocity, reduction="none").mean((1, 2, 3))
 
 
 def _spread_steps(batch: int, steps: int, device: torch.device) -> Tensor:

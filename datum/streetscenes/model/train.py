@@ -1,33 +1,35 @@
-"""Makes the small base model: `python -m datum.streetscenes.model.train --output DIR --work DIR`.
+"""Makes the small base model and its ControlNet.
 
-Draws the scenes, trains the autoencoder, the UNet with the text encoder and a judge, writes the pipeline in
-half precision, measures it and draws sheets. It takes what the machine has: on a GPU with 16 cores a quarter
-of an hour, on two cores three hours. With `--controlnet DIR` it then trains a ControlNet for the model, of a
-model that is already in `--output` as it is. `--from DIR` goes on from a model that this command made: its
-autoencoder stays as it is, UNet and text encoder are trained further. Everything resumable lies in `--work`:
-stopped at any moment and started again, the command goes on where it was.
+    python -m datum.streetscenes.model.train --output DIR --controlnet DIR --work DIR
+
+Draws the scenes, trains the autoencoder, the UNet with the text encoder and a ControlNet, and a judge, writes
+the pipeline and the ControlNet in half precision, measures both and draws sheets. It takes what the machine
+has: on a GPU with 16 cores a quarter of an hour, on two cores four and a half hours. `--from PIPELINE
+CONTROLNET` goes on from folders that this command made: the autoencoder stays as it is, the rest is trained
+further. Everything resumable lies in `--work`: stopped at any moment and started again, the command goes on
+where it was.
 """
 
 import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL, ControlNetModel, StableDiffusionPipeline
 from torch import Tensor
 
 from datum.device import choose_device
-from datum.diffusion.base_model import find_base_model
+from datum.diffusion.base_model import BaseModel, find_base_model
+from datum.diffusion.controlnet import CONFIGURATION, ControlNet, find_controlnet
 from datum.diffusion.fitness import MODEL_INDEX
-from datum.diffusion.load import load_base_model
+from datum.diffusion.load import load_base_model, load_controlnet
 from datum.outputs import building, is_complete, replacing, write_json
 from datum.processors import processors
 from datum.provenance import NAMED, PROVENANCE, Provenance
-from datum.streetscenes.benchmark.card import write_readme
+from datum.streetscenes.benchmark.card import write_controlnet_readme, write_readme
 from datum.streetscenes.benchmark.judge import train_segmentation
 from datum.streetscenes.benchmark.measure import (
     class_response,
@@ -38,12 +40,12 @@ from datum.streetscenes.benchmark.measure import (
 from datum.streetscenes.benchmark.sheet import save_sheet
 from datum.streetscenes.model.architecture import assemble, new_autoencoder
 from datum.streetscenes.model.autoencoder import encode_images, standardize, train_autoencoder
-from datum.streetscenes.model.controlnet_training import ControlNetPlan, make_controlnet
 from datum.streetscenes.model.denoiser import CAPTION_DROPOUT, train_denoiser
 from datum.streetscenes.model.export import export
+from datum.streetscenes.model.label_response import condition_response
 from datum.streetscenes.model.tokenizer import write_tokenizer
 from datum.streetscenes.model.training_scenes import draw_scenes, held_out_set, load_tensors
-from datum.streetscenes.optimization import Runtime, TimedTraining, figures_device
+from datum.streetscenes.optimization import Runtime, TimedTraining, figures_device, steps_of
 from datum.telemetry import log
 
 
@@ -60,6 +62,8 @@ class Plan:
     batch_judge: int
     held_out: int = 256
     """Scenes that the autoencoder and the judge are measured on."""
+    held_out_controlnet: int = 64
+    """Scenes that the ControlNet is measured on."""
     images_per_prompt: int = 64
     """Images drawn of each prompt to measure what prompts change."""
 
@@ -77,55 +81,75 @@ class Plan:
 GPU_PLAN = Plan(
     scenes=72_000,
     minutes_autoencoder=3.1,
-    minutes_denoiser=3.7,
+    minutes_denoiser=8.0,
     minutes_judge=0.5,
     batch_autoencoder=24,
     batch_denoiser=128,
     batch_judge=64,
 )
-"""With the drawing of scenes and the measurements, ten minutes."""
+"""With the drawing of scenes and the measurements, a quarter of an hour."""
 CPU_PLAN = Plan(
     scenes=24_000,
     minutes_autoencoder=40.0,
-    minutes_denoiser=100.0,
+    minutes_denoiser=180.0,
     minutes_judge=10.0,
     batch_autoencoder=8,
     batch_denoiser=32,
     batch_judge=8,
     images_per_prompt=24,
 )
-"""With the drawing of scenes and the measurements, under three hours on two cores."""
-
-PLANS = {
-    "cuda": (GPU_PLAN, ControlNetPlan(scenes=72_000, minutes_controlnet=4.0, batch_controlnet=128)),
-    "cpu": (CPU_PLAN, ControlNetPlan(scenes=16_000, minutes_controlnet=80.0, batch_controlnet=16)),
-}
-"""By the kind of device. The shipped ControlNet had 2.6 minutes of an H100, at this batch."""
+"""With the drawing of scenes and the measurements, four and a half hours on two cores."""
 
 
-def make_base_model(
-    output: Path, work: Path, plan: Plan, runtime: Runtime, earlier: Path | None = None
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """A pipeline and its ControlNet that this command made before."""
+
+    pipeline: BaseModel
+    controlnet: ControlNet
+
+    @classmethod
+    def find(cls, pipeline: Path, controlnet: Path) -> "Earlier":
+        """In their folders."""
+        found = find_base_model(str(pipeline))
+        return cls(pipeline=found, controlnet=find_controlnet(str(controlnet), found.folder))
+
+    def inputs(self) -> dict[str, Any]:
+        """What a provenance says of them."""
+        digests = {
+            "base_model_sha256": self.pipeline.digest(),
+            "controlnet_sha256": self.controlnet.digest(),
+        }
+        return digests | {NAMED: {"base_model": self.pipeline.name, "controlnet": self.controlnet.name}}
+
+    def load(self) -> tuple[StableDiffusionPipeline, ControlNetModel]:
+        """Both, on the processor."""
+        return load_base_model(self.pipeline), load_controlnet(self.controlnet, torch.float32)
+
+
+def make_models(
+    output: Path, controlnet: Path, work: Path, plan: Plan, runtime: Runtime, earlier: Earlier | None = None
 ) -> None:
-    """Writes the trained pipeline, its measurements and its sheets to `output`.
+    """Writes the trained pipeline, its measurements and its sheets to `output`, its ControlNet to
+    `controlnet`.
 
-    With `earlier`, the folder of a pipeline that this wrote before, its autoencoder is kept and its UNet and
-    text encoder are trained further; state of that training in `work` goes before its weights.
+    With `earlier`, its autoencoder is kept and the rest is trained further; state of that training in `work`
+    goes before its weights.
     """
-    place, found, inputs = work, None, {}
+    place, inputs = work, {}
     if earlier is not None:
-        found = find_base_model(str(earlier))
-        digest = found.digest()
-        inputs = {"base_model_sha256": digest, NAMED: {"base_model": found.name}}
+        inputs = earlier.inputs()
         # Latents and state belong to the model that they were made with, and no time goes to an autoencoder.
-        place, plan = work / f"from-{digest[:16]}", dataclasses.replace(plan, minutes_autoencoder=0.0)
+        place = work / f"from-{inputs['base_model_sha256'][:16]}"
+        plan = dataclasses.replace(plan, minutes_autoencoder=0.0)
     provenance = Provenance(stage="base-model", settings=plan, inputs=inputs)
-    if is_complete(output, provenance):
+    if is_complete(output, provenance) and is_complete(controlnet, _of_controlnet(output, plan, inputs)):
         return
     torch.manual_seed(time.time_ns() % 2**31)
     torch.set_float32_matmul_precision("high")
     started = time.monotonic()
     place.mkdir(parents=True, exist_ok=True)
-    start = load_base_model(found) if found else None
+    start, start_controlnet = earlier.load() if earlier else (None, None)
     tokenizer = start.tokenizer if start else write_tokenizer(work / "tokenizer")
     files = draw_scenes(work / "scenes", count=plan.scenes, workers=processors())
     images, labels, captions = load_tensors(files, tokenizer, runtime.device)
@@ -134,21 +158,68 @@ def make_base_model(
     autoencoder, latents = _autoencoder_and_latents(images, plan, runtime, place, start)
     _log_quality(autoencoder, plan, runtime)
     training = plan.training("denoiser", place, runtime)
-    networks = train_denoiser(latents, captions, tokenizer, training, start)
+    networks = train_denoiser(latents, labels, captions, tokenizer, training, start, start_controlnet)
     judge = train_segmentation(images, labels, autoencoder, plan.training("judge", place, runtime))
+    if not is_complete(output, provenance):
+        with building(output, provenance) as folder:
+            pipeline = assemble(autoencoder, networks["unet"], networks["text_encoder"], tokenizer)
+            log(f"export: {export(pipeline, folder):,} bytes")
+            figures = measure_model(folder, place, judge, plan, runtime)
+            figures["flags"] = " --from PIPELINE CONTROLNET" * bool(earlier)
+            figures["flags"] += " --capture" * runtime.capture + " --compile" * runtime.compile
+            if earlier:
+                figures["autoencoder_training"] = _autoencoder_training(earlier.pipeline.folder)
+            figures["date"] = time.strftime("%Y-%m-%d")
+            figures["seconds_of_last_run"] = round(time.monotonic() - started)
+            write_json(folder / "measurements.json", figures)
+            settings = dataclasses.asdict(plan)
+            write_readme(folder, plan=settings, figures=figures, caption_dropout=CAPTION_DROPOUT)
+    _write_controlnet(
+        controlnet,
+        networks["controlnet"],
+        base=output,
+        provenance=_of_controlnet(output, plan, inputs),
+        steps=steps_of(training.state_file),
+        plan=plan,
+        runtime=runtime,
+    )
+    log(f"done: {output} and {controlnet} after {time.monotonic() - started:.0f} s")
+
+
+def _of_controlnet(base: Path, plan: Plan, inputs: dict[str, Any]) -> Provenance:
+    """Provenance of the ControlNet that was trained with the pipeline in the folder `base`."""
+    digest = find_base_model(str(base)).digest()
+    return Provenance(stage="controlnet", settings=plan, inputs=inputs | {"made_with_sha256": digest})
+
+
+def _write_controlnet(
+    output: Path,
+    controlnet: ControlNetModel,
+    *,
+    base: Path,
+    provenance: Provenance,
+    steps: int,
+    plan: Plan,
+    runtime: Runtime,
+) -> None:
+    """Writes the ControlNet in half precision, and what a label map changes in what the pipeline in the
+    folder `base` draws."""
+    pipeline = load_base_model(find_base_model(str(base))).to(runtime.device)
     with building(output, provenance) as folder:
-        pipeline = assemble(autoencoder, networks["unet"], networks["text_encoder"], tokenizer)
-        log(f"export: {export(pipeline, folder):,} bytes")
-        figures = measure_model(folder, place, judge, plan, runtime)
-        figures["flags"] = " --from DIR" * bool(found)
-        figures["flags"] += " --capture" * runtime.capture + " --compile" * runtime.compile
-        if found:
-            figures["autoencoder_training"] = _autoencoder_training(found.folder)
-        figures["date"] = time.strftime("%Y-%m-%d")
-        figures["seconds_of_last_run"] = round(time.monotonic() - started)
-        write_json(folder / "measurements.json", figures)
-        write_readme(folder, plan=dataclasses.asdict(plan), figures=figures, caption_dropout=CAPTION_DROPOUT)
-    log(f"done: {output} after {time.monotonic() - started:.0f} s")
+        controlnet.half().save_pretrained(folder, safe_serialization=True)
+        # Measured as it will be loaded, in half precision.
+        response = condition_response(pipeline, controlnet.float(), runtime, scenes=plan.held_out_controlnet)
+        for step, errors in response.items():
+            log(f"controlnet: step {step}, errors {errors}")
+        facts = {
+            "parameters": sum(weight.numel() for weight in controlnet.parameters()),
+            "steps": steps,
+            "further": NAMED in provenance.inputs,
+            "device": figures_device(runtime),
+            "date": time.strftime("%Y-%m-%d"),
+        }
+        write_json(folder / "measurements.json", {**facts, "response": response})
+        write_controlnet_readme(folder, **dataclasses.asdict(plan), **facts, response=response)
 
 
 def measure_model(
@@ -224,45 +295,49 @@ def _log_quality(autoencoder: AutoencoderKL, plan: Plan, runtime: Runtime) -> No
     log(f"autoencoder: {reconstruction_quality(originals, reconstruct(autoencoder, originals))}")
 
 
-def _given(options: Mapping[str, Any], plan: Plan | ControlNetPlan) -> dict[str, Any]:
-    """The fields of `plan` that were given on the command line."""
-    return {key: options[key] for key in vars(plan) if options[key] is not None}
-
-
 def main() -> None:
     """Reads the command line and makes the model."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, required=True, help="folder that becomes the pipeline")
+    parser.add_argument("--controlnet", type=Path, required=True, help="folder that becomes its ControlNet")
     parser.add_argument("--work", type=Path, required=True, help="folder of scenes and resumable state")
-    parser.add_argument("--from", type=Path, help="folder of an earlier model that is trained further")
+    parser.add_argument(
+        "--from",
+        type=Path,
+        nargs=2,
+        metavar=("PIPELINE", "CONTROLNET"),
+        help="folders of an earlier model that is trained further",
+    )
     parser.add_argument(
         "--device", default="auto", help="cuda, cpu, or auto: a GPU where there is one (default)"
     )
     parser.add_argument("--capture", action="store_true", help="capture training steps as CUDA graphs")
     parser.add_argument("--compile", action="store_true", help="compile the networks with torch.compile")
-    parser.add_argument("--controlnet", type=Path, help="folder that becomes the model's ControlNet")
-    on_gpu, else_ = (vars(plan) | vars(more) for plan, more in PLANS.values())
-    for name, value in on_gpu.items():
+    for name, value in vars(GPU_PLAN).items():
         parser.add_argument(
             "--" + name.replace("_", "-"),
             type=type(value),
-            help=f"default {value} on a GPU, else {else_[name]}",
+            help=f"default {value} on a GPU, else {getattr(CPU_PLAN, name)}",
         )
     options = vars(parser.parse_args())
-    if (earlier := options["from"]) and not (earlier / MODEL_INDEX).is_file():
-        parser.error(f"--from {earlier}: found no {MODEL_INDEX} in it, expected a model of this command")
+    folders = options["from"]
+    for folder, file in zip(folders or (), (MODEL_INDEX, CONFIGURATION)):
+        if not (folder / file).is_file():
+            parser.error(f"--from {folder}: found no {file} in it, expected a model of this command")
     device = choose_device(options["device"])
-    plan, controlnet_plan = PLANS["cuda" if device.type == "cuda" else "cpu"]
-    plan = dataclasses.replace(plan, **_given(options, plan))
-    controlnet_plan = dataclasses.replace(controlnet_plan, **_given(options, controlnet_plan))
+    plan = GPU_PLAN if device.type == "cuda" else CPU_PLAN
+    given = {name: options[name] for name in vars(plan) if options[name] is not None}
     runtime = Runtime(device=device, capture=options["capture"], compile=options["compile"])
-    output, work, controlnet = options["output"], options["work"], options["controlnet"]
-    if not (controlnet and (output / MODEL_INDEX).is_file()):
-        make_base_model(output, work, plan, runtime, options["from"])
-    if controlnet:
-        make_controlnet(controlnet, output, work, controlnet_plan, runtime)
+    make_models(
+        options["output"],
+        options["controlnet"],
+        options["work"],
+        dataclasses.replace(plan, **given),
+        runtime,
+        Earlier.find(*folders) if folders else None,
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from datum.diffusion.base_model import PACKAGED_FOLDER, find_base_model
-from datum.diffusion.load import load_base_model
+from datum.diffusion.controlnet import PACKAGED_CONTROLNET, find_controlnet
+from datum.diffusion.load import load_base_model, load_controlnet
 from datum.streetscenes.benchmark.measure import reconstruct
 from datum.streetscenes.model.architecture import LATENT_CHANNELS, new_autoencoder, new_scheduler
 from datum.streetscenes.model.autoencoder import OPPONENT, encode_images, reconstruction_losses, standardize
@@ -22,13 +24,14 @@ from datum.streetscenes.optimization import Runtime
 CPU = Runtime(device=torch.device("cpu"))
 
 
-def test_one_command_makes_a_pipeline_and_goes_on_after_a_kill(tmp_path: Path) -> None:
-    output, work = tmp_path / "model", tmp_path / "work"
-    size = ("--scenes", "12", "--held-out", "2", "--images-per-prompt", "1")
+def test_one_command_makes_a_pipeline_with_its_controlnet_and_goes_on_after_a_kill(tmp_path: Path) -> None:
+    output, controlnet, work = tmp_path / "model", tmp_path / "controlnet", tmp_path / "work"
+    size = ("--scenes", "12", "--held-out", "2", "--held-out-controlnet", "2", "--images-per-prompt", "1")
     batches = ("--batch-autoencoder", "2", "--batch-denoiser", "4", "--batch-judge", "2")
     minutes = ("--minutes-autoencoder", "0.01", "--minutes-denoiser", "0.01", "--minutes-judge", "0.01")
     command = [sys.executable, "-m", "datum.streetscenes.model.train", "--device", "cpu"]
-    command += ["--output", str(output), "--work", str(work), *size, *batches, *minutes]
+    command += ["--output", str(output), "--controlnet", str(controlnet), "--work", str(work)]
+    command += [*size, *batches, *minutes]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
     first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
@@ -39,7 +42,7 @@ def test_one_command_makes_a_pipeline_and_goes_on_after_a_kill(tmp_path: Path) -
             break
     first.wait()
     first.stderr.close()
-    assert not output.exists()
+    assert not output.exists() and not controlnet.exists()
     drawn_at = next((work / "scenes").iterdir()).stat().st_mtime_ns
     latents_at = (work / "latents.pt").stat().st_mtime_ns
 
@@ -52,13 +55,24 @@ def test_one_command_makes_a_pipeline_and_goes_on_after_a_kill(tmp_path: Path) -
     figures = json.loads((output / "measurements.json").read_text())
     assert set(figures["prompts"]["car"]["seen"]) == {"generic", "plain", "sks"}
     assert {"README.md", "drawn.jpg", "reconstructions.jpg"} <= {file.name for file in output.iterdir()}
+    found = find_controlnet(str(controlnet), output)
+    assert found.kind == "one-hot"
+    assert load_controlnet(found, torch.float32).config.conditioning_channels == 20
+    assert "It began as a copy of the UNet's first half" in (controlnet / "README.md").read_text()
+
+    shutil.rmtree(controlnet)
+    model_at = (output / "README.md").stat().st_mtime_ns
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    assert (controlnet / "README.md").exists()
+    assert (output / "README.md").stat().st_mtime_ns == model_at
 
 
 def test_an_earlier_model_is_trained_further_and_keeps_its_autoencoder(tmp_path: Path) -> None:
-    output, work = tmp_path / "model", tmp_path / "work"
+    output, controlnet, work = tmp_path / "model", tmp_path / "controlnet", tmp_path / "work"
     command = [sys.executable, "-m", "datum.streetscenes.model.train", "--device", "cpu"]
-    command += ["--from", str(PACKAGED_FOLDER), "--output", str(output), "--work", str(work)]
-    command += ["--scenes", "12", "--held-out", "2", "--images-per-prompt", "1"]
+    command += ["--from", str(PACKAGED_FOLDER), str(PACKAGED_CONTROLNET)]
+    command += ["--output", str(output), "--controlnet", str(controlnet), "--work", str(work)]
+    command += ["--scenes", "12", "--held-out", "2", "--held-out-controlnet", "2", "--images-per-prompt", "1"]
     command += ["--batch-denoiser", "4", "--batch-judge", "2"]
     command += ["--minutes-denoiser", "0.02", "--minutes-judge", "0.01"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -66,8 +80,13 @@ def test_an_earlier_model_is_trained_further_and_keeps_its_autoencoder(tmp_path:
     assert not list(work.rglob("autoencoder.pt"))
     before, after = load_base_model(str(PACKAGED_FOLDER)), load_base_model(str(output))
     assert all(torch.equal(*pair) for pair in _weights(before.vae, after.vae))
-    for part in ("unet", "text_encoder"):
-        pairs = _weights(getattr(before, part), getattr(after, part))
+    trained = {part: (getattr(before, part), getattr(after, part)) for part in ("unet", "text_encoder")}
+    trained["controlnet"] = (
+        load_controlnet(find_controlnet("streetscenes", PACKAGED_FOLDER), torch.float32),
+        load_controlnet(find_controlnet(str(controlnet), output), torch.float32),
+    )
+    for networks in trained.values():
+        pairs = _weights(*networks)
         change = sum((a - b).square().sum() for a, b in pairs) / sum(a.square().sum() for a, _ in pairs)
         assert 0 < change < 0.1  # further from those weights, not from random ones
     record = json.loads((output / "provenance.json").read_text())
@@ -76,8 +95,9 @@ def test_an_earlier_model_is_trained_further_and_keeps_its_autoencoder(tmp_path:
     card = (output / "README.md").read_text()
     assert "autoencoder is that of an earlier model (trained for 3.1 minutes on 72,000 drawn\nscenes" in card
     assert "from scratch" not in card
+    assert "It began as that of an earlier model" in (controlnet / "README.md").read_text()
     again = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
-    assert "already complete" in again.stderr
+    assert again.stderr.count("already complete") == 2
 
 
 def _weights(one: torch.nn.Module, two: torch.nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
