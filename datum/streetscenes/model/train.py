@@ -161,16 +161,11 @@ def make_models(
     networks = train_denoiser(latents, labels, captions, tokenizer, training, start, start_controlnet)
     judge = train_segmentation(images, labels, autoencoder, plan.training("judge", place, runtime))
     if not is_complete(output, provenance):
+        pipeline = assemble(autoencoder, networks["unet"], networks["text_encoder"], tokenizer)
         with building(output, provenance) as folder:
-            pipeline = assemble(autoencoder, networks["unet"], networks["text_encoder"], tokenizer)
             log(f"export: {export(pipeline, folder):,} bytes")
             figures = measure_model(folder, place, judge, plan, runtime)
-            figures["flags"] = " --from PIPELINE CONTROLNET" * bool(earlier)
-            figures["flags"] += " --capture" * runtime.capture + " --compile" * runtime.compile
-            if earlier:
-                figures["autoencoder_training"] = _autoencoder_training(earlier.pipeline.folder)
-            figures["date"] = time.strftime("%Y-%m-%d")
-            figures["seconds_of_last_run"] = round(time.monotonic() - started)
+            figures |= _circumstances(started, runtime, earlier)
             write_json(folder / "measurements.json", figures)
             settings = dataclasses.asdict(plan)
             write_readme(folder, plan=settings, figures=figures, caption_dropout=CAPTION_DROPOUT)
@@ -184,6 +179,15 @@ def make_models(
         runtime=runtime,
     )
     log(f"done: {output} and {controlnet} after {time.monotonic() - started:.0f} s")
+
+
+def _circumstances(started: float, runtime: Runtime, earlier: Earlier | None) -> dict[str, Any]:
+    """How the model came about, for its card."""
+    flags = " --from PIPELINE CONTROLNET" * bool(earlier)
+    flags += " --capture" * runtime.capture + " --compile" * runtime.compile
+    kept = {"autoencoder_training": _autoencoder_training(earlier.pipeline.folder)} if earlier else {}
+    date, seconds = time.strftime("%Y-%m-%d"), round(time.monotonic() - started)
+    return {"flags": flags, "date": date, "seconds_of_last_run": seconds, **kept}
 
 
 def _of_controlnet(base: Path, plan: Plan, inputs: dict[str, Any]) -> Provenance:
