@@ -1,6 +1,7 @@
 """What a training needs: crops that its network can train on, memory and disk. All is said, and checked
 before anything is written."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -32,8 +33,13 @@ _PROCESS = 100 * 10**6
 
 def network_of(encoder: str, settings: AdaptationSettings) -> SegmentorConfig:
     """What the settings train. Raises `InputError` where tokens are to be masked in an encoder other than
-    DINOv2."""
+    DINOv2, or at two resolutions."""
     tokens = settings.masked_consistency and settings.masking == "token"
+    if tokens and settings.multi_resolution:
+        raise InputError(
+            "adaptation.masking=token: hides patches of one resolution, and --method hrda sees two; set it "
+            "to block"
+        )
     if tokens and ENCODERS.get(encoder) != "dinov2":
         raise InputError(
             "adaptation.masking=token: puts a mask token in place of DINOv2's patches, which --encoder "
@@ -82,17 +88,19 @@ def require_trainable(config: SegmentorConfig, settings: AdaptationSettings) -> 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             features = _forward(network, images)
         side = features[-1].shape[-1]
-        seen, _ = seen_size(config.encoder, (crop, crop))
+        context = crop // 2 if config.multi_resolution else crop
+        seen, _ = seen_size(config.encoder, (context, context))
         if seen // (seen // side) != side:
             raise ValueError(f"{side} cells of {seen // side} pixels do not make {seen}")
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0][:200]
-        scales = 2 if config.multi_resolution else 1
+        multiple, least = family(config.encoder).CELL, 64
+        if config.multi_resolution:
+            multiple, least = math.lcm(2 * multiple, _detail_step(network)), 2 * least
         raise InputError(
             f"adaptation.crop={crop} and adaptation.batch_size={batch_size}: {config.encoder} cannot be "
-            f"trained on them ({reason}); take a crop that is a multiple of "
-            f"{scales * family(config.encoder).CELL}, from {scales * 64} to the images' size, or larger "
-            "batches"
+            f"trained on them ({reason}); take a crop that is a multiple of {multiple}, from {least} to the "
+            "images' size, or larger batches"
         ) from error
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
@@ -103,11 +111,16 @@ def _forward(network: Segmentor, images: Tensor) -> list[Tensor]:
         features = network.encode(images)
         network.decode(features)
         return features
-    crop, multiple = images.shape[-1], 4 * network.head_stride
+    crop, multiple = images.shape[-1], _detail_step(network)
     if crop % multiple:
         raise ValueError(f"a detail of half the crop needs a multiple of {multiple}")
     corner = torch.zeros(2, dtype=torch.int64, device=images.device)
     return forward_in_box(network, images, corner).features
+
+
+def _detail_step(network: Segmentor) -> int:
+    """What a crop of two resolutions is a multiple of, in pixels, so that its detail has whole cells."""
+    return 4 * network.head_stride
 
 
 def require_room_to_train(

@@ -3,7 +3,8 @@
 The halved image is the context; the full one, of which the network sees a square at a time, the detail.
 Encoder and head are the same for both, and an attention of its own says for every class and cell how far the
 detail counts. Training looks at one square that is drawn anew (`forward_in_box`), everything else at
-overlapping windows that cover the image (`forward_by_windows`).
+overlapping windows that cover the image (`forward_by_windows`). DINOv2's patches have no whole number of
+pixels, so that context and detail do not meet on them: its logits are first resampled to cells of four.
 
 Source: `mmseg/models/segmentors/hrda_encoder_decoder.py` and `decode_heads/hrda_head.py` of HRDA.
 """
@@ -27,7 +28,7 @@ class TwoScaleNetwork(Protocol):
     """What this module needs of a network."""
 
     head_stride: int
-    """Pixels of an image along a cell of its logits."""
+    """Pixels of an image along a cell of its logits, of those of DINOv2 once they are resampled."""
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """Normalized images -> feature maps."""
@@ -72,9 +73,12 @@ def forward_in_box(network: TwoScaleNetwork, images: Tensor, corner: Tensor) -> 
     context = halved(images)
     features = network.encode(context)
     detail_features = network.encode(in_box(images, corner))
-    around_box, detail = network.decode(features), network.decode(detail_features)
-    attention = torch.sigmoid(network.attend(features))
     side, stride = images.shape[-1] // 2, network.head_stride
+    around_box, detail, attention = (
+        _in_cells(logits, (side, side), stride)
+        for logits in (network.decode(features), network.decode(detail_features), network.attend(features))
+    )
+    attention = torch.sigmoid(attention)
     # On a grid coarser than the box's step the reference truncates.
     begin, end = corner // (2 * stride), (corner + side) // (2 * stride)
     cells = torch.arange(attention.shape[-1], device=corner.device)
@@ -101,21 +105,33 @@ def forward_by_windows(network: TwoScaleNetwork, images: Tensor, side: int) -> T
     boxes = windows(images.shape[2:], side, side // 2)
     features = network.encode(halved(images))
     detail_features = network.encode(torch.cat([images[..., rows, columns] for rows, columns in boxes]))
-    context = network.decode(features)
-    parts = network.decode(detail_features).chunk(len(boxes))
-    size = [length // network.head_stride for length in images.shape[2:]]
-    detail = context.new_zeros(*context.shape[:2], *size)
+    stride, (height, width) = network.head_stride, images.shape[2:]
+    context, attention = (
+        _in_cells(logits, (height // 2, width // 2), stride)
+        for logits in (network.decode(features), network.attend(features))
+    )
+    looked_at = (boxes[0][0].stop - boxes[0][0].start, boxes[0][1].stop - boxes[0][1].start)
+    parts = _in_cells(network.decode(detail_features), looked_at, stride).chunk(len(boxes))
+    detail = context.new_zeros(*context.shape[:2], height // stride, width // stride)
     count = detail.new_zeros(detail.shape[2:])
     for part, box in zip(parts, boxes):
-        rows, columns = _scaled(box, network.head_stride)
+        rows, columns = _scaled(box, stride)
         detail[..., rows, columns] += part
         count[rows, columns] += 1
-    return _fused(context, detail / count, torch.sigmoid(network.attend(features)))
+    return _fused(context, detail / count, torch.sigmoid(attention))
 
 
 def halved(images: Tensor) -> Tensor:
     """Images at half their size, bilinear: the context."""
     return functional.interpolate(images, scale_factor=0.5, mode="bilinear", align_corners=False)
+
+
+def _in_cells(logits: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """Logits of images of (height, width) `size`, a cell for every `stride` pixels a side."""
+    cells = (size[0] // stride, size[1] // stride)
+    if logits.shape[2:] == cells:
+        return logits
+    return functional.interpolate(logits, size=cells, mode="bilinear", align_corners=False)
 
 
 def _fused(context: Tensor, detail: Tensor, attention: Tensor) -> Tensor:

@@ -189,8 +189,6 @@ def _config_in(file: Path, header: Mapping[str, Any]) -> SegmentorConfig:
     if config.head_channels < 1 or not all(0 <= rate < 1 for rate in (config.drop_path_rate, config.dropout)):
         raise _unusable(file, "its config has a width below 1 or a rate outside of 0 to 1")
     if config.multi_resolution:
-        if config.decode_head not in SCALE_ATTENTIONS:
-            raise _unusable(file, f"its decode_head {config.decode_head} does not work at two resolutions")
         step = 2 * SCALE_ATTENTIONS[config.decode_head][1]
         if config.detail_crop < step or config.detail_crop % step:
             raise _unusable(

@@ -94,6 +94,16 @@ def test_an_encoder_with_batch_norm_is_self_trained_and_resumed(
     assert {"source", "mixed"} <= _records(tmp_path / "whole")[0].keys()
 
 
+def test_dinov2_is_trained_at_two_resolutions(
+    scenes: Path, settings: AdaptationSettings, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    settings = dataclasses.replace(settings, iterations=2, multi_resolution=True, masked_consistency=True)
+    adapt(**small_training(scenes, output, settings) | {"encoder": "dinov2-s"})
+    assert {"source_detail", "mixed_detail", "masked_detail"} <= _records(output)[0].keys()
+    assert load_segmentor(output / "last.safetensors")(torch.randn(1, 3, 64, 64)).shape == (1, 19, 16, 16)
+
+
 @pytest.mark.parametrize(
     "changes",
     [{}, {"multi_resolution": True, "pseudo_margins_of": "image"}, {"masked_consistency": True}],

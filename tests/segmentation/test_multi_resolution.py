@@ -11,14 +11,15 @@ added up in float64 then, which its code does in float32.
 
 import dataclasses
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from datum.errors import InputError
 from datum.segmentation.checkpoints import open_checkpoint
-from datum.segmentation.heads import build_scale_attention
 from datum.segmentation.mmcv_export import export_to_mmcv
 from datum.segmentation.multi_resolution import draw_corner, forward_in_box
 from datum.segmentation.segmentor import (
@@ -163,6 +164,33 @@ def test_hrdas_own_checkpoints_are_read_and_written_to_the_last_bit(
     assert all(torch.equal(again[key], tensor) for key, tensor in state.items())
 
 
-def test_a_head_that_does_not_work_at_two_resolutions_is_refused() -> None:
-    with pytest.raises(InputError, match=r"decode head 'other': .*\(hrda\), expected one of daformer"):
-        build_scale_attention("other", in_channels=[8], channels=8, num_classes=19, dropout_ratio=0.0)
+def test_logits_of_dinov2_are_resampled_to_cells_on_which_context_and_detail_meet() -> None:
+    torch.manual_seed(0)
+    config = SegmentorConfig(encoder="dinov2-s", multi_resolution=True, detail_crop=64)
+    segmentor = build_segmentor(config).eval()
+    images = torch.from_numpy(normal("image", (1, 3, 128, 128))).float()
+    with torch.inference_mode():
+        alone = segmentor.decode(segmentor.encode(images[..., 24:88, 8:72]))
+        found = forward_in_box(segmentor, images, torch.tensor([24, 8]))
+        by_windows = segmentor(images)
+    # 64 pixels are 70 in five patches, each of four cells.
+    assert alone.shape[2:] == (20, 20)
+    assert found.detail.shape[2:] == (16, 16)
+    assert found.logits.shape[2:] == by_windows.shape[2:] == (32, 32)
+    averages = functional.interpolate(alone, size=(16, 16), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(found.detail, averages)
+
+
+def test_where_the_attention_is_all_dinov2s_logits_are_those_of_the_detail() -> None:
+    config = SegmentorConfig(encoder="dinov2-s", multi_resolution=True, detail_crop=64)
+    segmentor = build_segmentor(config).eval()
+    images = torch.from_numpy(normal("image", (1, 3, 128, 128))).float()
+    with torch.inference_mode(), patch.object(segmentor, "attend", everything_to_the_detail):
+        found = forward_in_box(segmentor, images, torch.tensor([32, 64]))
+    # At the edge of the box the attention, on the context's coarser cells, is resampled.
+    torch.testing.assert_close(found.logits[..., 9:23, 17:31], found.detail[..., 1:15, 1:15])
+
+
+def everything_to_the_detail(features: list[torch.Tensor]) -> torch.Tensor:
+    batch, _, rows, columns = features[-1].shape
+    return torch.full((batch, 19, 4 * rows, 4 * columns), 1e3)
