@@ -85,7 +85,9 @@ def drift_sentences(drift: Mapping[str, Any] | None) -> list[tuple[str, str]]:
             ("", f"Inside the band of {drift['earlier_runs']} earlier runs, {low:.2f} to {high:.2f}.")
         )
     elif not said:
-        known = f"{drift['earlier_runs']} earlier runs of the same are known, a band takes {LEAST_RUNS}"
+        count = drift["earlier_runs"]
+        runs = "1 earlier run of the same is" if count == 1 else f"{count} earlier runs of the same are"
+        known = f"{runs} known, a band takes {LEAST_RUNS}"
         said.append(("", f"Whether it drifts from earlier runs cannot be told yet: {known}."))
     return said
 

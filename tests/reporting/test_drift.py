@@ -100,6 +100,8 @@ def test_too_few_runs_have_no_band_and_that_is_said() -> None:
         )
     ]
     assert drift_sentences(None) == []
+    ((_, of_one),) = drift_sentences(found | {"earlier_runs": 1})
+    assert of_one.endswith(": 1 earlier run of the same is known, a band takes 6.")
 
 
 @pytest.mark.parametrize(
