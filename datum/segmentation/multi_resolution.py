@@ -71,14 +71,12 @@ def forward_in_box(network: TwoScaleNetwork, images: Tensor, corner: Tensor) -> 
     `corner`, int64[2], (top, left). It is read on the device: what a GPU is told to do is the same wherever
     the box lies."""
     context = halved(images)
-    features = network.encode(context)
-    detail_features = network.encode(in_box(images, corner))
+    box = in_box(images, corner)
+    features, detail_features = network.encode(context), network.encode(box)
     side, stride = images.shape[-1] // 2, network.head_stride
-    around_box, detail, attention = (
-        _in_cells(logits, (side, side), stride)
-        for logits in (network.decode(features), network.decode(detail_features), network.attend(features))
-    )
-    attention = torch.sigmoid(attention)
+    around_box = _in_cells(network.decode(features), context, stride)
+    detail = _in_cells(network.decode(detail_features), box, stride)
+    attention = torch.sigmoid(_in_cells(network.attend(features), context, stride))
     # On a grid coarser than the box's step the reference truncates.
     begin, end = corner // (2 * stride), (corner + side) // (2 * stride)
     cells = torch.arange(attention.shape[-1], device=corner.device)
@@ -103,22 +101,19 @@ def forward_by_windows(network: TwoScaleNetwork, images: Tensor, side: int) -> T
     reference fails."""
     images = _stretched(images, 2 * network.head_stride)
     boxes = windows(images.shape[2:], side, side // 2)
-    features = network.encode(halved(images))
-    detail_features = network.encode(torch.cat([images[..., rows, columns] for rows, columns in boxes]))
-    stride, (height, width) = network.head_stride, images.shape[2:]
-    context, attention = (
-        _in_cells(logits, (height // 2, width // 2), stride)
-        for logits in (network.decode(features), network.attend(features))
-    )
-    looked_at = (boxes[0][0].stop - boxes[0][0].start, boxes[0][1].stop - boxes[0][1].start)
-    parts = _in_cells(network.decode(detail_features), looked_at, stride).chunk(len(boxes))
-    detail = context.new_zeros(*context.shape[:2], height // stride, width // stride)
+    small, looked_at = halved(images), torch.cat([images[..., rows, columns] for rows, columns in boxes])
+    features, detail_features = network.encode(small), network.encode(looked_at)
+    stride = network.head_stride
+    context = _in_cells(network.decode(features), small, stride)
+    parts = _in_cells(network.decode(detail_features), looked_at, stride)
+    attention = torch.sigmoid(_in_cells(network.attend(features), small, stride))
+    detail = context.new_zeros(*context.shape[:2], *_cells(images, stride))
     count = detail.new_zeros(detail.shape[2:])
-    for part, box in zip(parts, boxes):
+    for part, box in zip(parts.chunk(len(boxes)), boxes):
         rows, columns = _scaled(box, stride)
         detail[..., rows, columns] += part
         count[rows, columns] += 1
-    return _fused(context, detail / count, torch.sigmoid(attention))
+    return _fused(context, detail / count, attention)
 
 
 def halved(images: Tensor) -> Tensor:
@@ -126,12 +121,16 @@ def halved(images: Tensor) -> Tensor:
     return functional.interpolate(images, scale_factor=0.5, mode="bilinear", align_corners=False)
 
 
-def _in_cells(logits: Tensor, size: tuple[int, int], stride: int) -> Tensor:
-    """Logits of images of (height, width) `size`, a cell for every `stride` pixels a side."""
-    cells = (size[0] // stride, size[1] // stride)
-    if logits.shape[2:] == cells:
+def _in_cells(logits: Tensor, images: Tensor, stride: int) -> Tensor:
+    """The logits of `images`, a cell for every `stride` pixels a side; most networks give them so."""
+    cells = _cells(images, stride)
+    if list(logits.shape[2:]) == cells:
         return logits
     return functional.interpolate(logits, size=cells, mode="bilinear", align_corners=False)
+
+
+def _cells(images: Tensor, stride: int) -> list[int]:
+    return [length // stride for length in images.shape[2:]]
 
 
 def _fused(context: Tensor, detail: Tensor, attention: Tensor) -> Tensor:
