@@ -139,8 +139,8 @@ def make_models(
     place, inputs = work, {}
     if earlier is not None:
         inputs = earlier.inputs()
-        # Latents and state belong to the model that they were made with, and no time goes to an autoencoder.
-        place = work / f"from-{inputs['base_model_sha256'][:16]}"
+        # Latents and state belong to the models that they were made with, and no time goes to an autoencoder.
+        place = work / f"from-{inputs['base_model_sha256'][:16]}-{inputs['controlnet_sha256'][:16]}"
         plan = dataclasses.replace(plan, minutes_autoencoder=0.0)
     provenance = Provenance(stage="base-model", settings=plan, inputs=inputs)
     if is_complete(output, provenance) and is_complete(controlnet, _of_controlnet(output, plan, inputs)):
