@@ -156,6 +156,12 @@ class AdaptationSettings:
     photometric_distortion: bool = False
     """Distort brightness, contrast, saturation and hue of each source image as mmseg's
     PhotoMetricDistortion does (DAFormer: in its source-only training alone)."""
+    weak_color_jitter: bool = False
+    """Jitter each source image that the source loss is of, and each target image before it is mixed, on its
+    own and before anything else (VFM-UDA; DAFormer does not). The source's part of a mix stays as it is."""
+    source_loss_over: Literal["all", "labeled"] = "all"
+    """Pixels that the source loss is averaged over: all, void included (DAFormer), or the labeled ones of the
+    batch (VFM-UDA)."""
     rare_class_sampling: bool = True
     """Draw source images by rare classes; without it each is as likely as any other."""
     rare_class_temperature: float = 0.01

@@ -125,13 +125,17 @@ def _dinov2(size: str, rein: float) -> _Family:
     """DATUM's images, and what stands beside them, with a DINOv2 encoder; `rein` is Rein's figure without any
     image of the new place."""
     # VFM-UDA's rates: 5e-5 times the root of the batch size, of which the encoder takes a tenth; no feature
-    # distance, pseudo-labels from the mirror image too, and a pass with masked tokens. Crop and batch are
-    # those of the profile, to compare with the other encoders; its own are 1024 and 8.
+    # distance, pseudo-labels from the mirror image too, a pass with masked tokens, a weak jitter of colors in
+    # place of mmseg's distortion, and a source loss over labeled pixels. Crop and batch are those of the
+    # profile, to compare with the other encoders; its own are 1024 and 8.
     overrides = (
         "adaptation.learning_rate=7.07e-6",
         "adaptation.head_learning_rate_factor=10",
         "adaptation.feature_distance_weight=0",
         "adaptation.mirrored_pseudo_labels=true",
+        "adaptation.weak_color_jitter=true",
+        "adaptation.photometric_distortion=false",
+        "adaptation.source_loss_over=labeled",
     )
     beside = f"Rein {rein} with this encoder (its own head and recipe)"
     return _Family(

@@ -85,6 +85,15 @@ def test_tokens_are_masked_where_dinov2_trains_on_images_of_the_new_place() -> N
         assert found.masked_consistency is hides
 
 
+def test_dinov2_has_vfm_udas_colors_and_source_loss_whatever_it_trains_on() -> None:
+    for name, experiment in EXPERIMENTS.items():
+        found = run_settings("paper", method=name, overrides=[]).adaptation
+        is_vfm_udas = experiment.encoder.startswith("dinov2")
+        assert found.weak_color_jitter is is_vfm_udas
+        assert (found.source_loss_over == "labeled") is is_vfm_udas
+        assert not (is_vfm_udas and found.photometric_distortion)
+
+
 def test_a_run_is_compared_with_the_published_figure_where_nothing_that_counts_was_changed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -24,6 +24,7 @@ from datum.adaptation.processes import begin_alike
 from datum.adaptation.sampling import Batch, TrainingSamples, batches, telling_of_dead_processes
 from datum.adaptation.self_training import Mixed, Teacher, augment, mix
 from datum.adaptation.student_pass import pass_student
+from datum.adaptation.weak_jitter import weak_jitter
 from datum.config import AdaptationSettings
 from datum.device import keep_freed_memory, on_device
 from datum.global_batch import average_gradients, mean, process_count
@@ -94,9 +95,7 @@ class Learner:
         """One optimizer step. The gradients of all losses add up, so that source loss and feature distance,
         which share a forward pass, share a backward pass too."""
         settings, iteration = self._settings, self._iteration
-        rng, boxes, masks = (
-            np.random.default_rng([self._seed, iteration, stream]) for stream in (_MIXING, _BOXES, _MASKS)
-        )
+        rng, boxes, masks = (self._draws(stream) for stream in (_MIXING, _BOXES, _MASKS))
         torch.manual_seed(int(np.random.SeedSequence([self._seed, iteration, _DROPOUT]).generate_state(1)[0]))
         set_learning_rate(self._optimizer, learning_rate_factor(iteration, settings))
         self._optimizer.zero_grad()
@@ -119,13 +118,16 @@ class Learner:
     def _source_losses(
         self, batch: Batch, rng: np.random.Generator | None, boxes: np.random.Generator
     ) -> Losses:
-        images = batch.source if rng is None else augment(batch.source, self._settings, rng)
+        images = self._weakly_jittered(batch.source, _SOURCE_JITTER)
+        images = images if rng is None else augment(images, self._settings, rng)
         return self._learn_source(images, batch.labels, self._corner(boxes))
 
     def _mixed_losses(
         self, batch: Batch, rng: np.random.Generator, boxes: np.random.Generator
     ) -> tuple[Mixed, Losses]:
-        mixed = mix(batch, self._label, self._settings, rng)
+        assert batch.target is not None
+        target = self._weakly_jittered(batch.target, _TARGET_JITTER)
+        mixed = mix(batch, target, self._label, self._settings, rng)
         losses = self._learn_mixed(mixed.images, mixed.labels, mixed.weights, self._corner(boxes))
         return mixed, losses | {"confident_share": mixed.confident_share}
 
@@ -140,6 +142,13 @@ class Learner:
         losses = self._learn_masked(given.images, labels, mixed.pseudo_weights, corner, given.hidden)
         return given, losses
 
+    def _weakly_jittered(self, images: Tensor, stream: int) -> Tensor:
+        return weak_jitter(images, self._draws(stream)) if self._settings.weak_color_jitter else images
+
+    def _draws(self, stream: int) -> np.random.Generator:
+        """The random numbers of one purpose in the iteration at hand."""
+        return np.random.default_rng([self._seed, self._iteration, stream])
+
     def _corner(self, boxes: np.random.Generator) -> Tensor | None:
         """Where in this pass a network of two resolutions sees the detail."""
         if not self._student.config.multi_resolution:
@@ -148,7 +157,15 @@ class Learner:
 
     def _source_pass(self, images: Tensor, labels: Tensor, corner: Tensor | None) -> Losses:
         with self._autocast():
-            passed = pass_student(self._student, images, labels, None, name="source", corner=corner)
+            passed = pass_student(
+                self._student,
+                images,
+                labels,
+                None,
+                name="source",
+                corner=corner,
+                over_labeled=self._settings.source_loss_over == "labeled",
+            )
             losses = passed.losses
             if self._distance:
                 distance = self._distance(passed.seen, labels, passed.features)
@@ -198,5 +215,5 @@ def _averaged(losses: Losses) -> Losses:
     return dict(zip(losses, mean(torch.stack([loss.detach().double() for loss in losses.values()])).unbind()))
 
 
-_MIXING, _DROPOUT, _BOXES, _MASKS = 1, 2, 3, 4
+_MIXING, _DROPOUT, _BOXES, _MASKS, _SOURCE_JITTER, _TARGET_JITTER = 1, 2, 3, 4, 5, 6
 """Streams of random numbers of an iteration; each is seeded by (seed, iteration, stream)."""

@@ -71,18 +71,24 @@ def pseudo_label_weights(
     return weights if ignored is None else weights.masked_fill_(ignored, 0.0)
 
 
-def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+def pixel_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor | None = None, *, over_labeled: bool = False
+) -> Tensor:
     """Cross-entropy of logits float32[batch, channels, height, width], brought to the size of `labels`
     int64[batch, height, width]: the sum over labeled pixels, each times its weight, divided by the number of
-    all pixels, void included (as the reference averages)."""
+    all pixels, void included (as DAFormer averages), or without weights by that of those `over_labeled`."""
     upsampled = upsample(logits, labels.shape[1:])
     upsampled = upsampled.to(torch.promote_types(upsampled.dtype, torch.float32))
     if weights is None:
-        return (
-            functional.cross_entropy(upsampled, labels, ignore_index=IGNORE, reduction="sum") / labels.numel()
-        )
+        total = functional.cross_entropy(upsampled, labels, ignore_index=IGNORE, reduction="sum")
+        return total / (_labeled_pixels(labels) if over_labeled else labels.numel())
     losses = functional.cross_entropy(upsampled, labels, ignore_index=IGNORE, reduction="none")
     return (losses * weights).mean()
+
+
+def _labeled_pixels(labels: Tensor) -> Tensor:
+    """How many there are, in the mean over all processes; 1 where there are none, and no loss either."""
+    return mean((labels != IGNORE).sum().float()).clamp(min=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,12 +110,13 @@ class Mixed:
 
 def mix(
     batch: Batch,
+    target: Tensor,
     label: Callable[[Tensor], Mapping[str, Tensor]],
     settings: AdaptationSettings,
     rng: np.random.Generator,
 ) -> Mixed:
-    """The mixed images of one step: pseudo-labels, ClassMix, strong augmentation. `label` is
-    `Teacher.predict`, or does the same."""
+    """The mixed images of one step: pseudo-labels of the batch's target images, ClassMix with `target`, which
+    are the same or jittered, and strong augmentation. `label` is `Teacher.predict`, or does the same."""
     assert batch.target is not None
     found = label(batch.target)
     probability, pseudo_labels = found["probability"], found["labels"]
@@ -123,7 +130,7 @@ def mix(
         ignored=batch.ignored,
     )
     masks = class_mix_masks(batch.labels, batch.classes, rng)
-    images = torch.where(masks[:, None], batch.source, batch.target)
+    images = torch.where(masks[:, None], batch.source, target)
     return Mixed(
         images=augment(images, settings, rng),
         labels=torch.where(masks, batch.labels, pseudo_labels),

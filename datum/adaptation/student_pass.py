@@ -1,6 +1,7 @@
 """One pass of the student over labeled images, at one resolution or, as HRDA trains, at two."""
 
 import dataclasses
+import functools
 
 from torch import Tensor
 
@@ -34,21 +35,24 @@ def pass_student(
     name: str,
     corner: Tensor | None = None,
     hidden: Tensor | None = None,
+    over_labeled: bool = False,
 ) -> StudentPass:
-    """Pixel losses of normalized `images` float32[batch, 3, crop, crop], see `pixel_loss`; `name` is what the
-    log calls them, and `hidden` are patches that a network of one resolution does not see.
+    """Pixel losses of normalized `images` float32[batch, 3, crop, crop], see `pixel_loss` (`over_labeled`
+    too); `name` is what the log calls them, and `hidden` are patches that a network of one resolution does
+    not see.
 
     A network of two resolutions sees the detail in the box at `corner`, see `forward_in_box`; the detail's
     own loss, over that box, has `DETAIL_LOSS_WEIGHT`, and the loss of both together the rest of 1.
     """
+    loss = functools.partial(pixel_loss, over_labeled=over_labeled)
     if corner is None:
         features = student.encode(images, hidden)
-        losses = {name: pixel_loss(student.decode(features), labels, weights)}
+        losses = {name: loss(student.decode(features), labels, weights)}
         return StudentPass(losses=losses, seen=images, features=features[-1])
     found = forward_in_box(student, images, corner)
-    fused = pixel_loss(found.logits, labels, weights)
+    fused = loss(found.logits, labels, weights)
     counted = None if weights is None else in_box(weights, corner)
-    detail = pixel_loss(found.detail, in_box(labels, corner), counted)
+    detail = loss(found.detail, in_box(labels, corner), counted)
     losses = {
         name: (1 - DETAIL_LOSS_WEIGHT) * fused,
         f"{name}_detail": DETAIL_LOSS_WEIGHT * detail,

@@ -36,6 +36,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "daformer with mic": ("mit-b0", {"masked_consistency": True}),
     "hrda": ("mit-b0", {"multi_resolution": True, "crop": 128}),
     "batch norm in the encoder": ("resnet-18-half", {}),
+    "vfm-uda": ("mit-b0", {"weak_color_jitter": True, "source_loss_over": "labeled"}),
     "source alone": ("resnet-18-half", {"pretrained_encoder": "random"}),
 }
 

@@ -92,7 +92,7 @@ def test_feature_distance_and_its_gradients_are_daformers(student: Segmentor, ba
 
 
 def test_mixed_loss_is_daformers(student: Segmentor, batch: Batch) -> None:
-    mixed = mix(batch, Teacher(student).predict, SETTINGS, _draws())
+    mixed = mix(batch, batch.target, Teacher(student).predict, SETTINGS, _draws())
     loss = pixel_loss(student(mixed.images), mixed.labels, mixed.weights)
     assert float(loss.detach()) == pytest.approx(STEP["losses"][MIXED_PASS], rel=LOSS_TOLERANCE)
 
@@ -110,7 +110,7 @@ def test_mixed_images_are_made_of_daformers_pixels_pseudo_labels_and_weights(
         pseudo_ignore_top=8 * int(top),
         pseudo_ignore_bottom=8 * int(bottom),
     )
-    mixed = mix(batch, Teacher(student).predict, settings, _draws())
+    mixed = mix(batch, batch.target, Teacher(student).predict, settings, _draws())
     assert batch.target is not None
     pasted = torch.from_numpy(STEP["masks"])[:, None]
     assert torch.equal(mixed.images, torch.where(pasted, batch.source, batch.target))

@@ -49,7 +49,7 @@ def test_mirrored_pseudo_labels_are_those_of_vfm_uda(student: Segmentor) -> None
     teacher, images = Teacher(student), torch.randn(2, 3, 64, 96)
     batch = Batch(source=images, labels=torch.zeros(2, 64, 96, dtype=torch.long), classes=[0], target=images)
     label = functools.partial(teacher.predict, mirrored=True)
-    mixed = mix(batch, label, AdaptationSettings(), np.random.default_rng(0))
+    mixed = mix(batch, batch.target, label, AdaptationSettings(), np.random.default_rng(0))
 
     def logits_of(seen: Tensor) -> Tensor:
         with torch.no_grad():
@@ -92,6 +92,16 @@ def test_the_loss_averages_over_all_pixels_void_included() -> None:
     assert float(pixel_loss(logits, labels, weights)) == pytest.approx(weighted, rel=1e-5)
 
 
+def test_the_loss_over_labeled_pixels_is_that_of_vfm_uda() -> None:
+    logits = torch.randn(2, 19, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 19, (2, 4, 4), generator=torch.Generator().manual_seed(1))
+    labels[0, :2] = 255
+    expected = functional.cross_entropy(logits, labels, ignore_index=255)
+    assert float(pixel_loss(logits, labels, over_labeled=True)) == pytest.approx(float(expected), rel=1e-6)
+    nothing = pixel_loss(logits, torch.full_like(labels, 255), over_labeled=True)
+    assert float(nothing) == 0.0  # VFM-UDA's is not a number
+
+
 def test_mixed_images_take_image_label_and_weight_from_the_same_side(student: Segmentor) -> None:
     settings = AdaptationSettings(
         crop=64,
@@ -106,7 +116,7 @@ def test_mixed_images_take_image_label_and_weight_from_the_same_side(student: Se
     target = torch.randn(1, 3, 64, 64) - 5
     batch = Batch(source=torch.ones(1, 3, 64, 64), labels=labels, classes=[2, 5], target=target)
     teacher = Teacher(student)
-    mixed = mix(batch, teacher.predict, settings, np.random.default_rng(0))
+    mixed = mix(batch, batch.target, teacher.predict, settings, np.random.default_rng(0))
     from_source = (mixed.images == 1).all(dim=1)
     assert from_source.float().mean() == 0.5
     assert torch.equal(mixed.labels[from_source], labels[from_source])
