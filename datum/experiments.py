@@ -131,6 +131,7 @@ def _dinov2(size: str, rein: float) -> _Family:
     overrides = (
         "adaptation.learning_rate=7.07e-6",
         "adaptation.head_learning_rate_factor=10",
+        "adaptation.warmup_ratio=1e-3",
         "adaptation.feature_distance_weight=0",
         "adaptation.mirrored_pseudo_labels=true",
         "adaptation.weak_color_jitter=true",

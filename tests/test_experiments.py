@@ -90,6 +90,7 @@ def test_dinov2_has_vfm_udas_colors_and_source_loss_whatever_it_trains_on() -> N
         found = run_settings("paper", method=name, overrides=[]).adaptation
         is_vfm_udas = experiment.encoder.startswith("dinov2")
         assert found.weak_color_jitter is is_vfm_udas
+        assert found.warmup_ratio == (1e-3 if is_vfm_udas else 1e-6)
         assert (found.source_loss_over == "labeled") is is_vfm_udas
         assert not (is_vfm_udas and found.photometric_distortion)
 
