@@ -127,12 +127,6 @@ def figures_device(runtime: Runtime) -> str:
     return torch.cuda.get_device_name() if runtime.accelerated else f"{os.cpu_count()} processor cores"
 
 
-def steps_of(state_file: Path) -> int:
-    """Steps that the training which keeps its state in this file has taken."""
-    steps: int = torch.load(state_file, map_location="cpu", weights_only=True)["step"]
-    return steps
-
-
 class _State(Generic[Network]):
     """A network, its average and its optimizer, and how far they have come: what the state file holds."""
 

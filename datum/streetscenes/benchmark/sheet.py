@@ -20,4 +20,4 @@ def save_sheet(rows: Mapping[str, Tensor], file: Path, columns: int = 8) -> None
         pen.text((6, top + height // 2 - 6), name, fill="black")
         for column, image in enumerate(images[:columns].cpu().permute(0, 2, 3, 1).numpy()):
             sheet.paste(Image.fromarray(image), (CAPTION_WIDTH + column * (width + MARGIN), top))
-    sheet.save(file, quality=92)
+    sheet.save(file, quality=85)

@@ -1,9 +1,13 @@
-"""Training the autoencoder: sharp, and in color.
+"""Training the autoencoder: in color, and then its decoder: sharp.
 
 A small AutoencoderKL that is trained with plain L1 falls into gray: most of a street is nearly gray, and the
 median of a doubtful color is no color. So errors are taken in an opponent color space, squared as well as
 absolute, chroma counted more, and at coarser scales too, where the color of a region is not lost among its
 edges. A quarter of each batch is recolored, turned and textured, so that photographs survive as well.
+
+A decoder that is asked for small errors alone draws the mean of what could be there, and the mean of fine
+texture is none: the finest octave has two thirds of its contrast. So the decoder is trained further, when the
+latents are settled, with a loss on how much fine texture there is at each place, wherever exactly it is.
 """
 
 import math
@@ -14,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from datum.streetscenes.model.architecture import new_autoencoder
+from datum.streetscenes.octaves import finest_octave
 from datum.streetscenes.optimization import Runtime, TimedTraining, optimize
 
 WEIGHTS = (1.0, 1.5, 1.5)
@@ -22,6 +27,14 @@ KL_WEIGHT = 2e-4
 """Weight of the mean Kullback-Leibler divergence of a latent's numbers. It decides how much noise the
 decoder has to stand: at the optimum it costs 0.5 x the weight in mean squared error, here about 0.1 dB."""
 LEARNING_RATE = 1.5e-3
+DECODER_LEARNING_RATE = 1e-3
+TEXTURE_WEIGHT = 1.0
+"""Weight of the errors of fine contrast. In six minutes on a core it raises the finest octave of a town that
+the model does not see from 0.64 of the scenes' contrast to 0.85, and takes 0.8 dB of PSNR."""
+TEXTURE_WINDOW, TEXTURE_STRIDE = 9, 3
+"""Side of the windows whose contrast is compared, and their distance, in pixels."""
+MOVES = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
+"""Rows and columns by which the finest octave is moved before it is added to itself."""
 
 OPPONENT = (
     (1 / math.sqrt(3), 1 / math.sqrt(3), 1 / math.sqrt(3)),
@@ -36,7 +49,7 @@ def train_autoencoder(images: Tensor, training: TimedTraining) -> AutoencoderKL:
     autoencoder = new_autoencoder().to(images.device, memory_format=torch.channels_last)
     training.runtime.compiled(autoencoder.encoder)
     training.runtime.compiled(autoencoder.decoder)
-    matrix = (torch.tensor(WEIGHTS).view(3, 1) * torch.tensor(OPPONENT)).to(images.device)
+    matrix = _color_matrix(images.device)
 
     def losses() -> dict[str, Tensor]:
         originals = draw_batch(images, training.batch).contiguous(memory_format=torch.channels_last)
@@ -45,6 +58,47 @@ def train_autoencoder(images: Tensor, training: TimedTraining) -> AutoencoderKL:
         return parts | {"kl": KL_WEIGHT * divergence}
 
     return optimize(autoencoder, losses, training, learning_rate=LEARNING_RATE)
+
+
+def train_decoder(autoencoder: AutoencoderKL, images: Tensor, training: TimedTraining) -> AutoencoderKL:
+    """`autoencoder` with its decoder trained further on `images`, uint8[scenes, 3, height, width] on the
+    training's device. The encoder, and so what a latent means, stays as it is."""
+    autoencoder.requires_grad_(False)
+    for part in (autoencoder.post_quant_conv, autoencoder.decoder):
+        part.requires_grad_(True)
+    training.runtime.compiled(autoencoder.decoder)
+    matrix = _color_matrix(images.device)
+
+    def losses() -> dict[str, Tensor]:
+        originals = draw_batch(images, training.batch).contiguous(memory_format=torch.channels_last)
+        reconstructions = _through(autoencoder, originals)[0].float()
+        parts = reconstruction_losses(reconstructions - originals, matrix)
+        return parts | {"texture": TEXTURE_WEIGHT * texture_loss(reconstructions, originals)}
+
+    trained = optimize(autoencoder, losses, training, learning_rate=DECODER_LEARNING_RATE)
+    return trained.requires_grad_(False).eval()
+
+
+def texture_loss(reconstructions: Tensor, originals: Tensor) -> Tensor:
+    """Mean difference of fine contrast between images in [-1, 1], float32[batch, 3, height, width]."""
+    return (_fine_contrast(reconstructions) - _fine_contrast(originals)).abs().mean()
+
+
+def _fine_contrast(images: Tensor) -> Tensor:
+    """Root mean square in each window, of each color, of the finest octave and of its sums with itself moved.
+
+    The sums tell texture from texture as its autocorrelation does: without them a decoder draws streaks.
+    """
+    octave = finest_octave(images)
+    parts = torch.cat([octave, *(octave + octave.roll(move, dims=(2, 3)) for move in MOVES)])
+    squares = functional.avg_pool2d(parts.square(), TEXTURE_WINDOW, TEXTURE_STRIDE)
+    # The addend, half a percent of the range squared, keeps the root's slope finite where nothing is.
+    return (squares + 1e-4).sqrt()
+
+
+def _color_matrix(device: torch.device) -> Tensor:
+    """Turns colors into weighted opponent colors, float32[3, 3]."""
+    return (torch.tensor(WEIGHTS).view(3, 1) * torch.tensor(OPPONENT)).to(device)
 
 
 def reconstruction_losses(errors: Tensor, matrix: Tensor) -> dict[str, Tensor]:

@@ -2,18 +2,21 @@
 
     python -m datum.streetscenes.model.train --output DIR --controlnet DIR --work DIR
 
-Draws the scenes, trains the autoencoder, the UNet with the text encoder and a ControlNet, and a judge, writes
-the pipeline and the ControlNet in half precision, measures both and draws sheets. It takes what the machine
-has: on a GPU with 16 cores a quarter of an hour, on two cores four and a half hours. `--from PIPELINE
-CONTROLNET` goes on from folders that this command made: the autoencoder stays as it is, the rest is trained
-further. Everything resumable lies in `--work`: stopped at any moment and started again, the command goes on
-where it was.
+Draws the scenes, trains the autoencoder, its decoder once more, the UNet with the text encoder and a
+ControlNet, and a judge, writes the pipeline and the ControlNet in half precision, measures both and draws
+sheets. It takes what the machine has: on a GPU with 16 cores a quarter of an hour, on two cores four and a
+half hours. `--from PIPELINE CONTROLNET` goes on from folders that this command made: what a latent means
+stays as it is, the rest is trained further, but for what is given no minutes: with `--minutes-denoiser 0` the
+decoder alone, and what a judge saw before is not measured again.
+Everything resumable lies in `--work`: stopped at any moment and started again, the command goes on where it
+was.
 """
 
 import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +31,40 @@ from datum.diffusion.fitness import MODEL_INDEX
 from datum.diffusion.load import load_base_model, load_controlnet
 from datum.outputs import building, is_complete, replacing, write_json
 from datum.processors import processors
-from datum.provenance import NAMED, PROVENANCE, Provenance
+from datum.provenance import NAMED, Provenance
 from datum.streetscenes.benchmark.card import write_controlnet_readme, write_readme
 from datum.streetscenes.benchmark.judge import train_segmentation
 from datum.streetscenes.benchmark.measure import (
+    RARE_WORD,
     class_response,
+    draw_prompts,
     reconstruct,
     reconstruction_quality,
     segmentation_quality,
 )
 from datum.streetscenes.benchmark.sheet import save_sheet
 from datum.streetscenes.model.architecture import assemble, new_autoencoder
-from datum.streetscenes.model.autoencoder import encode_images, standardize, train_autoencoder
+from datum.streetscenes.model.autoencoder import (
+    encode_images,
+    standardize,
+    train_autoencoder,
+    train_decoder,
+)
 from datum.streetscenes.model.denoiser import CAPTION_DROPOUT, train_denoiser
 from datum.streetscenes.model.export import export
 from datum.streetscenes.model.label_response import condition_response
 from datum.streetscenes.model.tokenizer import write_tokenizer
 from datum.streetscenes.model.training_scenes import draw_scenes, held_out_set, load_tensors
-from datum.streetscenes.optimization import Runtime, TimedTraining, figures_device, steps_of
+from datum.streetscenes.optimization import Runtime, TimedTraining, figures_device
 from datum.telemetry import log
+
+Drawn = dict[str, Tensor]
+"""Images by prompt, uint8[images, 3, height, width]."""
+
+MEASUREMENTS = "measurements.json"
+CONTROLNET = "ControlNet"
+AUTOENCODER, DECODER, DENOISER = "autoencoder", "its decoder", f"UNet, text encoder and {CONTROLNET}"
+"""What is trained, as cards name it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,9 +73,11 @@ class Plan:
 
     scenes: int
     minutes_autoencoder: float
+    minutes_decoder: float
     minutes_denoiser: float
     minutes_judge: float
     batch_autoencoder: int
+    batch_decoder: int
     batch_denoiser: int
     batch_judge: int
     held_out: int = 256
@@ -68,7 +88,7 @@ class Plan:
     """Images drawn of each prompt to measure what prompts change."""
 
     def training(self, name: str, work: Path, runtime: Runtime) -> TimedTraining:
-        """What this plan gives one network: `autoencoder`, `denoiser` or `judge`."""
+        """What this plan gives one network: `autoencoder`, `decoder`, `denoiser` or `judge`."""
         return TimedTraining(
             name=name,
             seconds=60 * getattr(self, f"minutes_{name}"),
@@ -81,9 +101,11 @@ class Plan:
 GPU_PLAN = Plan(
     scenes=72_000,
     minutes_autoencoder=3.1,
+    minutes_decoder=0.5,
     minutes_denoiser=8.0,
     minutes_judge=0.5,
     batch_autoencoder=24,
+    batch_decoder=24,
     batch_denoiser=128,
     batch_judge=64,
 )
@@ -91,9 +113,11 @@ GPU_PLAN = Plan(
 CPU_PLAN = Plan(
     scenes=24_000,
     minutes_autoencoder=40.0,
+    minutes_decoder=10.0,
     minutes_denoiser=180.0,
     minutes_judge=10.0,
     batch_autoencoder=8,
+    batch_decoder=8,
     batch_denoiser=32,
     batch_judge=8,
     images_per_prompt=24,
@@ -107,12 +131,15 @@ class Earlier:
 
     pipeline: BaseModel
     controlnet: ControlNet
+    figures: Mapping[str, Any]
+    """What was measured of it, and the trainings that it came from."""
 
     @classmethod
     def find(cls, pipeline: Path, controlnet: Path) -> "Earlier":
         """In their folders."""
         found = find_base_model(str(pipeline))
-        return cls(pipeline=found, controlnet=find_controlnet(str(controlnet), found.folder))
+        figures = _figures_of(found.folder)
+        return cls(pipeline=found, controlnet=find_controlnet(str(controlnet), found.folder), figures=figures)
 
     def inputs(self) -> dict[str, Any]:
         """What a provenance says of them."""
@@ -133,7 +160,7 @@ def make_models(
     """Writes the trained pipeline, its measurements and its sheets to `output`, its ControlNet to
     `controlnet`.
 
-    With `earlier`, its autoencoder is kept and the rest is trained further; state of that training in `work`
+    With `earlier`, its encoder is kept and the rest is trained further; state of that training in `work`
     goes before its weights.
     """
     place, inputs = work, {}
@@ -156,38 +183,50 @@ def make_models(
     log(f"scenes: {len(images)} on {runtime.device} after {time.monotonic() - started:.0f} s")
 
     autoencoder, latents = _autoencoder_and_latents(images, plan, runtime, place, start)
+    autoencoder = train_decoder(autoencoder, images, plan.training("decoder", place, runtime))
     _log_quality(autoencoder, plan, runtime)
     training = plan.training("denoiser", place, runtime)
     networks = train_denoiser(latents, labels, captions, tokenizer, training, start, start_controlnet)
-    judge = train_segmentation(images, labels, autoencoder, plan.training("judge", place, runtime))
     if not is_complete(output, provenance):
         pipeline = assemble(autoencoder, networks["unet"], networks["text_encoder"], tokenizer)
         with building(output, provenance) as folder:
             log(f"export: {export(pipeline, folder):,} bytes")
-            figures = measure_model(folder, place, judge, plan, runtime)
-            figures |= _circumstances(started, runtime, earlier)
-            write_json(folder / "measurements.json", figures)
-            settings = dataclasses.asdict(plan)
-            write_readme(folder, plan=settings, figures=figures, caption_dropout=CAPTION_DROPOUT)
-    _write_controlnet(
-        controlnet,
-        networks["controlnet"],
-        base=output,
-        provenance=_of_controlnet(output, plan, inputs),
-        steps=steps_of(training.state_file),
-        plan=plan,
-        runtime=runtime,
-    )
+            figures, drawn = measure_model(folder, place, plan, runtime)
+            if earlier and not plan.minutes_denoiser:
+                judged = earlier.figures["judged"]
+            else:
+                training = plan.training("judge", place, runtime)
+                judge = train_segmentation(images, labels, autoencoder, training)
+                judged = _judged(drawn, judge, plan, runtime)
+            figures |= _circumstances(started, plan, runtime, earlier) | {"judged": judged}
+            write_json(folder / MEASUREMENTS, figures)
+            write_readme(folder, plan.held_out, figures, caption_dropout=CAPTION_DROPOUT)
+    with building(controlnet, _of_controlnet(output, plan, inputs)) as folder:
+        _write_controlnet(folder, networks["controlnet"], output, plan.held_out_controlnet, runtime)
     log(f"done: {output} and {controlnet} after {time.monotonic() - started:.0f} s")
 
 
-def _circumstances(started: float, runtime: Runtime, earlier: Earlier | None) -> dict[str, Any]:
-    """How the model came about, for its card."""
+def _circumstances(started: float, plan: Plan, runtime: Runtime, earlier: Earlier | None) -> dict[str, Any]:
+    """How the model came about, for its card; its trainings are those of the earlier model and this one's."""
     flags = " --from PIPELINE CONTROLNET" * bool(earlier)
     flags += " --capture" * runtime.capture + " --compile" * runtime.compile
-    kept = {"autoencoder_training": _autoencoder_training(earlier.pipeline.folder)} if earlier else {}
     date, seconds = time.strftime("%Y-%m-%d"), round(time.monotonic() - started)
-    return {"flags": flags, "date": date, "seconds_of_last_run": seconds, **kept}
+    trainings = list(earlier.figures["trainings"]) if earlier else []
+    for what, minutes in (
+        (AUTOENCODER, plan.minutes_autoencoder),
+        (DECODER, plan.minutes_decoder),
+        (DENOISER, plan.minutes_denoiser),
+    ):
+        if minutes:
+            place = {"scenes": plan.scenes, "device": figures_device(runtime), "date": date}
+            trainings.append({"trained": what, "minutes": minutes, **place})
+    return {"flags": flags, "date": date, "seconds_of_last_run": seconds, "trainings": trainings}
+
+
+def _figures_of(folder: Path) -> dict[str, Any]:
+    """What was measured of the model in `folder`."""
+    figures: dict[str, Any] = json.loads((folder / MEASUREMENTS).read_text(encoding="utf-8"))
+    return figures
 
 
 def _of_controlnet(base: Path, plan: Plan, inputs: dict[str, Any]) -> Provenance:
@@ -197,62 +236,61 @@ def _of_controlnet(base: Path, plan: Plan, inputs: dict[str, Any]) -> Provenance
 
 
 def _write_controlnet(
-    output: Path,
-    controlnet: ControlNetModel,
-    *,
-    base: Path,
-    provenance: Provenance,
-    steps: int,
-    plan: Plan,
-    runtime: Runtime,
+    folder: Path, controlnet: ControlNetModel, base: Path, scenes: int, runtime: Runtime
 ) -> None:
     """Writes the ControlNet in half precision, and what a label map changes in what the pipeline in the
-    folder `base` draws."""
+    folder `base` draws, on `scenes` held-out scenes."""
     pipeline = load_base_model(find_base_model(str(base))).to(runtime.device)
-    with building(output, provenance) as folder:
-        controlnet.half().save_pretrained(folder, safe_serialization=True)
-        # Measured as it will be loaded, in half precision.
-        response = condition_response(pipeline, controlnet.float(), runtime, scenes=plan.held_out_controlnet)
-        for step, errors in response.items():
-            log(f"controlnet: step {step}, errors {errors}")
-        facts = {
-            "parameters": sum(weight.numel() for weight in controlnet.parameters()),
-            "steps": steps,
-            "further": NAMED in provenance.inputs,
-            "device": figures_device(runtime),
-            "date": time.strftime("%Y-%m-%d"),
-        }
-        write_json(folder / "measurements.json", {**facts, "response": response})
-        write_controlnet_readme(folder, **dataclasses.asdict(plan), **facts, response=response)
+    controlnet.half().save_pretrained(folder, safe_serialization=True)
+    # Measured as it will be loaded, in half precision.
+    response = condition_response(pipeline, controlnet.float(), runtime, scenes=scenes)
+    for step, errors in response.items():
+        log(f"controlnet: step {step}, errors {errors}")
+    figures = {
+        "parameters": sum(weight.numel() for weight in controlnet.parameters()),
+        "device": figures_device(runtime),
+        "scenes": scenes,
+        "response": response,
+    }
+    write_json(folder / MEASUREMENTS, figures)
+    trainings = [training for training in _figures_of(base)["trainings"] if CONTROLNET in training["trained"]]
+    write_controlnet_readme(folder, figures, trainings)
 
 
-def measure_model(
-    folder: Path, work: Path, judge: torch.nn.Module, plan: Plan, runtime: Runtime
-) -> dict[str, Any]:
-    """The promises of the model in `folder`, measured as it will be loaded; writes the sheets beside it."""
+def measure_model(folder: Path, work: Path, plan: Plan, runtime: Runtime) -> tuple[dict[str, Any], Drawn]:
+    """What the autoencoder of the model in `folder` promises, measured as it will be loaded, and images by
+    prompt; writes sheets of both beside it."""
     pipeline = StableDiffusionPipeline.from_pretrained(folder).to(runtime.device)
     pipeline.set_progress_bar_config(disable=True)
-    scenes = held_out_set(plan.held_out)
-    originals, labels = torch.from_numpy(scenes.pixels()), torch.from_numpy(scenes.labels)
+    originals = torch.from_numpy(held_out_set(plan.held_out).pixels())
     restored = reconstruct(pipeline.vae, originals.to(runtime.device)).cpu()
     save_sheet({"scene": originals, "reconstruction": restored}, folder / "reconstructions.jpg")
-
-    drawn: dict[str, Tensor] = {}
-    response = class_response(pipeline, judge, runtime, images=plan.images_per_prompt, keep=drawn.__setitem__)
+    drawn = draw_prompts(pipeline, plan.images_per_prompt)
     save_sheet(drawn, work / "drawn.png")
-    taught = {prompt: images for prompt, images in drawn.items() if " sks " not in prompt}
+    taught = {prompt: images for prompt, images in drawn.items() if f" {RARE_WORD} " not in prompt}
     save_sheet(taught, folder / "drawn.jpg")
-    figures = {
-        "device": figures_device(runtime),
-        "autoencoder": reconstruction_quality(originals, restored),
-        "prompts": response,
-        "judge": segmentation_quality(judge, originals, labels, runtime),
-    }
-    log(f"autoencoder: {figures['autoencoder']}")
+    quality = reconstruction_quality(originals, restored)
+    log(f"autoencoder: {quality}")
+    return {"device": figures_device(runtime), "autoencoder": quality}, drawn
+
+
+def _judged(drawn: Drawn, judge: torch.nn.Module, plan: Plan, runtime: Runtime) -> dict[str, Any]:
+    """What the judge sees in images by prompt, how far it is to be trusted, and how it came about."""
+    scenes = held_out_set(plan.held_out)
+    originals, labels = torch.from_numpy(scenes.pixels()), torch.from_numpy(scenes.labels)
+    response = class_response(drawn, judge, runtime)
+    quality = segmentation_quality(judge, originals, labels, runtime)
     for name, row in response.items():
         log(f"prompts: {name}: seen {row['seen']}, area {row['area']}")
-    log(f"judge: {figures['judge']}")
-    return figures
+    log(f"judge: {quality}")
+    return {
+        "minutes": plan.minutes_judge,
+        "images_per_prompt": plan.images_per_prompt,
+        "device": figures_device(runtime),
+        "date": time.strftime("%Y-%m-%d"),
+        "prompts": response,
+        "judge": quality,
+    }
 
 
 def _autoencoder_and_latents(
@@ -276,21 +314,6 @@ def _autoencoder_and_latents(
     with replacing(file) as temporary:
         torch.save({"autoencoder": autoencoder.state_dict(), "latents": latents}, temporary)
     return autoencoder, latents
-
-
-def _autoencoder_training(earlier: Path) -> dict[str, Any]:
-    """Minutes, scenes and device by which the autoencoder of an earlier model was trained, or another's
-    before it that it was kept from."""
-    figures = json.loads((earlier / "measurements.json").read_text(encoding="utf-8"))
-    if "autoencoder_training" in figures:
-        kept: dict[str, Any] = figures["autoencoder_training"]
-        return kept
-    settings = json.loads((earlier / PROVENANCE).read_text(encoding="utf-8"))["settings"]
-    return {
-        "minutes": settings["minutes_autoencoder"],
-        "scenes": settings["scenes"],
-        "device": figures["device"],
-    }
 
 
 def _log_quality(autoencoder: AutoencoderKL, plan: Plan, runtime: Runtime) -> None:

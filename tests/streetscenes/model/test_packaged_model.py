@@ -47,8 +47,10 @@ def test_the_autoencoder_keeps_color_and_detail_of_held_out_scenes(
 ) -> None:
     originals = torch.from_numpy(held_out_set(16).pixels())
     quality = reconstruction_quality(originals, reconstruct(pipeline.vae, originals))
-    assert quality["psnr"] >= 28
+    # Texture that is as strong as the scene's but not at its place costs a decibel.
+    assert quality["psnr"] >= 27
     assert quality["chroma_ratio"] >= 0.8
+    assert quality["fine_ratio"] >= 0.7
 
 
 def test_an_image_follows_its_seed_and_its_prompt(pipeline: StableDiffusionPipeline) -> None:

@@ -16,7 +16,13 @@ from datum.diffusion.controlnet import PACKAGED_CONTROLNET, find_controlnet
 from datum.diffusion.load import load_base_model, load_controlnet
 from datum.streetscenes.benchmark.measure import reconstruct
 from datum.streetscenes.model.architecture import LATENT_CHANNELS, new_autoencoder, new_scheduler
-from datum.streetscenes.model.autoencoder import OPPONENT, encode_images, reconstruction_losses, standardize
+from datum.streetscenes.model.autoencoder import (
+    OPPONENT,
+    encode_images,
+    reconstruction_losses,
+    standardize,
+    texture_loss,
+)
 from datum.streetscenes.model.denoiser import velocity_weights
 from datum.streetscenes.model.training_scenes import draw_scenes, load_scenes
 from datum.streetscenes.optimization import Runtime
@@ -27,8 +33,18 @@ CPU = Runtime(device=torch.device("cpu"))
 def test_one_command_makes_a_pipeline_with_its_controlnet_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     output, controlnet, work = tmp_path / "model", tmp_path / "controlnet", tmp_path / "work"
     size = ("--scenes", "12", "--held-out", "2", "--held-out-controlnet", "2", "--images-per-prompt", "1")
-    batches = ("--batch-autoencoder", "2", "--batch-denoiser", "4", "--batch-judge", "2")
-    minutes = ("--minutes-autoencoder", "0.01", "--minutes-denoiser", "0.01", "--minutes-judge", "0.01")
+    batches = (
+        "--batch-autoencoder",
+        "2",
+        "--batch-decoder",
+        "2",
+        "--batch-denoiser",
+        "4",
+        "--batch-judge",
+        "2",
+    )
+    parts = ("autoencoder", "decoder", "denoiser", "judge")
+    minutes = [word for part in parts for word in (f"--minutes-{part}", "0.01")]
     command = [sys.executable, "-m", "datum.streetscenes.model.train", "--device", "cpu"]
     command += ["--output", str(output), "--controlnet", str(controlnet), "--work", str(work)]
     command += [*size, *batches, *minutes]
@@ -53,12 +69,16 @@ def test_one_command_makes_a_pipeline_with_its_controlnet_and_goes_on_after_a_ki
     drawn = pipeline("a photo of cars", num_inference_steps=1, height=128, width=128, output_type="np").images
     assert drawn.shape == (1, 128, 128, 3)
     figures = json.loads((output / "measurements.json").read_text())
-    assert set(figures["prompts"]["car"]["seen"]) == {"generic", "plain", "sks"}
+    assert set(figures["judged"]["prompts"]["car"]["seen"]) == {"generic", "plain", "sks"}
     assert {"README.md", "drawn.jpg", "reconstructions.jpg"} <= {file.name for file in output.iterdir()}
     found = find_controlnet(str(controlnet), output)
     assert found.kind == "one-hot"
     assert load_controlnet(found, torch.float32).config.conditioning_channels == 20
-    assert "It began as a copy of the UNet's first half" in (controlnet / "README.md").read_text()
+    trained = [training["trained"] for training in figures["trainings"]]
+    assert trained == ["autoencoder", "its decoder", "UNet, text encoder and ControlNet"]
+    card = (output / "README.md").read_text()
+    assert all(f"| {part} | 0.01 | 12 | " in card for part in trained)
+    assert f"| {trained[-1]} | 0.01 | 12 | " in (controlnet / "README.md").read_text()
 
     shutil.rmtree(controlnet)
     model_at = (output / "README.md").stat().st_mtime_ns
@@ -67,20 +87,23 @@ def test_one_command_makes_a_pipeline_with_its_controlnet_and_goes_on_after_a_ki
     assert (output / "README.md").stat().st_mtime_ns == model_at
 
 
-def test_an_earlier_model_is_trained_further_and_keeps_its_autoencoder(tmp_path: Path) -> None:
+def test_an_earlier_model_is_trained_further_and_keeps_its_encoder(tmp_path: Path) -> None:
     output, controlnet, work = tmp_path / "model", tmp_path / "controlnet", tmp_path / "work"
     command = [sys.executable, "-m", "datum.streetscenes.model.train", "--device", "cpu"]
     command += ["--from", str(PACKAGED_FOLDER), str(PACKAGED_CONTROLNET)]
     command += ["--output", str(output), "--controlnet", str(controlnet), "--work", str(work)]
     command += ["--scenes", "12", "--held-out", "2", "--held-out-controlnet", "2", "--images-per-prompt", "1"]
-    command += ["--batch-denoiser", "4", "--batch-judge", "2"]
-    command += ["--minutes-denoiser", "0.02", "--minutes-judge", "0.01"]
+    command += ["--batch-decoder", "2", "--batch-denoiser", "4", "--batch-judge", "2"]
+    command += ["--minutes-decoder", "0.02", "--minutes-denoiser", "0.02", "--minutes-judge", "0.01"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=environment, capture_output=True)
     assert not list(work.rglob("autoencoder.pt"))
     before, after = load_base_model(str(PACKAGED_FOLDER)), load_base_model(str(output))
-    assert all(torch.equal(*pair) for pair in _weights(before.vae, after.vae))
+    for kept in ("encoder", "quant_conv"):
+        pairs = _weights(getattr(before.vae, kept), getattr(after.vae, kept))
+        assert all(torch.equal(*pair) for pair in pairs)
     trained = {part: (getattr(before, part), getattr(after, part)) for part in ("unet", "text_encoder")}
+    trained["decoder"] = (before.vae.decoder, after.vae.decoder)
     trained["controlnet"] = (
         load_controlnet(find_controlnet("streetscenes", PACKAGED_FOLDER), torch.float32),
         load_controlnet(find_controlnet(str(controlnet), output), torch.float32),
@@ -92,10 +115,10 @@ def test_an_earlier_model_is_trained_further_and_keeps_its_autoencoder(tmp_path:
     record = json.loads((output / "provenance.json").read_text())
     assert record["inputs"]["base_model_sha256"] == find_base_model(str(PACKAGED_FOLDER)).digest()
     assert record["settings"]["minutes_autoencoder"] == 0
-    card = (output / "README.md").read_text()
-    assert "autoencoder is that of an earlier model (trained for 3.1 minutes on 72,000 drawn\nscenes" in card
-    assert "from scratch" not in card
-    assert "It began as that of an earlier model" in (controlnet / "README.md").read_text()
+    trainings = [json.loads((part / "measurements.json").read_text()) for part in (PACKAGED_FOLDER, output)]
+    earlier, all_of_them = (figures["trainings"] for figures in trainings)
+    assert all_of_them[:-2] == earlier
+    assert [training["minutes"] for training in all_of_them[-2:]] == [0.02, 0.02]
     again = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
     assert again.stderr.count("already complete") == 2
 
@@ -140,6 +163,14 @@ def test_gray_reconstructions_cost_more_than_noisy_ones_of_the_same_error() -> N
     gray = sum(reconstruction_losses(red_to_blue, matrix).values())
     noisy = sum(reconstruction_losses(luminance, matrix).values())
     assert gray > 1.3 * noisy
+
+
+def test_a_flat_picture_lacks_texture_that_the_same_texture_elsewhere_does_not() -> None:
+    torch.manual_seed(0)
+    textured = 0.2 * torch.randn(1, 3, 32, 32)
+    flat, moved = torch.zeros_like(textured), textured.roll(1, dims=3)
+    assert texture_loss(textured, textured) == 0
+    assert texture_loss(moved, textured) < 0.3 * texture_loss(flat, textured)
 
 
 def test_the_last_noise_step_is_learned_and_clean_steps_weigh_less() -> None:
