@@ -196,7 +196,8 @@ def make_models(
                 judged = earlier.figures["judged"]
             else:
                 training = plan.training("judge", place, runtime)
-                judge = train_segmentation(images, labels, autoencoder, training)
+                # The export left the autoencoder in half precision.
+                judge = train_segmentation(images, labels, autoencoder.float(), training)
                 judged = _judged(drawn, judge, plan, runtime)
             figures |= _circumstances(started, plan, runtime, earlier) | {"judged": judged}
             write_json(folder / MEASUREMENTS, figures)
