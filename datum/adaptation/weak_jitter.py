@@ -30,8 +30,8 @@ def weak_jitter(images: Tensor, rng: np.random.Generator) -> Tensor:
     """Normalized images float32[batch, 3, height, width] with brightness, contrast, saturation and hue of
     most of them changed, each by its own draws and in its own order."""
     drawn = [_draws(rng) for _ in range(whole(len(images)))]
-    mine = own(np.arange(len(drawn))).tolist()
-    return torch.stack([_jittered(image, drawn[place]) for image, place in zip(images, mine)])
+    places = own(range(len(drawn)))
+    return torch.stack([_jittered(image, drawn[place]) for image, place in zip(images, places)])
 
 
 def _draws(rng: np.random.Generator) -> list[tuple[int, float]]:

@@ -75,8 +75,7 @@ def train_decoder(autoencoder: AutoencoderKL, images: Tensor, training: TimedTra
         parts = reconstruction_losses(reconstructions - originals, matrix)
         return parts | {"texture": TEXTURE_WEIGHT * texture_loss(reconstructions, originals)}
 
-    trained = optimize(autoencoder, losses, training, learning_rate=DECODER_LEARNING_RATE)
-    return trained.requires_grad_(False).eval()
+    return optimize(autoencoder, losses, training, learning_rate=DECODER_LEARNING_RATE)
 
 
 def texture_loss(reconstructions: Tensor, originals: Tensor) -> Tensor:

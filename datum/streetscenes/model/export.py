@@ -1,5 +1,6 @@
 """Writing the base model: half-precision safetensors in diffusers' layout."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -13,13 +14,11 @@ LARGEST_BYTES = 12_000_000
 
 
 def export(pipeline: StableDiffusionPipeline, output: Path) -> int:
-    """Saves `pipeline` in half precision into `output` and returns its size in bytes.
+    """Saves a copy of `pipeline` in half precision into `output` and returns its size in bytes.
 
-    The pipeline that is passed in is half precision afterwards. Loaded without a data type the weights are
-    float32 again.
+    Loaded without a data type the weights are float32 again.
     """
-    pipeline.to(dtype=torch.float16)
-    pipeline.save_pretrained(output, safe_serialization=True)
+    copy.deepcopy(pipeline).to(dtype=torch.float16).save_pretrained(output, safe_serialization=True)
     # transformers loads weights in the type that the configuration names, diffusers in float32.
     configuration = output / "text_encoder" / "config.json"
     write_json(configuration, json.loads(configuration.read_text(encoding="utf-8")) | {"dtype": "float32"})

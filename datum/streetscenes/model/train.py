@@ -196,8 +196,7 @@ def make_models(
                 judged = earlier.figures["judged"]
             else:
                 training = plan.training("judge", place, runtime)
-                # The export left the autoencoder in half precision.
-                judge = train_segmentation(images, labels, autoencoder.float(), training)
+                judge = train_segmentation(images, labels, autoencoder, training)
                 judged = _judged(drawn, judge, plan, runtime)
             figures |= _circumstances(started, plan, runtime, earlier) | {"judged": judged}
             write_json(folder / MEASUREMENTS, figures)
