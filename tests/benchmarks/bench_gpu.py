@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,23 @@ def ours(
     )
     name = f"ours, {precision}, {'graphs' if graphs else 'no graphs'}"
     return timed(name, lambda: our_step(training, batch), steps)
+
+
+def print_launches(crop: int, folder: Path, *, hrda: bool) -> None:
+    """What a step asks of the GPU, in the eyes of the profiler: calls of its runtime by kind, and kernels."""
+    batch = on_gpu(made_batch(2, crop))
+    for graphs in (False, True):
+        training = made_training("mit-b5", crop, folder, hrda=hrda, device="cuda", cuda_graphs=graphs)
+        for _ in range(WARM_UP):
+            training._step(batch)
+        torch.cuda.synchronize()
+        with torch.profiler.profile() as profiler:
+            training._step(batch)
+        events = Counter(event.name for event in profiler.events())
+        calls = {name: count for name, count in events.items() if name.startswith(("cuda", "cuLaunch"))}
+        print(
+            f"  {'HRDA' if hrda else 'DAFormer'}, {'graphs' if graphs else 'no graphs'}: {calls}", flush=True
+        )
 
 
 def compare(crop: int, steps: int, *, hrda: bool) -> None:
