@@ -10,8 +10,9 @@ TEMPLATE = """# streetscenes: the small base model of the demo
 
 A StableDiffusionPipeline for 128x128 street scenes: its own autoencoder (8x smaller latents of 24
 channels), UNet, CLIP text encoder and tokenizer, in half precision. All of it was trained on scenes that
-`datum.streetscenes.drawing` drew, each in a random domain of its own, with their captions and label maps; no
-photograph and no weights of others went into it. In this order:
+`datum.streetscenes.drawing` drew, each in a random domain of its own (light, weather and camera; in the last
+training also what things are made of), with their captions and label maps; no photograph and no weights of
+others went into it. In this order:
 
 {trainings}
 
@@ -82,8 +83,9 @@ A diffusers ControlNetModel of {parameters:,} parameters in half precision for t
 [streetscenes](../weights/README.md). Its condition has 20 channels: the 19 classes one-hot, and void.
 
 It began as a copy of the UNet's first half, and was trained on scenes that `datum.streetscenes.drawing` drew,
-each in a random domain of its own, with their label maps, of late together with the UNet; no photograph, no
-weights of others, and nothing of the demo went into it. The command that makes the base model makes both.
+each in a random domain of its own (in the last training also of things of random make), with their label
+maps, of late together with the UNet; no photograph, no weights of others, and nothing of the demo went into
+it. The command that makes the base model makes both.
 
 {trainings}
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from datum.streetscenes.drawing.colors import Color
 from datum.streetscenes.drawing.domain import SOURCE_DOMAIN, TARGET_DOMAIN, Domain
+from datum.streetscenes.drawing.places import random_style
 
 _SUNNY = dataclasses.replace(SOURCE_DOMAIN, texture=0.7)
 _OVERCAST = dataclasses.replace(
@@ -47,26 +48,30 @@ _RANGES: dict[str, tuple[float, float]] = {
     "texture": (0.0, 1.0),
     "lit_windows": (0.0, 0.6),
     "lamps": (0.0, 1.0),
-    "exposure": (0.85, 1.5),
-    "contrast": (0.75, 1.2),
+    "exposure": (0.5, 1.5),
+    "contrast": (0.5, 1.3),
     "gamma": (0.8, 1.25),
     "blur": (0.0, 0.8),
     "noise": (0.0, 12.0),
     "vignette": (0.0, 0.5),
 }
+_MOVED, _MOVED_BY_CAMERAS = 0.16, {"exposure": 0.2, "contrast": 0.25}
+# Standard deviations of the logarithms of numbers; cameras differ more than weathers do.
+_CAST = 0.12  # the same of each channel of the color cast
 _ADDED_NOISE = 4.0  # levels: half of the random domains get up to this much sensor noise
 
 
 def random_domain(rng: np.random.Generator) -> Domain:
-    """A domain at random: one of the weathers, with every number and color moved."""
+    """A domain at random: one of the weathers, with every number and color moved, at a random place and
+    through a random camera."""
     base = _WEATHERS[int(rng.integers(len(_WEATHERS)))]
     changes: dict[str, object] = {}
     for name, (low, high) in _RANGES.items():
-        value = getattr(base, name) * float(np.exp(rng.normal(0.0, 0.16)))
+        value = getattr(base, name) * float(np.exp(rng.normal(0.0, _MOVED_BY_CAMERAS.get(name, _MOVED))))
         changes[name] = min(high, max(low, value)) if getattr(base, name) else 0.0
     for field in ("sun_color", "ambient_color", "sky_top", "sky_horizon", "cloud_color", "haze_color"):
         changes[field] = _moved(getattr(base, field), 0.05, rng)
-    changes["color_cast"] = _moved(base.color_cast, 0.04, rng, most=1.2)
+    changes["color_cast"] = _moved(base.color_cast, _CAST, rng, most=1.3)
     changes["sun_azimuth"] = float(rng.uniform(0.0, 360.0))
     changes["sun_elevation"] = min(80.0, max(6.0, base.sun_elevation * float(rng.uniform(0.5, 1.5))))
     changes["facade_hue"] = float(rng.choice([12.0, 24.0, 32.0, 45.0, 210.0]))
@@ -75,7 +80,7 @@ def random_domain(rng: np.random.Generator) -> Domain:
     if rng.random() < 0.5:
         changes["noise"] = float(rng.uniform(0.0, _ADDED_NOISE))
         changes["blur"] = float(rng.uniform(0.0, 0.6))
-    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(base, style=random_style(rng), **changes)  # type: ignore[arg-type]
 
 
 def _moved(color: Color, deviation: float, rng: np.random.Generator, most: float = 1.0) -> Color:
