@@ -29,7 +29,8 @@ demo: .venv/runtime ## Run the whole method on drawn street scenes, on this mach
 	$(BIN)/datum run --profile demo --set generation.labels=source --baselines --output $(DEMO)
 
 benchmark: .venv/runtime ## Measure what drawings and labels in them are worth: five seeds, the report lies in benchmark/report
-	$(BIN)/datum run --profile demo --cells --set run.seeds=[1,2,3,4,5] --output $(BENCHMARK)
+	$(BIN)/datum run --profile demo --cells --set run.seeds=[1,2,3,4,5] \
+		--set adaptation.iterations=900 --output $(BENCHMARK)
 
 test: .venv/test lint ## Check and test everything
 	$(BIN)/python -m pytest -n 2 --dist loadfile
