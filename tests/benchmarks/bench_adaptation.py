@@ -15,16 +15,14 @@ and DAFORMER_PACKAGES a folder with what it needs beside ours: `pip install --no
 mmcv==1.3.7 kornia==0.5.8 addict yapf==0.32.0`, with MMCV_WITH_OPS=0 and, for its build, setuptools below 70.
 
 Then launches and syncs of a step at MiT-B5 are counted, by part, as `tests.adaptation.launches` says, and as
-on a GPU: no sync is allowed, and no more launches than there are now. The goal of 4,000 is out of reach for
-one operation after the other: forward passes through 52 blocks of 14, of which a step has four, are 3,000,
-and the way back has twice as many as the way there. To send source and mixed images through the encoder
-together would save a pass, but hold 7.0 GiB of activations at 512 pixels and batch 2, where DAFormer holds
-4.9 and ours 4.2 (what is saved for the way back, in float32, counted on tensors without memory). In CUDA
-graphs, which `bench_gpu.py` measures, the passes with their way back are one launch each, and so is the
-teacher's: what Python still starts is 76 operations of mixing, moving average and optimizer, and copies of
-what goes into the graphs and comes out. Of `torch.compile` a processor tells this (MiT-B0, 256, 2026-11-27):
-its inductor needs two minutes to compile and 8.4 s for a step that takes 7.3 without, and what its CUDA
-graphs rest on (AOT autograd) holds 2.96 GB where the step holds 2.30.
+on a GPU: no sync is allowed, and no more operations than there are now. A GPU, where CUDA graphs hold the
+passes, is started 147 times a step (`bench_gpu.py`, goal 4,000). One operation after the other, the goal is
+out of reach: forward passes through 52 blocks of 14, of which a step has four, are 3,000, and the way back
+has twice as many as the way there. To send source and mixed images through the encoder together would save a
+pass, but hold 7.0 GiB of activations at 512 pixels and batch 2, where DAFormer holds 4.9 and ours 4.2 (what
+is saved for the way back, in float32, counted on tensors without memory). Of `torch.compile` a processor
+tells this (MiT-B0, 256, 2026-11-27): its inductor needs two minutes to compile and 8.4 s for a step that
+takes 7.3 without, and what its CUDA graphs rest on (AOT autograd) holds 2.96 GB where the step holds 2.30.
 """
 
 import os
