@@ -12,6 +12,7 @@ from datum.streetscenes.drawing import (
     draw_scene,
     random_domain,
 )
+from datum.streetscenes.drawing.style import SOURCE_STYLE
 
 WORDS = {"faded", "foggy", "hazy", "night", "dusk", "overcast", "sunny"}
 
@@ -44,6 +45,16 @@ def test_random_domains_are_repeatable_and_varied() -> None:
     assert len(set(first)) == 30
     brightness = [draw_scene(0, domain, height=32, width=32).image.mean() for domain in first]
     assert np.std(brightness) > 20
+
+
+def test_random_places_are_of_every_make_and_now_and_then_of_the_sources() -> None:
+    styles = [random_domain(np.random.default_rng(seed)).style for seed in range(100)]
+    assert styles == [random_domain(np.random.default_rng(seed)).style for seed in range(100)]
+    as_source = styles.count(SOURCE_STYLE)
+    assert 10 < as_source < 50
+    assert len(set(styles)) == 101 - as_source
+    for field in dataclasses.fields(SOURCE_STYLE):
+        assert len({getattr(style, field.name) for style in styles}) > 1, field.name
 
 
 def test_descriptions_use_a_small_vocabulary_of_which_all_words_occur() -> None:
