@@ -28,8 +28,8 @@ def random_style(rng: np.random.Generator) -> Style:
 def _cars(rng: np.random.Generator) -> dict[str, object]:
     return {
         "car_paints": _paints(rng),
-        "car_roof": _color(rng) if rng.random() < 0.5 else None,
-        "car_band": _color(rng) if rng.random() < 0.4 else None,
+        "car_roof": _detail(rng, 0.5),
+        "car_band": _detail(rng),
     }
 
 
@@ -47,7 +47,7 @@ def _clothes(rng: np.random.Generator) -> dict[str, object]:
         "dark_clothes": bool(rng.random() < 0.4),
         "clothes_hues": (hue, hue + float(rng.uniform(0.1, 1.0))),
         "clothes_brightness": (brightness, min(0.95, brightness + float(rng.uniform(0.1, 0.4)))),
-        "clothes_band": _color(rng) if rng.random() < 0.4 else None,
+        "clothes_band": _detail(rng),
         "legwear": _paints(rng),
     }
 
@@ -58,7 +58,7 @@ def _signs(rng: np.random.Generator) -> dict[str, object]:
 
 def _poles(rng: np.random.Generator) -> dict[str, object]:
     return {
-        "pole_band": _color(rng) if rng.random() < 0.4 else None,
+        "pole_band": _detail(rng),
         **{name: _color(rng) for name in ("steel", "lamplight", "light_housing")},
     }
 
@@ -85,6 +85,11 @@ def _greenery(rng: np.random.Generator) -> dict[str, object]:
 
 def _paints(rng: np.random.Generator) -> Paints:
     return tuple(_color(rng) for _ in range(int(rng.integers(2, _MOST_PAINTS + 1))))
+
+
+def _detail(rng: np.random.Generator, share: float = 0.4) -> Color | None:
+    """The color of something that a share of the places has."""
+    return _color(rng) if rng.random() < share else None
 
 
 def _color(rng: np.random.Generator, dimmest: float = 0.1) -> Color:
