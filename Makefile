@@ -30,7 +30,7 @@ demo: .venv/runtime ## Run the whole method on drawn street scenes, on this mach
 
 benchmark: .venv/runtime ## Measure what drawings and labels in them are worth: five seeds, the report lies in benchmark/report
 	$(BIN)/datum run --profile demo --cells --set run.seeds=[1,2,3,4,5] \
-		--set adaptation.iterations=900 --output $(BENCHMARK)
+		--set adaptation.iterations=1500 --set generation.labeled_count=384 --output $(BENCHMARK)
 
 test: .venv/test lint ## Check and test everything
 	$(BIN)/python -m pytest -n 2 --dist loadfile
