@@ -6,13 +6,16 @@ from typing import Any
 
 from datum.streetscenes.benchmark.measure import GUIDANCE_SCALE, INFERENCE_STEPS, LEAST_SHARE
 
+RANDOM_THINGS, THINGS_OF_SOURCE = "random", "the source's"
+"""What things are made of in the scenes of a training, as cards say it."""
+
 TEMPLATE = """# streetscenes: the small base model of the demo
 
 A StableDiffusionPipeline for 128x128 street scenes: its own autoencoder (8x smaller latents of 24
 channels), UNet, CLIP text encoder and tokenizer, in half precision. All of it was trained on scenes that
-`datum.streetscenes.drawing` drew, each in a random domain of its own (light, weather and camera; in the last
-training also what things are made of), with their captions and label maps; no photograph and no weights of
-others went into it. In this order:
+`datum.streetscenes.drawing` drew, each in a random domain of its own (light, weather and camera, and where
+the table says so what things are made of), with their captions and label maps; no photograph and no weights
+of others went into it. In this order:
 
 {trainings}
 
@@ -83,9 +86,8 @@ A diffusers ControlNetModel of {parameters:,} parameters in half precision for t
 [streetscenes](../weights/README.md). Its condition has 20 channels: the 19 classes one-hot, and void.
 
 It began as a copy of the UNet's first half, and was trained on scenes that `datum.streetscenes.drawing` drew,
-each in a random domain of its own (in the last training also of things of random make), with their label
-maps, of late together with the UNet; no photograph, no weights of others, and nothing of the demo went into
-it. The command that makes the base model makes both.
+each in a random domain of its own, with their label maps, of late together with the UNet; no photograph, no
+weights of others, and nothing of the demo went into it. The command that makes the base model makes both.
 
 {trainings}
 
@@ -111,9 +113,11 @@ def write_controlnet_readme(
 
 
 def _table(trainings: Sequence[Mapping[str, Any]]) -> str:
-    """Trainings, a row each."""
+    """Trainings, a row each; those of the time before things were drawn at random saw the source's."""
     rows = [
-        f"| {row['trained']} | {row['minutes']:g} | {row['scenes']:,} | {row['device']} | {row['date']} |"
+        f"| {row['trained']} | {row['minutes']:g} | {row['scenes']:,} "
+        f"| {row.get('things', THINGS_OF_SOURCE)} | {row['device']} | {row['date']} |"
         for row in trainings
     ]
-    return "\n".join(("| trained | minutes | scenes | on | finished |", "|---|---|---|---|---|", *rows))
+    heading = "| trained | minutes | scenes | what things are made of | on | finished |"
+    return "\n".join((heading, "|---|---|---|---|---|---|", *rows))

@@ -32,7 +32,7 @@ from datum.diffusion.load import load_base_model, load_controlnet
 from datum.outputs import building, is_complete, replacing, write_json
 from datum.processors import processors
 from datum.provenance import NAMED, Provenance
-from datum.streetscenes.benchmark.card import write_controlnet_readme, write_readme
+from datum.streetscenes.benchmark.card import RANDOM_THINGS, write_controlnet_readme, write_readme
 from datum.streetscenes.benchmark.judge import train_segmentation
 from datum.streetscenes.benchmark.measure import (
     RARE_WORD,
@@ -218,8 +218,8 @@ def _circumstances(started: float, plan: Plan, runtime: Runtime, earlier: Earlie
         (DENOISER, plan.minutes_denoiser),
     ):
         if minutes:
-            place = {"scenes": plan.scenes, "device": figures_device(runtime), "date": date}
-            trainings.append({"trained": what, "minutes": minutes, **place})
+            place = {"scenes": plan.scenes, "things": RANDOM_THINGS, "device": figures_device(runtime)}
+            trainings.append({"trained": what, "minutes": minutes, **place, "date": date})
     return {"flags": flags, "date": date, "seconds_of_last_run": seconds, "trainings": trainings}
 
 
@@ -350,9 +350,10 @@ def main() -> None:
         )
     options = vars(parser.parse_args())
     folders = options["from"]
-    for folder, file in zip(folders or (), (MODEL_INDEX, CONFIGURATION)):
-        if not (folder / file).is_file():
-            parser.error(f"--from {folder}: found no {file} in it, expected a model of this command")
+    for folder, files in zip(folders or (), ((MODEL_INDEX, MEASUREMENTS), (CONFIGURATION,))):
+        for file in files:
+            if not (folder / file).is_file():
+                parser.error(f"--from {folder}: found no {file} in it, expected a model of this command")
     device = choose_device(options["device"])
     plan = GPU_PLAN if device.type == "cuda" else CPU_PLAN
     given = {name: options[name] for name in vars(plan) if options[name] is not None}
