@@ -12,7 +12,7 @@ from datum.cluster.workflow import snapshot
 from tests.cluster.argo import Work, workflow
 from tests.cluster.conftest import Cluster
 from tests.cluster.kfp_api import show_nodes
-from tests.cluster.test_submit import publish, succeed, task_keys
+from tests.cluster.one_run import publish, succeed, task_keys
 from tests.cluster.workloads import Workloads
 
 ADAPT = "seed 2 · adapt"

@@ -19,7 +19,7 @@ from datum.cluster.settings import ClusterSettings
 from datum.store import Access, open_store
 from tests.cluster.conftest import Cluster
 from tests.cluster.kfp_api import show_nodes
-from tests.cluster.test_submit import finish_and, publish, start, wait_for
+from tests.cluster.one_run import finish_and, publish, start, wait_for
 from tests.cluster.workloads import Workloads
 from tests.conftest import ACCESS_KEY, SECRET_KEY
 

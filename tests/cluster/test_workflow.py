@@ -14,7 +14,7 @@ from datum.cluster.workflow import snapshot
 from tests.cluster.argo import Work, pod_name, workflow
 from tests.cluster.conftest import Cluster
 from tests.cluster.kfp_api import node, show_nodes
-from tests.cluster.test_submit import task_keys
+from tests.cluster.one_run import task_keys
 from tests.cluster.workloads import Workloads
 
 

@@ -3,6 +3,8 @@
 import functools
 import json
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
+from components.images import STAGES
+from datum import __version__
 from datum.cluster.manifests import Resource, render_manifests
 from datum.cluster.settings import load_cluster_settings
+from tests.conftest import SeaweedFS, restarting_seaweedfs
+from tests.manifests.deploying import RECORDER, ROOT, Deploy, lead_to
 from tests.stand_in_server import QuietHandler, StandInServer
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -250,3 +256,58 @@ def api_server() -> Iterator[ApiServer]:
         server.put(f"api/v1/namespaces/{name}", {"kind": "Namespace", "apiVersion": "v1"})
     with server:
         yield server
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what the script reads, whose settings a test may change; as if images had been built."""
+    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    (tmp_path / "build").mkdir()
+    images = {stage: f"datum-{stage}:{__version__}" for stage in STAGES}
+    (tmp_path / "build/images.json").write_text(json.dumps(images, indent=2))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def kfp_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A SeaweedFS as KFP has one."""
+    with restarting_seaweedfs(tmp_path_factory.mktemp("kfp-store")) as server:
+        yield server
+
+
+@pytest.fixture
+def deploy(checkout: Path, api_server: Any, kfp_store: SeaweedFS) -> Deploy:
+    """Function: runs the script with the given arguments and environment in the copy."""
+    url = f"http://127.0.0.1:{api_server.server_address[1]}"
+    tools = checkout / "tools"
+    tools.mkdir()
+    for name in ("datum", "make", "kind"):
+        (tools / name).write_text(RECORDER.format(python=sys.executable, url=url))
+        (tools / name).chmod(0o755)
+    lead_to(kfp_store, tools / "kubectl")
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "laptop", "cluster": {"server": url}}],
+        "contexts": [{"name": "kind-laptop", "context": {"cluster": "laptop", "user": "me"}}],
+        "users": [{"name": "me", "user": {}}],
+        "current-context": "kind-laptop",
+    }
+    (checkout / "kubeconfig").write_text(yaml.safe_dump(config))
+    environment = {
+        "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(checkout),
+        "KUBECONFIG": str(checkout / "kubeconfig"),
+        "DATUM": "datum",
+        "PYTHONPATH": str(ROOT),
+    }
+
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [checkout / "manifests/deploy.sh", *arguments],
+            env=environment | changes,
+            capture_output=True,
+            text=True,
+        )
+
+    return run

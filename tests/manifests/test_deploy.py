@@ -1,147 +1,31 @@
-"""`manifests/deploy.sh`: kubectl itself talks to a server, and `datum` writes the manifests; its other
-commands, make and kind only tell that they ran."""
+"""`manifests/deploy.sh`: what it does in which order, and what it leaves alone."""
 
-import base64
 import copy
-import io
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from minio import Minio
-from minio.error import S3Error
 
 from components.images import STAGES
 from datum import __version__
-from tests.conftest import ACCESS_KEY, SECRET_KEY, SeaweedFS, restarting_seaweedfs
 from tests.manifests.conftest import RESOURCES
-
-ROOT = Path(__file__).parents[2]
-RECORDER = """#!{python}
-import os, pathlib, sys, urllib.request
-words = [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]
-if "manifests" in words:
-    from datum.cli import main
-    sys.exit(main())
-urllib.request.urlopen("{url}/record", data=" ".join(words).encode())
-sys.exit(int(os.environ.get("DOCTOR", 0)) if "doctor" in words else 0)
-"""
-KUBECTL = """#!{python}
-import os, sys
-os.execv(*({shell} if "exec" in sys.argv else ("{kubectl}", ["kubectl", *sys.argv[1:]])))
-"""
-"""kubectl, but for what it would run in a pod of KFP's store, which a server of the same kind answers."""
-Deploy = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A copy of what the script reads, whose settings a test may change; as if images had been built."""
-    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
-    (tmp_path / "build").mkdir()
-    images = {stage: f"datum-{stage}:{__version__}" for stage in STAGES}
-    (tmp_path / "build/images.json").write_text(json.dumps(images, indent=2))
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def kfp_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    """A SeaweedFS as KFP has one."""
-    with restarting_seaweedfs(tmp_path_factory.mktemp("kfp-store")) as server:
-        yield server
-
-
-def _lead_to(store: SeaweedFS, tool: Path) -> None:
-    """Has the script's kubectl, `tool`, run an administrator's commands in `store`."""
-    shell, real = store.shell, Path(sys.executable).with_name("kubectl")
-    tool.write_text(KUBECTL.format(python=sys.executable, shell=(shell[0], shell), kubectl=real))
-    tool.chmod(0o755)
-
-
-@pytest.fixture
-def deploy(checkout: Path, api_server: Any, kfp_store: SeaweedFS) -> Deploy:
-    """Function: runs the script with the given arguments and environment in the copy."""
-    url = f"http://127.0.0.1:{api_server.server_address[1]}"
-    tools = checkout / "tools"
-    tools.mkdir()
-    for name in ("datum", "make", "kind"):
-        (tools / name).write_text(RECORDER.format(python=sys.executable, url=url))
-        (tools / name).chmod(0o755)
-    _lead_to(kfp_store, tools / "kubectl")
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "laptop", "cluster": {"server": url}}],
-        "contexts": [{"name": "kind-laptop", "context": {"cluster": "laptop", "user": "me"}}],
-        "users": [{"name": "me", "user": {}}],
-        "current-context": "kind-laptop",
-    }
-    (checkout / "kubeconfig").write_text(yaml.safe_dump(config))
-    environment = {
-        "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "HOME": str(checkout),
-        "KUBECONFIG": str(checkout / "kubeconfig"),
-        "DATUM": "datum",
-        "PYTHONPATH": str(ROOT),
-    }
-
-    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [checkout / "manifests/deploy.sh", *arguments],
-            env=environment | changes,
-            capture_output=True,
-            text=True,
-        )
-
-    return run
-
-
-def _settings(overlay: str) -> str:
-    return f"--settings manifests/overlays/{overlay}/settings.env"
-
-
-def _set(checkout: Path, overlay: str, key: str, value: str) -> None:
-    file = checkout / "manifests/overlays" / overlay / "settings.env"
-    lines = file.read_text().splitlines()
-    file.write_text("\n".join(f"{key}={value}" if line.startswith(f"{key}=") else line for line in lines))
-
-
-def _steps(writes: list[str]) -> list[str]:
-    """What was done, in order; a whole overlay and the launcher's ConfigMap are applied in one step."""
-    steps = [
-        "apply" if write.startswith("PATCH") or write.endswith("/configmaps/kfp-launcher") else write
-        for write in writes
-    ]
-    return [
-        step for step, before in zip(steps, ["", *steps], strict=False) if step != "apply" or step != before
-    ]
-
-
-def _keys(api_server: Any, namespace: str, name: str) -> Mapping[str, str]:
-    data = api_server.objects[f"api/v1/namespaces/{namespace}/secrets/{name}"]["data"]
-    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+from tests.manifests.deploying import Deploy, change_setting, settings_of, steps_of
 
 
 def test_deploy_checks_builds_pushes_applies_uploads_and_schedules(
     deploy: Deploy, checkout: Path, api_server: Any
 ) -> None:
-    _set(checkout, "default", "REGISTRY", "registry.example.org/team")
+    change_setting(checkout, "default", "REGISTRY", "registry.example.org/team")
     run = deploy("deploy", "default")
     assert run.returncode == 0, run.stderr
     assert "cluster kind-laptop" in run.stdout
-    assert _steps(api_server.writes) == [
-        f"datum doctor {_settings('default')}",
+    assert steps_of(api_server.writes) == [
+        f"datum doctor {settings_of('default')}",
         "make images push OVERLAY=default",
         "apply",
-        f"datum upload {_settings('default')}",
-        f"datum schedule {_settings('default')} --apply",
+        f"datum upload {settings_of('default')}",
+        f"datum schedule {settings_of('default')} --apply",
     ]
 
 
@@ -238,7 +122,7 @@ def test_a_namespace_with_pods_of_others_does_not_become_the_stores(deploy: Depl
     run = deploy("deploy", "minio", SKIP_IMAGES="1")
     assert run.returncode == 0 and "deploy: waiting for MinIO in datum-store" in run.stdout
     following = "deploy: done; next: datum submit --wait --output out"
-    assert run.stdout.splitlines()[-1] == f"{following} {_settings('minio')}"
+    assert run.stdout.splitlines()[-1] == f"{following} {settings_of('minio')}"
     api_server.put(f"{pods}/postgres-0", {"kind": "Pod", "apiVersion": "v1", "metadata": {"labels": {}}})
     before = list(api_server.writes)
     run = deploy("deploy", "minio", SKIP_IMAGES="1")
@@ -307,13 +191,13 @@ def test_what_watches_goes_when_it_is_turned_off(
 ) -> None:
     assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
     before = set(api_server.objects)
-    _set(checkout, overlay, "MONITORING", "on")
+    change_setting(checkout, overlay, "MONITORING", "on")
     assert deploy("deploy", overlay, SKIP_IMAGES="1").returncode == 0
     watching = set(api_server.objects) - before
     assert {api_server.objects[path]["kind"] for path in watching} == {
         *("PodMonitor", "PrometheusRule", "ConfigMap", "Role", "RoleBinding", "NetworkPolicy")
     }
-    _set(checkout, overlay, "MONITORING", "off")
+    change_setting(checkout, overlay, "MONITORING", "off")
     run = deploy(end, overlay, SKIP_IMAGES="1")
     assert run.returncode == 0, run.stderr
     assert not watching & set(api_server.objects)
@@ -341,7 +225,7 @@ def test_a_problem_that_the_doctor_finds_stops_before_anything_is_made(
 ) -> None:
     run = deploy("deploy", "default", SKIP_IMAGES="1", DOCTOR="2")
     assert run.returncode == 2
-    assert api_server.writes == [f"datum doctor {_settings('default')}"]
+    assert api_server.writes == [f"datum doctor {settings_of('default')}"]
 
 
 def test_a_missing_registry_is_told_before_anything_is_done(deploy: Deploy, api_server: Any) -> None:
@@ -355,99 +239,7 @@ def test_kind_gets_its_images_loaded_and_none_pushed(deploy: Deploy, api_server:
     run = deploy("deploy", "kind")
     assert run.returncode == 0, run.stderr
     loads = [f"kind load docker-image datum-{stage}:{__version__} --name laptop" for stage in STAGES]
-    assert _steps(api_server.writes)[1:-2] == ["make images OVERLAY=kind", *loads, "apply"]
-
-
-def test_the_own_store_gets_random_keys_that_it_shares_with_the_tasks(
-    deploy: Deploy, api_server: Any
-) -> None:
-    run = deploy("deploy", "minio", SKIP_IMAGES="1")
-    assert run.returncode == 0, run.stderr
-    keys = _keys(api_server, "kubeflow", "datum-store")
-    assert keys == _keys(api_server, "datum-store", "datum-store")
-    assert (len(keys["accesskey"]), len(keys["secretkey"])) == (20, 40)
-    assert not any(value in run.stdout + run.stderr for value in keys.values())
-    root = _keys(api_server, "datum-store", "datum-store-root")
-    assert not set(root.values()) & set(keys.values())
-    assert "api/v1/namespaces/kubeflow/secrets/datum-store-root" not in api_server.objects
-
-    for path in [path for path in api_server.objects if path.endswith("/secrets/datum-store")]:
-        del api_server.objects[path]
-    assert deploy("deploy", "minio", SKIP_IMAGES="1").returncode == 0
-    others = _keys(api_server, "kubeflow", "datum-store")
-    assert not set(others.values()) & set(keys.values())
-
-
-def test_a_store_that_has_no_volume_for_another_bucket_is_refused(
-    deploy: Deploy, checkout: Path, api_server: Any, tmp_path: Path
-) -> None:
-    with restarting_seaweedfs(tmp_path, "-volume.max=1") as full:
-        admin = Minio(full.endpoint.removeprefix("http://"), ACCESS_KEY, SECRET_KEY, secure=False)
-        admin.make_bucket("mlpipeline")
-        admin.put_object("mlpipeline", "artifact", io.BytesIO(b"a"), 1)
-        _lead_to(full, checkout / "tools" / "kubectl")
-        run = deploy("deploy", "seaweedfs", SKIP_IMAGES="1")
-    assert run.returncode == 2
-    assert "KFP's store has no volume left for bucket datum" in run.stderr
-    assert "-volume.max=100 (args of deployment seaweedfs in kubeflow)" in run.stderr
-    assert not any("resources" in write or "doctor" in write for write in api_server.writes)
-
-
-def test_tasks_get_a_user_of_kfps_store_who_reaches_one_bucket_alone(
-    deploy: Deploy, api_server: Any, kfp_store: SeaweedFS
-) -> None:
-    host = kfp_store.endpoint.removeprefix("http://")
-    admin = Minio(host, ACCESS_KEY, SECRET_KEY, secure=False)
-    if not admin.bucket_exists("mlpipeline"):
-        admin.make_bucket("mlpipeline")
-    for _ in range(2):
-        run = deploy("deploy", "seaweedfs", SKIP_IMAGES="1")
-        assert run.returncode == 0, run.stderr
-    keys = _keys(api_server, "kubeflow", "datum-store")
-    assert not any(value in run.stdout + run.stderr for value in keys.values())
-    tasks = Minio(host, keys["accesskey"], keys["secretkey"], secure=False)
-    tasks.put_object("datum", "state/a", io.BytesIO(b"a"), 1)
-    assert [item.object_name for item in tasks.list_objects("datum", recursive=True)] == ["state/a"]
-    tasks.remove_object("datum", "state/a")
-    for forbidden in (
-        lambda: list(tasks.list_objects("mlpipeline")),
-        lambda: tasks.put_object("mlpipeline", "a", io.BytesIO(b"a"), 1),
-        lambda: tasks.make_bucket("another"),
-    ):
-        with pytest.raises(S3Error, match="AccessDenied"):
-            forbidden()
-
-
-def test_keys_that_the_stores_shell_would_misread_are_refused(deploy: Deploy, api_server: Any) -> None:
-    encoded = {"accesskey": "YQ==", "secretkey": base64.b64encode(b"b -actions Admin").decode()}
-    secret = {"kind": "Secret", "apiVersion": "v1", "data": encoded}
-    api_server.put("api/v1/namespaces/kubeflow/secrets/datum-store", secret)
-    run = deploy("deploy", "seaweedfs", SKIP_IMAGES="1")
-    assert run.returncode == 2
-    assert "the keys in secret datum-store of kubeflow hold more than letters" in run.stderr
-    assert api_server.writes == []
-
-
-@pytest.mark.parametrize("namespace", ["kubeflow", "datum-store"])
-def test_keys_that_are_there_already_are_kept(deploy: Deploy, api_server: Any, namespace: str) -> None:
-    keys = {"accesskey": "somebody", "secretkey": 'chosen "by" {somebody}'}
-    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
-    secret = {"kind": "Secret", "apiVersion": "v1", "data": encoded}
-    api_server.put(f"api/v1/namespaces/{namespace}/secrets/datum-store", secret)
-    assert deploy("deploy", "minio", SKIP_IMAGES="1").returncode == 0
-    for place in ("kubeflow", "datum-store"):
-        assert _keys(api_server, place, "datum-store") == keys
-
-
-def test_kfps_settings_of_artifacts_gain_one_key_and_lose_it_again(deploy: Deploy, api_server: Any) -> None:
-    path = "api/v1/namespaces/kubeflow/configmaps/kfp-launcher"
-    api_server.put(
-        path, {"kind": "ConfigMap", "apiVersion": "v1", "data": {"defaultPipelineRoot": "s3://a/b"}}
-    )
-    assert deploy("deploy", "minio", SKIP_IMAGES="1").returncode == 0
-    assert set(api_server.objects[path]["data"]) == {"defaultPipelineRoot", "providers"}
-    assert deploy("undeploy", "minio").returncode == 0
-    assert api_server.objects[path]["data"] == {"defaultPipelineRoot": "s3://a/b"}
+    assert steps_of(api_server.writes)[1:-2] == ["make images OVERLAY=kind", *loads, "apply"]
 
 
 def test_undeploy_removes_what_deploy_made_and_leaves_data(
@@ -460,8 +252,8 @@ def test_undeploy_removes_what_deploy_made_and_leaves_data(
         run = deploy("undeploy", overlay)
         assert run.returncode == 0, run.stderr
     assert api_server.writes[:2] == [
-        f"datum schedule {_settings(overlay)} --remove-all",
-        f"datum upload {_settings(overlay)} --remove",
+        f"datum schedule {settings_of(overlay)} --remove-all",
+        f"datum upload {settings_of(overlay)} --remove",
     ]
     kinds = {item["kind"] for item in api_server.objects.values()}
     assert kinds == {"Namespace", "Secret"}
@@ -476,81 +268,3 @@ def test_an_unknown_overlay_is_told_with_those_that_there_are(
     assert run.returncode == 2
     assert "default kind minio seaweedfs" in run.stderr
     assert api_server.writes == []
-
-
-def _put_class(api_server: Any, name: str, default: str = "false") -> None:
-    annotations = {"storageclass.kubernetes.io/is-default-class": default}
-    content: dict[str, Any] = {"kind": "StorageClass", "apiVersion": "storage.k8s.io/v1"}
-    content["metadata"] = {"annotations": annotations} if name != "slow" else {}
-    api_server.put(f"apis/storage.k8s.io/v1/storageclasses/{name}", content)
-
-
-@pytest.mark.parametrize(
-    ("names", "found", "remedy"),
-    [
-        ([], "the cluster has no StorageClass", "install a volume provisioner"),
-        (["fast", "slow"], "none of the StorageClasses (fast, slow) is the default", "storageclass fast "),
-    ],
-)
-def test_without_a_default_storage_class_kfp_is_not_begun(
-    deploy: Deploy, api_server: Any, names: list[str], found: str, remedy: str
-) -> None:
-    for name in names:
-        _put_class(api_server, name)
-    run = deploy("kfp")
-    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
-    assert found in run.stderr and remedy in run.stderr
-    assert api_server.writes == []
-
-
-def test_kfp_is_installed_once_with_random_keys_of_its_store(
-    deploy: Deploy, checkout: Path, api_server: Any
-) -> None:
-    """In place of KFP's manifests, which are fetched, a few resources of the same kinds and names."""
-    folder = checkout / "manifests/kfp"
-    crds = [
-        {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": name},
-        }
-        for name in ("workflows.argoproj.io", "scheduledworkflows.kubeflow.org")
-    ]
-    server = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "ml-pipeline", "namespace": "kubeflow"},
-        "spec": {"template": {"spec": {"containers": [{"name": "a", "image": "kfp-api-server:2.17.0"}]}}},
-    }
-    for place, content in ((folder / "cluster-scoped", crds), (folder, [server])):
-        (place / "resources.yaml").write_text(yaml.safe_dump_all(content))
-        (place / "kustomization.yaml").write_text("resources: [resources.yaml]")
-
-    _put_class(api_server, "slow")
-    _put_class(api_server, "standard", default="true")
-
-    run = deploy("kfp")
-
-    assert run.returncode == 0, run.stderr
-    assert set(_keys(api_server, "kubeflow", "mlpipeline-minio-artifact")) == {"accesskey", "secretkey"}
-    before = list(api_server.writes)
-    again = deploy("kfp")
-    assert again.returncode == 0
-    assert "KFP is there already" in again.stdout and "kubeflow: kfp-api-server:2.17.0" in again.stdout
-    assert api_server.writes == before
-
-
-def test_kfp_that_is_not_up_yet_is_waited_for(deploy: Deploy, api_server: Any) -> None:
-    server = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {},
-        "spec": {"template": {"spec": {"containers": [{"name": "a", "image": "kfp-api-server:2.17.0"}]}}},
-    }
-    api_server.put("apis/apps/v1/namespaces/kubeflow/deployments/ml-pipeline", server)
-    assert deploy("kfp").returncode == 0
-    del server["status"]
-    run = deploy("kfp", KFP_TIMEOUT="1s")
-    assert run.returncode == 75
-    assert "KFP is there already" in run.stdout
-    assert "kfp: KFP is not up yet" in run.stderr and "`make kfp` waits on" in run.stderr
