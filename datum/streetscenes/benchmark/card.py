@@ -6,9 +6,6 @@ from typing import Any
 
 from datum.streetscenes.benchmark.measure import GUIDANCE_SCALE, INFERENCE_STEPS, LEAST_SHARE
 
-RANDOM_THINGS, THINGS_OF_SOURCE = "random", "the source's"
-"""What things are made of in the scenes of a training, as cards say it."""
-
 TEMPLATE = """# streetscenes: the small base model of the demo
 
 A StableDiffusionPipeline for 128x128 street scenes: its own autoencoder (8x smaller latents of 24
@@ -113,10 +110,10 @@ def write_controlnet_readme(
 
 
 def _table(trainings: Sequence[Mapping[str, Any]]) -> str:
-    """Trainings, a row each; those of the time before things were drawn at random saw the source's."""
+    """Trainings, a row each."""
     rows = [
-        f"| {row['trained']} | {row['minutes']:g} | {row['scenes']:,} "
-        f"| {row.get('things', THINGS_OF_SOURCE)} | {row['device']} | {row['date']} |"
+        f"| {row['trained']} | {row['minutes']:g} | {row['scenes']:,} | {row['things']} "
+        f"| {row['device']} | {row['date']} |"
         for row in trainings
     ]
     heading = "| trained | minutes | scenes | what things are made of | on | finished |"

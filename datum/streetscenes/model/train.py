@@ -32,7 +32,7 @@ from datum.diffusion.load import load_base_model, load_controlnet
 from datum.outputs import building, is_complete, replacing, write_json
 from datum.processors import processors
 from datum.provenance import NAMED, Provenance
-from datum.streetscenes.benchmark.card import RANDOM_THINGS, write_controlnet_readme, write_readme
+from datum.streetscenes.benchmark.card import write_controlnet_readme, write_readme
 from datum.streetscenes.benchmark.judge import train_segmentation
 from datum.streetscenes.benchmark.measure import (
     RARE_WORD,
@@ -65,6 +65,8 @@ MEASUREMENTS = "measurements.json"
 CONTROLNET = "ControlNet"
 AUTOENCODER, DECODER, DENOISER = "autoencoder", "its decoder", f"UNet, text encoder and {CONTROLNET}"
 """What is trained, as cards name it."""
+THINGS = "random"
+"""What things are made of in its scenes, as cards say it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,14 +214,15 @@ def _circumstances(started: float, plan: Plan, runtime: Runtime, earlier: Earlie
     flags += " --capture" * runtime.capture + " --compile" * runtime.compile
     date, seconds = time.strftime("%Y-%m-%d"), round(time.monotonic() - started)
     trainings = list(earlier.figures["trainings"]) if earlier else []
+    scenes = {"scenes": plan.scenes, "things": THINGS}
+    place = {"device": figures_device(runtime), "date": date}
     for what, minutes in (
         (AUTOENCODER, plan.minutes_autoencoder),
         (DECODER, plan.minutes_decoder),
         (DENOISER, plan.minutes_denoiser),
     ):
         if minutes:
-            place = {"scenes": plan.scenes, "things": RANDOM_THINGS, "device": figures_device(runtime)}
-            trainings.append({"trained": what, "minutes": minutes, **place, "date": date})
+            trainings.append({"trained": what, "minutes": minutes, **scenes, **place})
     return {"flags": flags, "date": date, "seconds_of_last_run": seconds, "trainings": trainings}
 
 
