@@ -40,15 +40,6 @@ def succeed(api: KfpApi) -> Callable[[V2beta1Run], None]:
     return on_look
 
 
-def fail(api: KfpApi, name: str) -> Callable[[V2beta1Run], None]:
-    """A cluster on which the task `name` fails."""
-
-    def on_look(run: V2beta1Run) -> None:
-        show_nodes(run, "FAILED", [node(task_keys(api, run)[name], "FAILED")])
-
-    return on_look
-
-
 def start(arguments: tuple[str, ...], **options: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "datum", *arguments], **options)
 

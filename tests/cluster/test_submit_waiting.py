@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,9 @@ from kfp_server_api import V2beta1Run
 
 from datum.cluster import watch
 from tests.cluster.conftest import Cluster
-from tests.cluster.kfp_api import node, show_nodes
+from tests.cluster.kfp_api import KfpApi, node, show_nodes
 from tests.cluster.one_run import (
     CHECKPOINT,
-    fail,
     finish_and,
     only_run,
     publish,
@@ -25,6 +25,15 @@ from tests.cluster.one_run import (
     task_keys,
     wait_for,
 )
+
+
+def fail(api: KfpApi, name: str) -> Callable[[V2beta1Run], None]:
+    """A cluster on which the task `name` fails."""
+
+    def on_look(run: V2beta1Run) -> None:
+        show_nodes(run, "FAILED", [node(task_keys(api, run)[name], "FAILED")])
+
+    return on_look
 
 
 def test_waiting_prints_each_change_and_ends_well(uploaded: Cluster) -> None:

@@ -19,11 +19,10 @@ from datum import __version__
 from datum.cluster.manifests import Resource, render_manifests
 from datum.cluster.settings import load_cluster_settings
 from tests.conftest import SeaweedFS, restarting_seaweedfs
-from tests.manifests.deploying import RECORDER, ROOT, Deploy, lead_to
+from tests.manifests.deploying import KUBECTL, RECORDER, ROOT, Deploy, lead_to
 from tests.stand_in_server import QuietHandler, StandInServer
 
-MANIFESTS = Path(__file__).parents[2] / "manifests"
-KUBECTL = Path(sys.executable).with_name("kubectl")
+MANIFESTS = ROOT / "manifests"
 
 Render = Callable[..., list[Resource]]
 
@@ -261,7 +260,7 @@ def api_server() -> Iterator[ApiServer]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of what the script reads, whose settings a test may change; as if images had been built."""
-    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    shutil.copytree(MANIFESTS, tmp_path / "manifests")
     (tmp_path / "build").mkdir()
     images = {stage: f"datum-{stage}:{__version__}" for stage in STAGES}
     (tmp_path / "build/images.json").write_text(json.dumps(images, indent=2))

@@ -20,7 +20,8 @@ if "manifests" in words:
 urllib.request.urlopen("{url}/record", data=" ".join(words).encode())
 sys.exit(int(os.environ.get("DOCTOR", 0)) if "doctor" in words else 0)
 """
-KUBECTL = """#!{python}
+KUBECTL = Path(sys.executable).with_name("kubectl")
+LED_KUBECTL = """#!{python}
 import os, sys
 os.execv(*({shell} if "exec" in sys.argv else ("{kubectl}", ["kubectl", *sys.argv[1:]])))
 """
@@ -30,30 +31,9 @@ Deploy = Callable[..., subprocess.CompletedProcess[str]]
 
 def lead_to(store: SeaweedFS, tool: Path) -> None:
     """Has the script's kubectl, `tool`, run an administrator's commands in `store`."""
-    shell, real = store.shell, Path(sys.executable).with_name("kubectl")
-    tool.write_text(KUBECTL.format(python=sys.executable, shell=(shell[0], shell), kubectl=real))
+    shell = store.shell
+    tool.write_text(LED_KUBECTL.format(python=sys.executable, shell=(shell[0], shell), kubectl=KUBECTL))
     tool.chmod(0o755)
-
-
-def settings_of(overlay: str) -> str:
-    return f"--settings manifests/overlays/{overlay}/settings.env"
-
-
-def change_setting(checkout: Path, overlay: str, key: str, value: str) -> None:
-    file = checkout / "manifests/overlays" / overlay / "settings.env"
-    lines = file.read_text().splitlines()
-    file.write_text("\n".join(f"{key}={value}" if line.startswith(f"{key}=") else line for line in lines))
-
-
-def steps_of(writes: list[str]) -> list[str]:
-    """What was done, in order; a whole overlay and the launcher's ConfigMap are applied in one step."""
-    steps = [
-        "apply" if write.startswith("PATCH") or write.endswith("/configmaps/kfp-launcher") else write
-        for write in writes
-    ]
-    return [
-        step for step, before in zip(steps, ["", *steps], strict=False) if step != "apply" or step != before
-    ]
 
 
 def keys_of(api_server: Any, namespace: str, name: str) -> Mapping[str, str]:

@@ -10,7 +10,28 @@ import yaml
 from components.images import STAGES
 from datum import __version__
 from tests.manifests.conftest import RESOURCES
-from tests.manifests.deploying import Deploy, change_setting, settings_of, steps_of
+from tests.manifests.deploying import Deploy
+
+
+def settings_of(overlay: str) -> str:
+    return f"--settings manifests/overlays/{overlay}/settings.env"
+
+
+def change_setting(checkout: Path, overlay: str, key: str, value: str) -> None:
+    file = checkout / "manifests/overlays" / overlay / "settings.env"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(f"{key}={value}" if line.startswith(f"{key}=") else line for line in lines))
+
+
+def steps_of(writes: list[str]) -> list[str]:
+    """What was done, in order; a whole overlay and the launcher's ConfigMap are applied in one step."""
+    steps = [
+        "apply" if write.startswith("PATCH") or write.endswith("/configmaps/kfp-launcher") else write
+        for write in writes
+    ]
+    return [
+        step for step, before in zip(steps, ["", *steps], strict=False) if step != "apply" or step != before
+    ]
 
 
 def test_deploy_checks_builds_pushes_applies_uploads_and_schedules(

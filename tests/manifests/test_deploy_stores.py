@@ -10,11 +10,7 @@ from minio import Minio
 from minio.error import S3Error
 
 from tests.conftest import ACCESS_KEY, SECRET_KEY, SeaweedFS, restarting_seaweedfs
-from tests.manifests.deploying import (
-    Deploy,
-    keys_of,
-    lead_to,
-)
+from tests.manifests.deploying import Deploy, keys_of, lead_to
 
 
 def test_the_own_store_gets_random_keys_that_it_shares_with_the_tasks(
